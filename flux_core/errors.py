@@ -1,0 +1,303 @@
+"""Every error the studio raises, as one tree.
+
+::
+
+    FluxError
+    ├── MemberError                what a member can put right; nothing was changed or charged
+    │   ├── InvalidRequest
+    │   │   ├── PromptMissing, PromptTooLong
+    │   │   ├── NotANumber, OutOfRange
+    │   │   ├── UnknownModel, UnknownAspect, UnknownFormat, UnknownFlag
+    │   │   ├── InvalidSize, SizeContradiction
+    │   │   └── OperationUnavailable, StrengthWithoutPicture
+    │   ├── InvalidPicture
+    │   │   └── PictureEmpty, PictureTooHeavy, PictureTooLarge, PictureUnreadable, PictureUnsupported
+    │   ├── QuotaSpent, TooManyWaiting, QueuePaused
+    │   └── NotAllowed, JobNotFound, JobAlreadyEnded, PictureGone
+    ├── GenerationFailed           a job ended without pictures and was refunded
+    │   ├── Refused, OutcomeUnknown
+    │   └── ModelUnavailable, OutOfMemory, DrawingBroken, TimedOut, WorkerLost
+    ├── Cancelled                  the member stopped the job
+    ├── LeaseLost                  this worker no longer owns the job it works on
+    ├── StorageUnavailable         database or picture store does not answer
+    └── ConfigurationError         the operator has something to put right
+
+An error carries a stable ``code`` (kept on failed jobs) and the ``facts`` that a sentence about it needs. The sentence
+itself is written in one place for members (``bot/wording.py``); ``str(error)`` is the operator's line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+
+class FluxError(Exception):
+    """Base of every error the studio raises on purpose."""
+
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, detail: str = "", /, **facts: Any) -> None:
+        self.detail = detail
+        self.facts = facts
+        super().__init__(detail)
+
+    def __str__(self) -> str:
+        """Return the operator's line: the detail, or the code and its facts."""
+        if self.detail:
+            return self.detail
+        known = ", ".join(f"{name}={value}" for name, value in self.facts.items())
+        return f"{self.code} ({known})" if known else self.code
+
+
+class MemberError(FluxError):
+    """Say that a member asked for something that cannot be done; nothing was changed or charged."""
+
+    code = "not_possible"
+
+
+class InvalidRequest(MemberError):
+    """Refuse options that no model could draw."""
+
+    code = "invalid_request"
+
+
+class PromptMissing(InvalidRequest):
+    """Refuse an empty prompt."""
+
+    code = "prompt_missing"
+
+
+class PromptTooLong(InvalidRequest):
+    """Refuse a prompt over the limit. Facts: length, limit (characters)."""
+
+    code = "prompt_too_long"
+
+
+class NotANumber(InvalidRequest):
+    """Refuse text where a number belongs. Facts: field, value."""
+
+    code = "not_a_number"
+
+
+class OutOfRange(InvalidRequest):
+    """Refuse a number outside its bounds. Facts: field, value, low, high."""
+
+    code = "out_of_range"
+
+
+class UnknownModel(InvalidRequest):
+    """Refuse a model this studio does not offer. Facts: value, known (list of ids)."""
+
+    code = "unknown_model"
+
+
+class UnknownAspect(InvalidRequest):
+    """Refuse an aspect outside the list. Facts: value, known (list)."""
+
+    code = "unknown_aspect"
+
+
+class UnknownFormat(InvalidRequest):
+    """Refuse an output format outside the list. Facts: value, known (list)."""
+
+    code = "unknown_format"
+
+
+class UnknownFlag(InvalidRequest):
+    """Refuse a flag inside the prompt that means nothing. Facts: value, known (list)."""
+
+    code = "unknown_flag"
+
+
+class InvalidSize(InvalidRequest):
+    """Refuse a size the model cannot draw.
+
+    Facts: value, reason ("format", "multiple", "small", "large" or "fixed"), limit.
+    """
+
+    code = "invalid_size"
+
+
+class SizeContradiction(InvalidRequest):
+    """Refuse a size and an aspect that disagree. Facts: size, aspect."""
+
+    code = "size_contradiction"
+
+
+class OperationUnavailable(InvalidRequest):
+    """Refuse an operation the model lacks. Facts: model, operation."""
+
+    code = "operation_unavailable"
+
+
+class StrengthWithoutPicture(InvalidRequest):
+    """Refuse a strength where there is no picture to start from."""
+
+    code = "strength_without_picture"
+
+
+class InvalidPicture(MemberError):
+    """Refuse an uploaded picture."""
+
+    code = "invalid_picture"
+
+
+class PictureEmpty(InvalidPicture):
+    """Refuse a file without bytes."""
+
+    code = "picture_empty"
+
+
+class PictureTooHeavy(InvalidPicture):
+    """Refuse a file over the byte limit. Facts: size, limit (bytes)."""
+
+    code = "picture_too_heavy"
+
+
+class PictureTooLarge(InvalidPicture):
+    """Refuse a picture over the pixel limit. Facts: width, height, limit (pixels)."""
+
+    code = "picture_too_large"
+
+
+class PictureUnreadable(InvalidPicture):
+    """Refuse a file that is broken off or damaged."""
+
+    code = "picture_unreadable"
+
+
+class PictureUnsupported(InvalidPicture):
+    """Refuse a file that is no PNG, JPEG, WebP or GIF, whatever its name says."""
+
+    code = "picture_unsupported"
+
+
+class QuotaSpent(MemberError):
+    """Refuse a job the member cannot pay. Facts: cost, left (thousandths of a credit), renews_at (unix seconds)."""
+
+    code = "quota_spent"
+
+
+class TooManyWaiting(MemberError):
+    """Refuse one more waiting job. Facts: waiting, limit."""
+
+    code = "too_many_waiting"
+
+
+class QueuePaused(MemberError):
+    """Refuse new jobs while the moderators hold the queue. Facts: reason."""
+
+    code = "queue_paused"
+
+
+class NotAllowed(MemberError):
+    """Refuse what only others may do. Facts: action."""
+
+    code = "not_allowed"
+
+
+class JobNotFound(MemberError):
+    """Say that no such job exists for this member's eyes."""
+
+    code = "job_not_found"
+
+
+class JobAlreadyEnded(MemberError):
+    """Say that a job can no longer be cancelled. Facts: state."""
+
+    code = "job_already_ended"
+
+
+class PictureGone(MemberError):
+    """Say that a picture was deleted."""
+
+    code = "picture_gone"
+
+
+class GenerationFailed(FluxError):
+    """End a job without pictures; its cost goes back."""
+
+    code = "generation_failed"
+    retryable: ClassVar[bool] = False
+    """Whether another attempt on the same job may succeed."""
+
+
+class Refused(GenerationFailed):
+    """End a job whose content a provider or a rule declined. Facts: reason."""
+
+    code = "refused"
+
+
+class OutcomeUnknown(GenerationFailed):
+    """End a paid job whose submit may or may not have arrived; it is never sent again."""
+
+    code = "outcome_unknown"
+
+
+class ModelUnavailable(GenerationFailed):
+    """End a job whose model cannot be loaded here. Facts: model."""
+
+    code = "model_unavailable"
+
+
+class OutOfMemory(GenerationFailed):
+    """End a job that does not fit into the card's memory."""
+
+    code = "out_of_memory"
+
+
+class DrawingBroken(GenerationFailed):
+    """End a job whose drawing raised something unforeseen."""
+
+    code = "drawing_broken"
+    retryable = True
+
+
+class TimedOut(GenerationFailed):
+    """End a job that took longer than allowed. Facts: seconds."""
+
+    code = "timed_out"
+
+
+class WorkerLost(GenerationFailed):
+    """End a job whose workers died on it too often. Facts: attempts."""
+
+    code = "worker_lost"
+
+
+class Cancelled(FluxError):
+    """Stop a drawing because its member cancelled it."""
+
+    code = "cancelled"
+
+
+class LeaseLost(FluxError):
+    """Stop working on a job that went back to the queue or to another worker."""
+
+    code = "lease_lost"
+
+
+class StorageUnavailable(FluxError):
+    """Say that the database or the picture store does not answer."""
+
+    code = "storage_unavailable"
+
+
+class ConfigurationError(FluxError):
+    """Say what an operator has to put right."""
+
+    code = "configuration"
+
+
+def walk(root: type[FluxError] = FluxError) -> Iterator[type[FluxError]]:
+    """Yield ``root`` and every error below it."""
+    yield root
+    for child in root.__subclasses__():
+        yield from walk(child)
+
+
+def from_code(code: str, facts: dict[str, Any]) -> FluxError:
+    """Rebuild the error a failed job remembers; an unknown code becomes a plain GenerationFailed."""
+    kind = next((kind for kind in walk() if kind.code == code), GenerationFailed)
+    return kind(**facts)

@@ -1,0 +1,145 @@
+"""A job as data: frozen, serialisable, with named states and the transitions between them."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from flux_core.generation import GenerationRequest
+
+
+class JobState(StrEnum):
+    """Where a job stands. Delivery to Discord is apart from it (``Job.delivered_at``)."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    REFUSED = "refused"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can happen to the job any more."""
+        return not TRANSITIONS[self]
+
+
+TRANSITIONS: dict[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED, JobState.FAILED}),
+    # Back to the queue when its worker's lease ran out; FAILED from there after too many attempts.
+    JobState.RUNNING: frozenset(
+        {JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.REFUSED}
+    ),
+    JobState.SUCCEEDED: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.CANCELLED: frozenset(),
+    JobState.REFUSED: frozenset(),
+}
+
+
+class Origin(StrEnum):
+    """What started a job."""
+
+    IMAGINE = "imagine"
+    REROLL = "reroll"
+    VARIATION = "variation"
+    SHELL = "shell"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A member as a community knows them: quota and turns are counted per account. Guild 0 is outside any guild."""
+
+    guild_id: int
+    user_id: int
+
+
+SHELL_ACCOUNT = Account(guild_id=0, user_id=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyTo:
+    """Where the answer to a job belongs, and how long the short way there stays open."""
+
+    application_id: int
+    channel_id: int
+    interaction_token: str
+    """A secret: it lets anybody edit the answer until it expires. Never logged."""
+    token_expires_at: float
+    """Unix seconds; Discord gives 15 minutes."""
+    message_id: int | None = None
+    """The one message that lives through the job, once Discord has told its id."""
+    upload_limit: int = 10 * 1024 * 1024
+    """Bytes per file that the interaction allowed."""
+    private: bool = False
+    spoiler: bool = False
+
+    def __repr__(self) -> str:
+        return f"ReplyTo(channel_id={self.channel_id}, message_id={self.message_id}, private={self.private})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """One finished picture of a job, kept in the picture store."""
+
+    position: int
+    """0-based within the job."""
+    key: str | None
+    """Where the store has it; None once it was deleted."""
+    width: int
+    height: int
+    seed: int
+    content_type: str
+    size: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One request on its way from a member's command to posted pictures. All times are unix seconds."""
+
+    id: str
+    account: Account
+    request: GenerationRequest
+    origin: Origin
+    cost: int
+    """Reserved at submit, in thousandths of a credit."""
+    created_at: float
+    state: JobState = JobState.QUEUED
+    parent_id: str | None = None
+    """The job whose button was pressed."""
+    parent_position: int | None = None
+    """Which of its pictures a variation starts from, 0-based."""
+    reply_to: ReplyTo | None = None
+    """None for jobs from the shell: nobody has to be told."""
+    start_tag: float = 0.0
+    finish_tag: float = 0.0
+    attempts: int = 0
+    worker_id: str | None = None
+    lease_until: float | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    cancel_requested: bool = False
+    steps_done: int = 0
+    steps_total: int = 0
+    preview_key: str | None = None
+    provider: str | None = None
+    provider_job_id: str | None = None
+    error_code: str | None = None
+    error_facts: dict[str, Any] | None = None
+    delivered_at: float | None = None
+
+    def evolve(self, **changes: Any) -> Job:
+        """Return a copy with ``changes``; raises ValueError for a state that cannot follow this one."""
+        state = changes.get("state", self.state)
+        if state is not self.state and state not in TRANSITIONS[self.state]:
+            raise ValueError(f"A {self.state} job cannot become {state}.")
+        return replace(self, **changes)
+
+
+def new_job_id() -> str:
+    """Return 24 hexadecimal characters, sortable by time, that fit Discord's 25-character nonce."""
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(6)}"

@@ -1,0 +1,174 @@
+"""The FLUX family: what each model can do, within which bounds, at what price and under which licence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from math import ceil, sqrt
+
+from flux_core.errors import ConfigurationError, UnknownModel
+
+MULTIPLE = 16
+"""Sides are multiples of this: the VAE shrinks 8 times and FLUX packs 2 × 2 latents into one token."""
+
+MAX_PIXELS = 2 * 1024 * 1024
+MIN_SIDE = 256
+MAX_SIDE = 2048
+MEGAPIXEL = 1024 * 1024
+CREDIT = 1000
+"""Prices and balances are whole thousandths of a credit; one credit is one 1-megapixel flux-schnell picture."""
+
+ASPECTS: Mapping[str, float] = {
+    text: int(text.split(":")[0]) / int(text.split(":")[1])
+    for text in ("1:1", "16:9", "9:16", "3:2", "2:3", "4:3", "3:4", "4:5", "5:4", "21:9", "9:21")
+}
+
+
+class Operation(StrEnum):
+    """What a model can be asked to do."""
+
+    TEXT_TO_IMAGE = "text-to-image"
+    IMAGE_TO_IMAGE = "image-to-image"
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """A closed range and the value taken when none is given."""
+
+    low: float
+    high: float
+    default: float
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """One model of the family, as a member may ask for it."""
+
+    id: str
+    title: str
+    summary: str
+    """What a member reads when choosing, at most 100 characters (a Discord limit)."""
+    licence: str
+    commercial: bool
+    """Whether its pictures may be used commercially without a licence bought from Black Forest Labs."""
+    steps: Bounds
+    guidance: Bounds | None
+    """None for a model distilled to work without guidance."""
+    strength: Bounds = Bounds(0.05, 1.0, 0.6)
+    count: Bounds = Bounds(1, 4, 4)
+    operations: frozenset[Operation] = frozenset(Operation)
+    native_short_side: int | None = None
+    """Short side in pixels that a small model always draws at; None: free sizes of about one megapixel."""
+    enlarge: int = 1
+    """How many times each side grows after drawing, as part of the model's definition."""
+    max_sequence_length: int = 512
+    """T5 tokens; the padding is attended, so this belongs to the model."""
+    millicredits_per_megapixel_step: int = 250
+    """Schnell's four steps at one megapixel make one credit."""
+    source: str | None = None
+    """Hub id or folder of the weights in diffusers' layout; None while the operator has not configured it."""
+
+    @property
+    def offered(self) -> bool:
+        """Whether the operator has said where its weights are."""
+        return self.source is not None
+
+    def size_for_ratio(self, ratio: float) -> tuple[int, int]:
+        """Return (width, height) in pixels, drawn before enlarging, that comes nearest to ``ratio`` = width / height.
+
+        Ratios beyond 21:9 are drawn as 21:9 (or 9:21), the widest the family is trained for.
+        """
+        ratio = min(max(ratio, ASPECTS["9:21"]), ASPECTS["21:9"])
+        if self.native_short_side is not None:
+            short = self.native_short_side
+            return (_round(short * ratio), short) if ratio >= 1 else (short, _round(short / ratio))
+        return _round(sqrt(MEGAPIXEL * ratio)), _round(sqrt(MEGAPIXEL / ratio))
+
+    def size_for_aspect(self, aspect: str) -> tuple[int, int]:
+        """Return (width, height) in pixels for one of ``ASPECTS``."""
+        return self.size_for_ratio(ASPECTS[aspect])
+
+    def price(self, *, width: int, height: int, steps: int, count: int, strength: float | None = None) -> int:
+        """Return the cost in thousandths of a credit of ``count`` pictures drawn at ``width`` × ``height``.
+
+        Delivered pixels count, enlarging included. An image-to-image job pays for the steps it takes: steps × strength.
+        """
+        megapixels = width * height * self.enlarge**2 / MEGAPIXEL
+        taken = steps if strength is None else max(1, ceil(steps * strength))
+        return count * max(1, ceil(megapixels * taken * self.millicredits_per_megapixel_step))
+
+
+def _round(side: float) -> int:
+    return max(MULTIPLE, round(side / MULTIPLE) * MULTIPLE)
+
+
+FLUX_SCHNELL = ModelSpec(
+    id="flux-schnell",
+    title="FLUX.1 [schnell]",
+    summary="Fast: a good picture in 4 steps. Apache-2.0, any use.",
+    licence="Apache-2.0",
+    commercial=True,
+    steps=Bounds(1, 12, 4),
+    guidance=None,
+    max_sequence_length=256,
+)
+FLUX_DEV = ModelSpec(
+    id="flux-dev",
+    title="FLUX.1 [dev]",
+    summary="Finest detail in 28 steps. Non-commercial licence: pictures for personal use only.",
+    licence="FLUX.1 [dev] Non-Commercial License",
+    commercial=False,
+    steps=Bounds(1, 50, 28),
+    guidance=Bounds(1.0, 10.0, 3.5),
+    max_sequence_length=512,
+)
+FLUX_TINY = ModelSpec(
+    id="flux-tiny",
+    title="flux-tiny",
+    summary="Ships with the bot, draws on any CPU: coloured shapes and simple scenes.",
+    licence="Apache-2.0",
+    commercial=True,
+    steps=Bounds(1, 50, 8),
+    guidance=Bounds(1.0, 10.0, 3.5),
+    native_short_side=128,
+    enlarge=4,
+    max_sequence_length=48,
+)
+FAMILY = (FLUX_SCHNELL, FLUX_DEV, FLUX_TINY)
+"""In the order in which a studio prefers them as its default."""
+
+
+class Catalogue:
+    """The models one studio offers, each with the place of its weights."""
+
+    def __init__(self, offered: Mapping[str, str], *, default: str | None = None) -> None:
+        """Offer the models in ``offered`` (id → folder or hub id).
+
+        Raises ConfigurationError for an id outside the family, for no model at all, or a default that is not offered.
+        """
+        family = {spec.id: spec for spec in FAMILY}
+        if unknown := [id for id in offered if id not in family]:
+            raise ConfigurationError(f"Unknown model {unknown[0]!r}; flux-bot knows {', '.join(family)}.")
+        self._specs = {id: replace(spec, source=offered[id]) for id, spec in family.items() if id in offered}
+        if not self._specs:
+            raise ConfigurationError("No model is configured. Set FLUX_TINY_PATH, FLUX_SCHNELL_PATH or FLUX_DEV_PATH.")
+        if default is not None and default not in self._specs:
+            raise ConfigurationError(f"DEFAULT_MODEL is {default!r}, but only {', '.join(self._specs)} is offered.")
+        self.default = self._specs[default or next(iter(self._specs))]
+
+    def __iter__(self) -> Iterator[ModelSpec]:
+        return iter(self._specs.values())
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._specs
+
+    def __getitem__(self, id: str) -> ModelSpec:
+        """Return the offered model; raises UnknownModel."""
+        try:
+            return self._specs[id]
+        except KeyError:
+            raise UnknownModel(value=id, known=list(self._specs)) from None

@@ -1,0 +1,64 @@
+"""The one seam between the worker and whoever draws the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from PIL import Image
+
+from flux_core.generation import GenerationRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawTask:
+    """What a provider needs to know of a job."""
+
+    job_id: str
+    request: GenerationRequest
+    input_image: Image.Image | None = None
+    """RGB, decoded from the request's input picture."""
+    provider_job_id: str | None = None
+    """The provider's own id from an earlier attempt: resume it, do not submit again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """One finished picture: RGB pixels and the seed it came from."""
+
+    image: Image.Image
+    seed: int
+
+
+class Progress(Protocol):
+    """How a provider tells what it does. Safe to call from any thread; returns at once."""
+
+    def step(self, done: int, total: int) -> None:
+        """Tell that ``done`` of ``total`` steps are drawn; raises Cancelled or LeaseLost when nobody wants the rest."""
+
+    def preview(self, image: Image.Image) -> None:
+        """Show an RGB picture of where the drawing stands."""
+
+    def submitted(self, provider_job_id: str) -> None:
+        """Keep the provider's own id; it is stored before anything else happens."""
+
+
+class Provider(Protocol):
+    """Draws requests. One provider serves one task at a time unless ``concurrency`` says otherwise."""
+
+    name: str
+    concurrency: int
+
+    @property
+    def models(self) -> Sequence[str]:
+        """Return the ids of the models it can draw."""
+
+    async def draw(self, task: DrawTask, progress: Progress) -> list[Drawn]:
+        """Draw all pictures of ``task``, in order.
+
+        Raises a GenerationFailed that says why not, or whatever ``progress.step`` raised, within one step.
+        """
+
+    async def close(self) -> None:
+        """Give memory and connections back."""

@@ -1,0 +1,144 @@
+"""Every setting of flux-bot. Nothing else reads the environment."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from flux_core.errors import ConfigurationError
+from flux_core.models import Catalogue
+
+TINY_WEIGHTS = Path(__file__).parent / "tiny" / "weights"
+
+
+class Settings(BaseSettings):
+    """Read from the environment and a file ``.env`` in the working directory; a name in capitals is its variable."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+
+    # Discord
+    discord_token: SecretStr | None = Field(
+        default=None, description="The bot's token. Without one, `flux-bot run` opens the sandbox."
+    )
+    discord_api_base: str = Field(
+        default="https://discord.com/api/v10", description="Base URL of Discord's REST API, or of a proxy before it."
+    )
+    discord_gateway: str = Field(
+        default="wss://gateway.discord.gg/", description="URL of Discord's gateway, or of a proxy before it."
+    )
+    discord_cdn: str = Field(
+        default="https://cdn.discordapp.com", description="Base URL of Discord's CDN, or of a proxy before it."
+    )
+    owner_ids: frozenset[int] = Field(
+        default=frozenset(),
+        description="User ids, as a JSON list, that may use /admin besides the application's owner.",
+    )
+
+    # What is kept, and where
+    data_dir: Path = Field(
+        default=Path("data"), description="Folder for the database and the pictures, unless they are set below."
+    )
+    database_url: str | None = Field(default=None, description="SQLAlchemy URL; by default an SQLite file in DATA_DIR.")
+    picture_store: str | None = Field(
+        default=None, description="Folder or obstore URL for pictures; by default a folder in DATA_DIR."
+    )
+
+    # Models
+    flux_tiny_path: str = Field(default=str(TINY_WEIGHTS), description="Folder of flux-tiny; empty turns it off.")
+    flux_schnell_path: str = Field(
+        default="", description="Folder or hub id of flux-schnell's weights; empty: not offered."
+    )
+    flux_dev_path: str = Field(
+        default="", description="Folder or hub id of flux-dev's weights; empty: not offered. Non-commercial licence."
+    )
+    default_model: str | None = Field(
+        default=None, description="The model drawn when a member names none; by default the best one offered."
+    )
+
+    # Order in the queue
+    daily_allowance: float = Field(
+        default=100.0,
+        ge=0,
+        description="Credits a member may spend a day; one credit is one 1-megapixel flux-schnell picture.",
+    )
+    timezone: str = Field(default="UTC", description="IANA time zone in which the daily allowance renews at midnight.")
+    max_waiting: int = Field(default=10, ge=1, description="Most jobs a member may have waiting at once.")
+
+    # Workers
+    workers: int = Field(default=1, ge=0, description="Worker processes that `flux-bot run` starts and supervises.")
+    device: str = Field(default="auto", description="Torch device of a worker: auto, cpu, cuda, cuda:1, mps.")
+    torch_threads: int = Field(default=0, ge=0, description="CPU threads of a worker; 0 leaves it to torch.")
+    preview_every: int = Field(default=2, ge=0, description="Steps between live previews; 0 turns them off.")
+    lease_seconds: float = Field(
+        default=30.0, gt=0, description="How long a worker may be silent before its job goes back to the queue."
+    )
+    max_attempts: int = Field(default=3, ge=1, description="How often a job is started before it fails for good.")
+    job_timeout: float = Field(default=1800.0, gt=0, description="Seconds a drawing may take.")
+
+    # What members may upload
+    max_upload_bytes: int = Field(
+        default=25 * 1024 * 1024, ge=1, description="Largest picture a member may upload, in bytes."
+    )
+    max_upload_pixels: int = Field(
+        default=50_000_000, ge=1, description="Largest picture a member may upload, in pixels."
+    )
+
+    # Sandbox
+    sandbox_host: str = Field(
+        default="127.0.0.1", description="Address of the sandbox. It has no password: leave it on loopback."
+    )
+    sandbox_port: int = Field(default=8765, ge=0, le=65535, description="Port of the sandbox; 0 takes a free one.")
+
+    # Logs
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severity that is logged."
+    )
+    log_format: Literal["text", "json"] = Field(default="text", description="text for people, json for machines.")
+
+    @field_validator("discord_token", mode="before")
+    @classmethod
+    def _blank_is_none(cls, value: object) -> object:
+        return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError(f"{value!r} is no IANA time zone such as Europe/Berlin") from error
+        return value
+
+    @property
+    def database(self) -> str:
+        """Return the SQLAlchemy URL of the database."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.resolve() / 'flux-bot.db'}"
+
+    @property
+    def pictures(self) -> str:
+        """Return the folder or URL of the picture store."""
+        return self.picture_store or str(self.data_dir.resolve() / "pictures")
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """Return the models that are configured; raises ConfigurationError when there is none."""
+        paths = {
+            "flux-schnell": self.flux_schnell_path,
+            "flux-dev": self.flux_dev_path,
+            "flux-tiny": self.flux_tiny_path,
+        }
+        return Catalogue({id: path for id, path in paths.items() if path}, default=self.default_model)
+
+
+def load_settings() -> Settings:
+    """Read the settings; raises ConfigurationError with one line for each that is wrong, never with its value."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [f"{'.'.join(str(part) for part in e['loc']).upper()}: {e['msg']}" for e in error.errors()]
+        raise ConfigurationError("Settings that need a look:\n  " + "\n  ".join(lines)) from None
