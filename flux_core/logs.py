@@ -1,0 +1,76 @@
+"""Logs: one line per event, for people or machines, with every secret masked."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from flux_core.settings import Settings
+
+MASK = "***"
+# Discord puts interaction tokens into paths, and a bot token into the Authorization header.
+_IN_TEXT = (
+    re.compile(r"(?<=/webhooks/)(\d+/)[^/\s?'\"]+"),
+    re.compile(r"(?<=/interactions/)(\d+/)[^/\s?'\"]+"),
+    re.compile(r"(?i)\b((?:bot|bearer)\s+)[\w.\-]{20,}"),
+    re.compile(r"(?i)((?:token|api[_-]?key|secret|password)['\"]?\s*[=:]\s*['\"]?)[^\s'\",;&]{6,}"),
+    re.compile(r"(?<=://)([^:/@\s]+:)[^@/\s]+(?=@)"),
+)
+
+
+def mask(text: str, secrets: tuple[str, ...] = ()) -> str:
+    """Return ``text`` with ``secrets`` and everything that looks like one replaced."""
+    for secret in secrets:
+        text = text.replace(secret, MASK)
+    for pattern in _IN_TEXT:
+        text = pattern.sub(lambda found: found[1] + MASK, text)
+    return text
+
+
+def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
+    """Send the logs of this process, libraries included, to ``stream`` (standard error) in the configured form."""
+    stream = stream or sys.stderr
+    token = settings.discord_token
+    secrets = (token.get_secret_value(),) if token is not None else ()
+
+    def masked(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        return {key: mask(value, secrets) if isinstance(value, str) else value for key, value in event.items()}
+
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        # Tracebacks become text before the mask, which reads text only.
+        structlog.processors.format_exc_info,
+    ]
+    renderer: Any = (
+        structlog.processors.JSONRenderer(default=str)
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=stream.isatty())
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, masked, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log_level.upper())
+    # Libraries tell at "info" what only their authors want to know.
+    for noisy in ("httpx", "httpcore", "discord.gateway", "discord.client", "alembic", "aiosqlite", "PIL"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))

@@ -1,0 +1,59 @@
+"""No secret reaches a log, in whatever way it gets there."""
+
+import io
+import json
+import logging
+
+import pytest
+from pydantic import SecretStr
+
+from flux_core.logs import configure_logging, mask
+from flux_core.settings import Settings
+
+TOKEN = "abcdefghijklmnopqrstuvwx.ABCDEF.0123456789_-abcdefghijklmno"
+
+
+@pytest.fixture
+def logged():
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    configure_logging(Settings(discord_token=SecretStr(TOKEN), log_format="json", _env_file=None), stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"logging in with {TOKEN}",
+        f"PATCH https://discord.com/api/v10/webhooks/12345/{'t' * 60}/messages/@original -> 500",
+        f"POST /interactions/12345/{'t' * 60}/callback",
+        f"Authorization: Bot {'t' * 40}",
+        f"{{'token': '{'t' * 40}'}}",
+        f"postgresql://flux:{'t' * 40}@db/flux",
+        f"EACHLABS_API_KEY={'t' * 40}",
+    ],
+)
+def test_secrets_in_messages_are_masked(logged, text):
+    logging.getLogger("anything").warning(text)
+    [line] = logged()
+    assert TOKEN not in line["event"]
+    assert "tttttt" not in line["event"]
+    assert "***" in line["event"]
+
+
+def test_a_secret_inside_a_traceback_is_masked(logged):
+    try:
+        raise RuntimeError(f"refused: {TOKEN}")
+    except RuntimeError:
+        logging.getLogger("anything").exception("it broke")
+    [line] = logged()
+    assert "RuntimeError" in line["exception"]
+    assert TOKEN not in json.dumps(line)
+
+
+def test_a_plain_sentence_stays_as_it_is():
+    sentence = "job 0193a2 drew 4 pictures at /pictures/0193a2/0.webp in 3.2 s"
+    assert mask(sentence) == sentence
