@@ -8,6 +8,7 @@ from enum import StrEnum
 from math import ceil, sqrt
 
 from flux_core.errors import ConfigurationError, UnknownModel
+from flux_core.tiny import definition as tiny
 
 MULTIPLE = 16
 """Sides are multiples of this: the VAE shrinks 8 times and FLUX packs 2 × 2 latents into one token."""
@@ -129,14 +130,14 @@ FLUX_DEV = ModelSpec(
 FLUX_TINY = ModelSpec(
     id="flux-tiny",
     title="flux-tiny",
-    summary="Ships with the bot, draws on any CPU: coloured shapes and simple scenes.",
+    summary=tiny.DESCRIPTION,
     licence="Apache-2.0",
     commercial=True,
-    steps=Bounds(1, 50, 8),
-    guidance=Bounds(1.0, 10.0, 3.5),
-    native_short_side=128,
-    enlarge=4,
-    max_sequence_length=48,
+    steps=Bounds(tiny.STEPS_MIN, tiny.STEPS_MAX, tiny.STEPS),
+    guidance=Bounds(tiny.GUIDANCE_MIN, tiny.GUIDANCE_MAX, tiny.GUIDANCE),
+    native_short_side=min(tiny.NATIVE_SIZES["1:1"]),
+    enlarge=tiny.ENLARGE,
+    max_sequence_length=tiny.MAX_SEQUENCE_LENGTH,
 )
 FAMILY = (FLUX_SCHNELL, FLUX_DEV, FLUX_TINY)
 """In the order in which a studio prefers them as its default."""

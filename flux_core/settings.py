@@ -12,8 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flux_core.errors import ConfigurationError
 from flux_core.models import Catalogue
-
-TINY_WEIGHTS = Path(__file__).parent / "tiny" / "weights"
+from flux_core.tiny.definition import WEIGHTS
 
 
 class Settings(BaseSettings):
@@ -49,7 +48,7 @@ class Settings(BaseSettings):
     )
 
     # Models
-    flux_tiny_path: str = Field(default=str(TINY_WEIGHTS), description="Folder of flux-tiny; empty turns it off.")
+    flux_tiny_path: str = Field(default=str(WEIGHTS), description="Folder of flux-tiny; empty turns it off.")
     flux_schnell_path: str = Field(
         default="", description="Folder or hub id of flux-schnell's weights; empty: not offered."
     )
