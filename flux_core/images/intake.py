@@ -1,0 +1,114 @@
+"""Vet what members upload: decode it under limits and keep plain, upright RGB pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+from math import sqrt
+
+from PIL import Image, ImageCms, ImageOps
+
+from flux_core.errors import PictureEmpty, PictureTooHeavy, PictureTooLarge, PictureUnreadable
+from flux_core.images.headers import PictureHeader, read_header
+from flux_core.models import MAX_PIXELS
+
+KEPT_PIXELS = 2 * MAX_PIXELS
+"""Pixels worth keeping: nothing larger than MAX_PIXELS is drawn, and cropping to another aspect costs a part."""
+BACKDROP = (255, 255, 255)
+"""What shows through transparent places."""
+
+
+@dataclass(frozen=True, slots=True)
+class VettedPicture:
+    """An upload that proved to be a picture: RGB, upright, opaque, as PNG; ``width`` × ``height`` pixels."""
+
+    png: bytes
+    width: int
+    height: int
+
+
+def vet(data: bytes, *, max_bytes: int, max_pixels: int) -> VettedPicture:
+    """Decode an upload (PNG, JPEG, WebP or the first frame of a GIF) into plain RGB, shrunk to ``KEPT_PIXELS``.
+
+    Busy for up to a second: call it in a thread. The file's own bytes decide what it is, never its name; its size is
+    checked before any pixel is decoded. Raises PictureEmpty, PictureTooHeavy, PictureTooLarge, PictureUnreadable or
+    PictureUnsupported.
+    """
+    if not data:
+        raise PictureEmpty()
+    if len(data) > max_bytes:
+        raise PictureTooHeavy(size=len(data), limit=max_bytes)
+    header = read_header(data)
+    _limit(header.width, header.height, max_pixels)
+    try:
+        picture = _plain(_decode(data, header, max_pixels))
+        picture.info = {}  # comments, places and profiles of the file stay with its owner
+        png = BytesIO()
+        picture.save(png, "PNG", compress_level=3)
+    except PictureTooLarge:
+        raise
+    except Image.DecompressionBombError as error:
+        raise PictureTooLarge(width=header.width, height=header.height, limit=max_pixels) from error
+    except Exception as error:
+        # Decoders meet hostile bytes here and raise whatever they stumble over: OSError, SyntaxError, struct.error …
+        raise PictureUnreadable(f"{type(error).__name__}: {error}") from error
+    return VettedPicture(png.getvalue(), picture.width, picture.height)
+
+
+def _limit(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise PictureTooLarge(width=width, height=height, limit=max_pixels)
+
+
+def _decode(data: bytes, header: PictureHeader, max_pixels: int) -> Image.Image:
+    if header.format == "PNG":
+        with Image.open(BytesIO(data), formats=["PNG"]) as checked:
+            checked.verify()  # checksums, which loading alone does not look at
+    picture: Image.Image = Image.open(BytesIO(data), formats=[header.format])
+    _limit(picture.width, picture.height, max_pixels)  # a GIF's first frame may reach beyond its canvas
+    kept = _kept_size(picture.width, picture.height)
+    if header.format == "JPEG":
+        picture.draft(None, kept)  # decodes at a half, a quarter or an eighth where that is still enough
+    picture.load()
+    if picture.width * picture.height > KEPT_PIXELS:
+        # A palette cannot be blended, and not every Pillow resamples 16-bit grey.
+        picture = _true_colour(picture).resize(kept, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return ImageOps.exif_transpose(picture) or picture
+
+
+def _kept_size(width: int, height: int) -> tuple[int, int]:
+    scale = min(1.0, sqrt(KEPT_PIXELS / (width * height)))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _plain(picture: Image.Image) -> Image.Image:
+    """Return opaque sRGB."""
+    picture = _srgb(_true_colour(picture), picture.info.get("icc_profile"))
+    if picture.mode == "RGB":
+        return picture
+    flat = Image.new("RGB", picture.size, BACKDROP)
+    flat.paste(picture, mask=picture.getchannel("A"))
+    return flat
+
+
+def _true_colour(picture: Image.Image) -> Image.Image:
+    """Return the picture as RGB, RGBA or CMYK with 8 bits a channel."""
+    if picture.mode.startswith("I"):  # 16-bit grey: the upper eight bits are what a screen shows
+        picture = picture.convert("I").point(lambda value: value / 257).convert("L")
+    if picture.mode in ("RGB", "RGBA", "CMYK") and "transparency" not in picture.info:
+        return picture
+    return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+
+
+def _srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
+    """Translate colours from the file's own profile; a profile that makes no sense is ignored."""
+    if profile:
+        mode = "RGBA" if picture.mode == "RGBA" else "RGB"
+        try:
+            source = ImageCms.ImageCmsProfile(BytesIO(profile))
+            translated = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode=mode)
+        except (ImageCms.PyCMSError, OSError):
+            pass
+        else:
+            return picture if translated is None else translated
+    return picture.convert("RGB") if picture.mode == "CMYK" else picture

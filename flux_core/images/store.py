@@ -1,0 +1,98 @@
+"""Keep pictures in a folder or a bucket: the one place that bot and workers share besides the database."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from flux_core.errors import ConfigurationError, PictureGone, StorageUnavailable
+
+KEY = re.compile(r"[A-Za-z0-9_-]+(?:[./][A-Za-z0-9_-]+)*")
+"""Keys are made by the studio: plain path segments, none hidden, none upwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPicture:
+    """What the store knows of a picture without reading it; ``modified_at`` in unix seconds, ``size`` in bytes."""
+
+    key: str
+    size: int
+    modified_at: float
+
+
+class PictureStore:
+    """Pictures by key. A key is either absent or holds all its bytes: writes appear at once or not at all."""
+
+    def __init__(self, place: str) -> None:
+        """Open a folder (made when missing) or an obstore URL (``s3://bucket/prefix``, ``gs://``, ``az://`` …).
+
+        Raises ConfigurationError for a place that cannot be used.
+        """
+        self._local = "://" not in place or place.startswith("file://")
+        try:
+            if self._local:
+                folder = Path(place.removeprefix("file://")).expanduser().resolve()
+                self._store: ObjectStore = LocalStore(folder, mkdir=True, automatic_cleanup=True)
+            else:
+                self._store = from_url(place)
+        except (BaseError, OSError, ValueError) as error:
+            shown = place.rsplit("@", 1)[-1]  # a URL may carry a password before its host, and errors quote it
+            problem = _first_line(error).replace(place, shown)
+            raise ConfigurationError(f"PICTURE_STORE cannot be used ({shown}): {problem}") from None
+
+    async def put(self, key: str, data: bytes, content_type: str) -> None:
+        """Write ``data``, replacing what was there; raises StorageUnavailable."""
+        attributes = None if self._local else {"Content-Type": content_type}  # a folder keeps no attributes
+        try:
+            await obstore.put_async(self._store, _checked(key), data, attributes=attributes)
+        except (BaseError, OSError) as error:
+            raise StorageUnavailable(f"Cannot write {key}: {_first_line(error)}") from error
+
+    async def get(self, key: str) -> bytes:
+        """Read a picture; raises PictureGone when it was deleted, StorageUnavailable."""
+        try:
+            result = await obstore.get_async(self._store, _checked(key))
+            return bytes(await result.bytes_async())
+        except FileNotFoundError as error:
+            raise PictureGone() from error
+        except (BaseError, OSError) as error:
+            raise StorageUnavailable(f"Cannot read {key}: {_first_line(error)}") from error
+
+    async def delete(self, keys: Iterable[str]) -> None:
+        """Delete pictures; those that are gone already are no error. Raises StorageUnavailable."""
+        for key in keys:
+            try:
+                await obstore.delete_async(self._store, _checked(key))
+            except FileNotFoundError:
+                continue
+            except (BaseError, OSError) as error:
+                raise StorageUnavailable(f"Cannot delete {key}: {_first_line(error)}") from error
+
+    async def list(self, prefix: str = "") -> list[StoredPicture]:
+        """Return what lies below ``prefix`` (whole path segments), by key; raises StorageUnavailable."""
+        below = _checked(prefix.rstrip("/")) if prefix else None
+        try:
+            found = [entry async for page in obstore.list(self._store, below) for entry in page]
+        except (BaseError, OSError) as error:
+            raise StorageUnavailable(f"Cannot list {prefix}: {_first_line(error)}") from error
+        return sorted(
+            (StoredPicture(entry["path"], entry["size"], entry["last_modified"].timestamp()) for entry in found),
+            key=lambda stored: stored.key,
+        )
+
+
+def _checked(key: str) -> str:
+    if not KEY.fullmatch(key):
+        raise ValueError(f"{key!r} is no key of a picture.")
+    return key
+
+
+def _first_line(error: Exception) -> str:
+    # The backends append their whole configuration, credentials' names included, below the first line.
+    return str(error).strip().split("\n", 1)[0]
