@@ -1,0 +1,321 @@
+"""What a member reads: every error of the studio as one sentence written for them, and the small phrases around it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from flux_core.errors import FluxError
+from flux_core.models import CREDIT
+
+Facts = Mapping[str, Any]
+
+_SPECIAL = re.compile(r"([\\*_~`|<>\[\]():#])")
+
+
+def escape(text: str) -> str:
+    """Return ``text`` on one line, so that it shows as typed: no markdown, no link, no mention, no ping."""
+    one_line = " ".join(text.split())
+    return _SPECIAL.sub(r"\\\1", one_line).replace("@", "@\u200b")
+
+
+def shorten(text: str, limit: int) -> str:
+    """Cut ``text`` to at most ``limit`` characters, the last one an ellipsis where something is missing."""
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def quoted(value: object, limit: int = 60) -> str:
+    """Return something a member typed, safe to repeat."""
+    return f"“{escape(shorten(str(value), limit))}”"
+
+
+def credits(millicredits: int) -> str:
+    """Return an amount in credits: ``1 credit``, ``0.25 credits``."""
+    amount = f"{millicredits / CREDIT:,.3f}".rstrip("0").rstrip(".")
+    return f"{amount} credit" if amount == "1" else f"{amount} credits"
+
+
+def number(value: Any) -> str:
+    """Return a number as people write it: ``4``, ``0.05``."""
+    if isinstance(value, float) and math.isfinite(value) and value == int(value):
+        value = int(value)
+    return shorten(str(value), 24)
+
+
+def duration(seconds: float) -> str:
+    """Return a span of time, rounded for reading: ``0.8 s``, ``12 s``, ``3 min 20 s``, ``1 h 5 min``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    minutes = whole % 3600 // 60
+    return f"{whole // 3600} h {minutes} min" if minutes else f"{whole // 3600} h"
+
+
+def moment(unix: float, style: str = "R") -> str:
+    """Return a time that Discord shows in the reader's own zone and language; style R counts up or down by itself."""
+    return f"<t:{math.ceil(unix)}:{style}>"
+
+
+def ordinal(position: int) -> str:
+    """Return ``1st``, ``2nd``, ``3rd``, ``11th``."""
+    if position % 100 in (11, 12, 13):
+        return f"{position}th"
+    return f"{position}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(position % 10, 'th') }"
+
+
+def megabytes(size: float) -> str:
+    """Return a file size: ``25 MB`` (of 1024 × 1024 bytes, as Discord counts)."""
+    return f"{number(round(size / 1024**2, 1))} MB"
+
+
+def sentence(error: FluxError) -> str:
+    """Return what the member reads about ``error``; works with any facts missing."""
+    return SENTENCES.get(error.code, SENTENCES["internal"])(error.facts)
+
+
+def incident(id: str) -> str:
+    """Return the sentence for something nobody foresaw; ``id`` finds it in the operator's log."""
+    return f"Something went wrong on our side. If it happens again, tell the moderators this number: `{id}`."
+
+
+def missing_permissions(names: list[str]) -> str:
+    """Return the sentence for a channel in which the bot could not post its result."""
+    return f"I can't post pictures in this channel: I need {_and(names)} here. Please ask a moderator, or try another channel."
+
+
+FOREIGN_BUTTON = "This button is not one of mine, or it was tampered with. Start a new picture with `/imagine`."
+NOT_IN_TIME = "That took too long on our side. Please try again in a moment."
+
+
+def _and(words: list[str]) -> str:
+    bold = [f"**{word}**" for word in words]
+    return bold[0] if len(bold) == 1 else f"{', '.join(bold[:-1])} and {bold[-1]}"
+
+
+def _list(values: Any) -> str:
+    return ", ".join(f"`{value}`" for value in values)
+
+
+def _nearest(value: object, known: Any, template: str = "`{}`") -> str:
+    near = get_close_matches(str(value).lower(), [str(k) for k in known], n=1, cutoff=0.5)
+    return f" Did you mean {template.format(near[0])}?" if near else ""
+
+
+def _invalid_request(f: Facts) -> str:
+    match f.get("reason"):
+        case "missing_value":
+            return f"`{f['flag']}` needs a value behind it, for example `{f['flag']} {f['example']}`."
+        case "repeated":
+            return (
+                f"`{f['flag']}` is there twice, with {quoted(f['first'])} and {quoted(f['second'])}. Please keep one."
+            )
+        case "contradiction":
+            return (
+                f"The option `{f['option']}` says {quoted(f['given'])}, but the flag in your prompt says "
+                f"{quoted(f['flagged'])}. Please keep one of them."
+            )
+    return "Something in this request doesn't fit together. Please check the options; `/help` shows examples."
+
+
+def _prompt_too_long(f: Facts) -> str:
+    if "length" not in f:
+        return "Your prompt is too long. Please shorten it."
+    return f"Your prompt has {f['length']:,} characters; I can read up to {f['limit']:,}. Please shorten it."
+
+
+def _not_a_number(f: Facts) -> str:
+    kind = "a whole number" if f.get("whole") else "a number"
+    return f"`{f.get('field', 'This option')}` needs {kind}, but it says {quoted(f.get('value', ''))}."
+
+
+def _out_of_range(f: Facts) -> str:
+    if "low" not in f:
+        return "One of the numbers is out of its range. `/help` shows what is possible."
+    name = f.get("field", "This option")
+    return f"`{name}` can be {number(f['low'])} to {number(f['high'])} here, not {number(f.get('value'))}."
+
+
+def _unknown_model(f: Facts) -> str:
+    known = f.get("known", ())
+    if not known:
+        return "This studio does not offer that model. Choose one from the list that `/imagine` shows."
+    return (
+        f"There is no model {quoted(f.get('value', ''))} here.{_nearest(f.get('value', ''), known)} "
+        f"This studio offers {_list(known)}."
+    )
+
+
+def _unknown_aspect(f: Facts) -> str:
+    return (
+        f"I don't know the aspect {quoted(f.get('value', ''))}. Choose one of {_list(f.get('known', ('1:1', '16:9')))}."
+    )
+
+
+def _unknown_format(f: Facts) -> str:
+    return f"I can't save pictures as {quoted(f.get('value', ''))}. Choose {_list(f.get('known', ('webp', 'png', 'jpeg')))}."
+
+
+def _unknown_flag(f: Facts) -> str:
+    value, known = f.get("value", ""), f.get("known", ())
+    shown = f"`--{shorten(re.sub(r'[^A-Za-z_-]', '', str(value)), 30)}`"
+    return (
+        f"I don't know the flag {shown}.{_nearest(value, known, '`--{}`')} "
+        f"Known flags: {', '.join(f'`--{flag}`' for flag in known)}. To use two dashes as text, put a space behind them."
+    )
+
+
+def _invalid_size(f: Facts) -> str:
+    value, limit = quoted(f.get("value", "")), f.get("limit")
+    match f.get("reason"):
+        case "format":
+            return f"I can't read the size {value}. Write it like `1024x768`."
+        case "multiple":
+            return f"Both sides of the size must be multiples of {limit}; {value} is not."
+        case "small":
+            return f"The size {value} is too small: each side needs at least {limit} pixels."
+        case "large":
+            pixels = isinstance(limit, int) and limit > 10_000
+            most = f"{limit / 1024**2:g} megapixels in all" if pixels else f"{limit} pixels a side"
+            return f"The size {value} is too large: at most {most}."
+        case "fixed":
+            return (
+                f"This model draws that shape only at {limit}, not at {value}. Leave the size out, or choose an aspect."
+            )
+    return "That size is not possible. Write it like `1024x768`, or choose an aspect."
+
+
+def _size_contradiction(f: Facts) -> str:
+    if "size" not in f:
+        return "The size and the aspect don't fit together. Please give only one of them."
+    return f"The size {f['size']} and the aspect {f['aspect']} don't fit together. Please give only one of them."
+
+
+def _operation_unavailable(f: Facts) -> str:
+    model = f"`{f['model']}`" if "model" in f else "This model"
+    what = "start from a picture" if f.get("operation") == "image-to-image" else "draw from words alone"
+    return f"{model} cannot {what}. Please choose another model."
+
+
+def _invalid_picture(f: Facts) -> str:
+    if f.get("reason") == "not_fetched":
+        return "Discord did not hand me your picture. Please upload it again."
+    return "I can't use this picture. Please upload a PNG, JPEG, WebP or GIF."
+
+
+def _picture_too_heavy(f: Facts) -> str:
+    if "limit" not in f:
+        return "That picture is too large a file."
+    if f.get("size", 0) <= f["limit"]:
+        return f"That picture is too large a file; I take up to {megabytes(f['limit'])}."
+    return f"That picture is a file of {megabytes(f['size'])}; I take up to {megabytes(f['limit'])}."
+
+
+def _picture_too_large(f: Facts) -> str:
+    if "limit" not in f:
+        return "That picture has too many pixels."
+    size = f"{f['width']}×{f['height']} pixels" if "width" in f else "too many pixels"
+    return f"That picture has {size}; I take up to {f['limit'] / 1e6:g} megapixels."
+
+
+def _quota_spent(f: Facts) -> str:
+    renews = f" It renews {moment(f['renews_at'])}." if "renews_at" in f else ""
+    if "cost" not in f:
+        return f"Your allowance is used up.{renews}"
+    smaller = " Fewer pictures, fewer steps or a smaller size cost less." if f.get("left", 0) > 0 else ""
+    return f"This costs {credits(f['cost'])} and you have {credits(f.get('left', 0))} left.{renews}{smaller}"
+
+
+def _too_many_waiting(f: Facts) -> str:
+    if "waiting" not in f:
+        return "You already have as many pictures waiting as allowed. Please let one finish first."
+    return (
+        f"You already have {f['waiting']} jobs waiting; {f['limit']} is the most. "
+        "Let one finish, or cancel one with `/jobs`."
+    )
+
+
+def _queue_paused(f: Facts) -> str:
+    reason = f" Their reason: {quoted(f['reason'], 200)}" if f.get("reason") else ""
+    return f"The moderators have paused new pictures for now.{reason}"
+
+
+_FORBIDDEN = {
+    "cancel": "Only the member who asked for this picture, or a moderator, can cancel it.",
+    "delete": "Only the member who asked for this picture, or a moderator, can delete it.",
+    "admin": "You need the permission **Manage Server** for this.",
+    "everywhere": "Only the bot's owner can do this for every server at once.",
+}
+
+
+def _refused(f: Facts) -> str:
+    reason = f" ({quoted(f['reason'], 200)})" if f.get("reason") else ""
+    return f"This request was declined because of its content{reason}. Your credits are back."
+
+
+def _fixed(text: str) -> Callable[[Facts], str]:
+    return lambda _facts: text
+
+
+SENTENCES: dict[str, Callable[[Facts], str]] = {
+    "internal": _fixed("Something went wrong on our side. Please try again."),
+    "not_possible": _fixed("That is not possible."),
+    "invalid_request": _invalid_request,
+    "prompt_missing": _fixed("There is nothing to draw yet: please describe the picture in `prompt`."),
+    "prompt_too_long": _prompt_too_long,
+    "not_a_number": _not_a_number,
+    "out_of_range": _out_of_range,
+    "unknown_model": _unknown_model,
+    "unknown_aspect": _unknown_aspect,
+    "unknown_format": _unknown_format,
+    "unknown_flag": _unknown_flag,
+    "invalid_size": _invalid_size,
+    "size_contradiction": _size_contradiction,
+    "operation_unavailable": _operation_unavailable,
+    "strength_without_picture": _fixed(
+        "`strength` says how much of your own picture may change, but there is none. Attach an `image` or drop it."
+    ),
+    "invalid_picture": _invalid_picture,
+    "picture_empty": _fixed("That file is empty. Please upload the picture again."),
+    "picture_too_heavy": _picture_too_heavy,
+    "picture_too_large": _picture_too_large,
+    "picture_unreadable": _fixed("That picture is damaged or cut off, I can't open it. Please upload it again."),
+    "picture_unsupported": _fixed("That file is no picture I can read. I take PNG, JPEG, WebP and GIF."),
+    "quota_spent": _quota_spent,
+    "too_many_waiting": _too_many_waiting,
+    "queue_paused": _queue_paused,
+    "not_allowed": lambda f: _FORBIDDEN.get(str(f.get("action", "")), "You are not allowed to do that here."),
+    "job_not_found": _fixed("I don't know this picture here. It may be too old, or from another server."),
+    "job_already_ended": _fixed("This one has already ended, so there is nothing left to cancel."),
+    "picture_gone": _fixed("This picture was deleted, so it can't be used any more."),
+    "generation_failed": _fixed("The drawing failed. Your credits are back; please try again."),
+    "refused": _refused,
+    "outcome_unknown": _fixed(
+        "The connection broke while the drawing was ordered, and I can't tell what became of it. Your credits are back."
+    ),
+    "model_unavailable": lambda f: (
+        f"The model {f'`{f["model"]}`' if 'model' in f else 'you chose'} can't be loaded right now. "
+        "Your credits are back; please try another model or tell the moderators."
+    ),
+    "out_of_memory": _fixed(
+        "This picture does not fit into the graphics card's memory. Your credits are back; "
+        "try a smaller size or fewer pictures."
+    ),
+    "drawing_broken": _fixed("The drawing broke off. Your credits are back; please try again."),
+    "timed_out": lambda f: (
+        f"The drawing took longer than {duration(f['seconds']) if 'seconds' in f else 'allowed'} and was stopped. "
+        "Your credits are back."
+    ),
+    "worker_lost": _fixed("The drawing was interrupted too often. Your credits are back; please try again."),
+    "cancelled": _fixed("Cancelled. Your credits are back."),
+    "lease_lost": _fixed("The drawing moved to another machine. Please wait a little."),
+    "storage_unavailable": _fixed("I can't reach my storage right now. Nothing was charged; please try again soon."),
+    "configuration": _fixed("This studio is not set up completely yet. Please tell the moderators."),
+}
+"""One entry per error code of flux_core.errors."""
