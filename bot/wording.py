@@ -9,7 +9,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from flux_core.errors import FluxError
-from flux_core.models import CREDIT
+from flux_core.generation import OutputFormat
+from flux_core.models import ASPECTS, CREDIT, MAX_SIDE, MEGAPIXEL
 
 Facts = Mapping[str, Any]
 
@@ -67,12 +68,18 @@ def ordinal(position: int) -> str:
     """Return ``1st``, ``2nd``, ``3rd``, ``11th``."""
     if position % 100 in (11, 12, 13):
         return f"{position}th"
-    return f"{position}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(position % 10, 'th') }"
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(position % 10, "th")
+    return f"{position}{ending}"
 
 
 def megabytes(size: float) -> str:
     """Return a file size: ``25 MB`` (of 1024 × 1024 bytes, as Discord counts)."""
     return f"{number(round(size / 1024**2, 1))} MB"
+
+
+def megapixels(pixels: int) -> str:
+    """Return a number of pixels in steps of 1024 × 1024: ``2 megapixels``."""
+    return f"{pixels / MEGAPIXEL:g} megapixels"
 
 
 def sentence(error: FluxError) -> str:
@@ -87,7 +94,8 @@ def incident(id: str) -> str:
 
 def missing_permissions(names: list[str]) -> str:
     """Return the sentence for a channel in which the bot could not post its result."""
-    return f"I can't post pictures in this channel: I need {_and(names)} here. Please ask a moderator, or try another channel."
+    here = f"I can't post pictures in this channel: I need {_and(names)} here."
+    return f"{here} Please ask a moderator, or try another channel."
 
 
 FOREIGN_BUTTON = "This button is not one of mine, or it was tampered with. Start a new picture with `/imagine`."
@@ -153,13 +161,12 @@ def _unknown_model(f: Facts) -> str:
 
 
 def _unknown_aspect(f: Facts) -> str:
-    return (
-        f"I don't know the aspect {quoted(f.get('value', ''))}. Choose one of {_list(f.get('known', ('1:1', '16:9')))}."
-    )
+    return f"I don't know the aspect {quoted(f.get('value', ''))}. Choose one of {_list(f.get('known', ASPECTS))}."
 
 
 def _unknown_format(f: Facts) -> str:
-    return f"I can't save pictures as {quoted(f.get('value', ''))}. Choose {_list(f.get('known', ('webp', 'png', 'jpeg')))}."
+    known = f.get("known", [known.value for known in OutputFormat])
+    return f"I can't save pictures as {quoted(f.get('value', ''))}. Choose one of {_list(known)}."
 
 
 def _unknown_flag(f: Facts) -> str:
@@ -167,7 +174,8 @@ def _unknown_flag(f: Facts) -> str:
     shown = f"`--{shorten(re.sub(r'[^A-Za-z_-]', '', str(value)), 30)}`"
     return (
         f"I don't know the flag {shown}.{_nearest(value, known, '`--{}`')} "
-        f"Known flags: {', '.join(f'`--{flag}`' for flag in known)}. To use two dashes as text, put a space behind them."
+        f"Known flags: {', '.join(f'`--{flag}`' for flag in known)}. "
+        "To write two dashes as text, put a space behind them."
     )
 
 
@@ -181,8 +189,8 @@ def _invalid_size(f: Facts) -> str:
         case "small":
             return f"The size {value} is too small: each side needs at least {limit} pixels."
         case "large":
-            pixels = isinstance(limit, int) and limit > 10_000
-            most = f"{limit / 1024**2:g} megapixels in all" if pixels else f"{limit} pixels a side"
+            in_all = isinstance(limit, int) and limit > MAX_SIDE
+            most = f"{megapixels(limit or 0)} in all" if in_all else f"{limit} pixels a side"
             return f"The size {value} is too large: at most {most}."
         case "fixed":
             return (
@@ -263,6 +271,11 @@ def _fixed(text: str) -> Callable[[Facts], str]:
     return lambda _facts: text
 
 
+def _model_unavailable(f: Facts) -> str:
+    model = f"The model `{f['model']}`" if "model" in f else "The model you chose"
+    return f"{model} can't be loaded right now. Your credits are back; try another model, or tell the moderators."
+
+
 SENTENCES: dict[str, Callable[[Facts], str]] = {
     "internal": _fixed("Something went wrong on our side. Please try again."),
     "not_possible": _fixed("That is not possible."),
@@ -299,10 +312,7 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "outcome_unknown": _fixed(
         "The connection broke while the drawing was ordered, and I can't tell what became of it. Your credits are back."
     ),
-    "model_unavailable": lambda f: (
-        f"The model {f'`{f["model"]}`' if 'model' in f else 'you chose'} can't be loaded right now. "
-        "Your credits are back; please try another model or tell the moderators."
-    ),
+    "model_unavailable": _model_unavailable,
     "out_of_memory": _fixed(
         "This picture does not fit into the graphics card's memory. Your credits are back; "
         "try a smaller size or fewer pictures."
