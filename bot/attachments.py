@@ -1,0 +1,86 @@
+"""Fetch what a member uploaded from Discord's CDN, and vet it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+
+from flux_core.errors import InvalidPicture, PictureEmpty, PictureTooHeavy, PictureUnsupported
+from flux_core.images.intake import VettedPicture, vet
+
+OFFICIAL_CDN = "https://cdn.discordapp.com"
+"""Where Discord says attachments are; with a proxy before it, the same path there is asked instead."""
+CONTENT_TYPES = frozenset({"image/png", "image/jpeg", "image/jpg", "image/webp", "image/gif"})
+TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5, sock_read=10)
+TRIES = 3
+_CHUNK = 64 * 1024
+
+
+def check_declared(*, size: int, content_type: str | None, max_bytes: int) -> None:
+    """Refuse by what Discord says of a file, before anything is fetched; the bytes themselves are vetted later.
+
+    Raises PictureEmpty, PictureTooHeavy or PictureUnsupported.
+    """
+    if size <= 0:
+        raise PictureEmpty()
+    if size > max_bytes:
+        raise PictureTooHeavy(size=size, limit=max_bytes)
+    # Without a declared type the bytes decide.
+    if content_type is not None and content_type.partition(";")[0].strip().lower() not in CONTENT_TYPES:
+        raise PictureUnsupported()
+
+
+def cdn_address(url: str, cdn: str) -> str:
+    """Return the address to fetch an attachment from: always below ``cdn``.
+
+    Raises InvalidPicture (reason "not_fetched") for an address anywhere else: the bot fetches from no other host.
+    """
+    base = cdn.rstrip("/") + "/"
+    if url.startswith(base):
+        return url
+    if url.startswith(OFFICIAL_CDN + "/"):
+        return base + url.removeprefix(OFFICIAL_CDN + "/")
+    raise InvalidPicture("attachment outside the CDN", reason="not_fetched")
+
+
+async def fetch(session: aiohttp.ClientSession, url: str, *, cdn: str, max_bytes: int) -> bytes:
+    """Download an attachment; redirects are not followed.
+
+    Raises PictureTooHeavy as soon as there are more than ``max_bytes``, and InvalidPicture (reason "not_fetched") when
+    the CDN does not hand it over within 30 seconds.
+    """
+    address = cdn_address(url, cdn)
+    for attempt in range(TRIES):
+        if attempt:
+            await asyncio.sleep(0.25 * 2**attempt)
+        try:
+            async with session.get(address, timeout=TIMEOUT, allow_redirects=False) as response:
+                if response.status >= 500 or response.status == 429:
+                    continue
+                if response.status != 200:
+                    break
+                return await _body(response, max_bytes)
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            continue
+    raise InvalidPicture("the CDN did not hand over the attachment", reason="not_fetched")
+
+
+async def _body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    declared = response.content_length
+    if declared is not None and declared > max_bytes:
+        raise PictureTooHeavy(size=declared, limit=max_bytes)
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(_CHUNK):
+        body += chunk
+        if len(body) > max_bytes:
+            raise PictureTooHeavy(size=len(body), limit=max_bytes)
+    return bytes(body)
+
+
+async def fetch_picture(
+    session: aiohttp.ClientSession, url: str, *, cdn: str, max_bytes: int, max_pixels: int
+) -> VettedPicture:
+    """Download an attachment and vet it in a thread; raises the InvalidPicture that says what is wrong."""
+    data = await fetch(session, url, cdn=cdn, max_bytes=max_bytes)
+    return await asyncio.to_thread(vet, data, max_bytes=max_bytes, max_pixels=max_pixels)

@@ -1,0 +1,224 @@
+"""The one message of a job, in each of its states. Pure: a job and what is known about it become a Discord layout.
+
+Every card stays within Discord's limits: 40 components counted with nesting, 4,000 characters of text, 5 buttons a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import discord
+from discord import ui
+
+from bot.custom_ids import Action, Press
+from bot.wording import credits, duration, escape, moment, ordinal, sentence, shorten
+from flux_core.errors import from_code
+from flux_core.generation import GenerationRequest
+from flux_core.jobs import Job, JobState, Picture
+from flux_core.models import FAMILY, ModelSpec, Operation
+
+PROMPT_SHOWN = 300
+"""Characters of a prompt on a card; escaping at most doubles them. Details show all of it."""
+ALT_TEXT = 256
+"""Characters of a picture's description, as discord.py limits it."""
+BAR = 14
+
+GREY, BLURPLE, GREEN, RED = 0x80848E, 0x5865F2, 0x23A55A, 0xDA373C
+
+_FAMILY = {spec.id: spec for spec in FAMILY}
+
+
+class Card(ui.LayoutView):
+    """A message built of Components V2."""
+
+    def __init__(self, *items: ui.Item[Any]) -> None:
+        super().__init__(timeout=None)
+        for item in items:
+            self.add_item(item)
+
+    def is_finished(self) -> bool:
+        """Return True: buttons are answered by their custom_id alone, so discord.py need not remember any card."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A finished picture and the name of the file that is uploaded with the card."""
+
+    picture: Picture
+    filename: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a job stands in the queue, as a card tells it."""
+
+    position: int
+    """1-based; 0 while it is being drawn."""
+    ready_at: float | None
+    """Unix seconds; None while nothing was measured yet."""
+    workers: int
+    """Living workers that can draw it."""
+
+
+def preparing(request: GenerationRequest, user_id: int) -> Card:
+    """Show the acknowledgement of a request that is not in the queue yet."""
+    return Card(_box(GREY, _asked(request, user_id), ui.TextDisplay("Getting ready…")))
+
+
+def waiting(job: Job, standing: Standing | None) -> Card:
+    """Show a queued job with its turn."""
+    if standing is None:
+        line = "**In the queue**"
+    elif standing.position > 1:
+        line = f"**{ordinal(standing.position)} in the queue**"
+    else:
+        line = "**Next in the queue**"
+    if standing is not None and standing.workers == 0:
+        line += "\nNobody is drawing at the moment. Your place is kept."
+    elif standing is not None and standing.ready_at is not None:
+        line += f" · ready {moment(standing.ready_at)}"
+    return Card(_box(GREY, _asked(job.request, job.account.user_id), ui.TextDisplay(line), _cancel(job)))
+
+
+def running(job: Job, standing: Standing | None, preview: str | None) -> Card:
+    """Show a job being drawn; ``preview`` is the name of the uploaded preview file."""
+    spoiler = job.reply_to is not None and job.reply_to.spoiler
+    parts: list[ui.Item[Any]] = [_asked(job.request, job.account.user_id)]
+    if preview is not None:
+        parts.append(
+            ui.MediaGallery(discord.MediaGalleryItem(f"attachment://{preview}", description="Preview", spoiler=spoiler))
+        )
+    line = progress(job)
+    if standing is not None and standing.ready_at is not None and not job.cancel_requested:
+        line += f" · ready {moment(standing.ready_at)}"
+    return Card(_box(BLURPLE, *parts, ui.TextDisplay(line), _cancel(job)))
+
+
+def progress(job: Job) -> str:
+    """Return the line that tells how far a running job is."""
+    if job.cancel_requested:
+        return "**Cancelling…**"
+    if job.steps_total <= 0:
+        return "**Drawing** · getting started"
+    share = min(1.0, max(0.0, job.steps_done / job.steps_total))
+    full = round(share * BAR)
+    return f"**Drawing** {'▰' * full}{'▱' * (BAR - full)} {share:.0%} · step {job.steps_done} of {job.steps_total}"
+
+
+def result(job: Job, shown: Sequence[Shown], *, lead: str | None = None) -> Card:
+    """Show the finished pictures; ``lead`` is a line above them, where the card comes late or elsewhere."""
+    spoiler = job.reply_to is not None and job.reply_to.spoiler
+    parts: list[ui.Item[Any]] = [_asked(job.request, job.account.user_id, took=_took(job))]
+    if shown:
+        parts.append(ui.MediaGallery(*(_gallery_item(job, one, spoiler=spoiler) for one in shown)))
+    else:
+        parts.append(ui.TextDisplay(sentence(from_code("picture_gone", {}))))
+    variations = [
+        _button(f"V{one.picture.position + 1}", Press(Action.VARY, job.id, one.picture.position))
+        for one in shown
+        if _varies(job)
+    ]
+    if variations:
+        parts.append(ui.ActionRow(*variations))
+    parts.append(
+        ui.ActionRow(
+            _button("Reroll", Press(Action.REROLL, job.id), discord.ButtonStyle.primary),
+            _button("Details", Press(Action.DETAILS, job.id)),
+            _button("Delete", Press(Action.DELETE, job.id), discord.ButtonStyle.danger),
+        )
+    )
+    return Card(*_lead(lead), _box(GREEN, *parts))
+
+
+def ended_without(job: Job, *, lead: str | None = None) -> Card:
+    """Show a job that failed, was refused or was cancelled."""
+    if job.state is JobState.CANCELLED:
+        colour, line = GREY, f"Cancelled. {_back(job)}"
+    else:
+        colour, line = RED, sentence(from_code(job.error_code or "generation_failed", job.error_facts or {}))
+    buttons = [
+        _button("Details", Press(Action.DETAILS, job.id)),
+        _button("Delete", Press(Action.DELETE, job.id), discord.ButtonStyle.danger),
+    ]
+    if job.state is not JobState.REFUSED:
+        buttons.insert(0, _button("Try again", Press(Action.REROLL, job.id), discord.ButtonStyle.primary))
+    return Card(
+        *_lead(lead),
+        _box(colour, _asked(job.request, job.account.user_id), ui.TextDisplay(line), ui.ActionRow(*buttons)),
+    )
+
+
+def note(text: str) -> Card:
+    """Show a sentence alone."""
+    return Card(ui.TextDisplay(text))
+
+
+def picture_name(job: Job, picture: Picture, extension: str) -> str:
+    """Return the file name of a finished picture, unique within the message and telling its job."""
+    return f"flux-{job.id}-{picture.position + 1}.{extension}"
+
+
+def facts_of(request: GenerationRequest) -> list[str]:
+    """Return what a request asks for, short: model, size, steps, strength, seed."""
+    spec = _FAMILY.get(request.model)
+    enlarge = spec.enlarge if spec is not None else 1
+    facts = [
+        spec.title if spec is not None else request.model,
+        f"{request.width * enlarge}×{request.height * enlarge}",
+        f"{request.steps} step{'' if request.steps == 1 else 's'}",
+    ]
+    if request.strength is not None:
+        facts.append(f"strength {request.strength:g}")
+    facts.append(f"seed {request.seed}")
+    return facts
+
+
+def _asked(request: GenerationRequest, user_id: int, *, took: float | None = None) -> ui.TextDisplay[Any]:
+    facts = facts_of(request)
+    if took is not None:
+        facts.append(duration(took))
+    # The title carries brackets, which would open a link.
+    line = " · ".join(escape(fact) for fact in facts)
+    prompt = escape(shorten(" ".join(request.prompt.split()), PROMPT_SHOWN))
+    return ui.TextDisplay(f"**{prompt}**\n-# <@{user_id}> · {line}")
+
+
+def _gallery_item(job: Job, one: Shown, *, spoiler: bool) -> discord.MediaGalleryItem:
+    alt = shorten(f"{one.picture.position + 1}: {' '.join(job.request.prompt.split())}", ALT_TEXT)
+    return discord.MediaGalleryItem(f"attachment://{one.filename}", description=alt, spoiler=spoiler)
+
+
+def _took(job: Job) -> float | None:
+    if job.started_at is None or job.ended_at is None:
+        return None
+    return max(0.0, job.ended_at - job.started_at)
+
+
+def _back(job: Job) -> str:
+    return f"{credits(job.cost)} went back to <@{job.account.user_id}>."
+
+
+def _varies(job: Job) -> bool:
+    spec: ModelSpec | None = _FAMILY.get(job.request.model)
+    return spec is not None and Operation.IMAGE_TO_IMAGE in spec.operations
+
+
+def _lead(text: str | None) -> list[ui.TextDisplay[Any]]:
+    return [] if text is None else [ui.TextDisplay(text)]
+
+
+def _box(colour: int, *parts: ui.Item[Any]) -> ui.Container[Any]:
+    return ui.Container(*parts, accent_colour=colour)
+
+
+def _cancel(job: Job) -> ui.ActionRow[Any]:
+    button = _button("Cancel", Press(Action.CANCEL, job.id))
+    button.disabled = job.cancel_requested
+    return ui.ActionRow(button)
+
+
+def _button(label: str, press: Press, style: discord.ButtonStyle = discord.ButtonStyle.secondary) -> ui.Button[Any]:
+    return ui.Button(label=label, custom_id=str(press), style=style)

@@ -1,0 +1,191 @@
+"""Private answers about jobs and accounts: details, quota, the list of one's jobs, help. Pure, like the cards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import discord
+from discord import ui
+
+from bot.cards import BAR, BLURPLE, GREEN, GREY, Card, progress
+from bot.custom_ids import Action, Press
+from bot.wording import credits, duration, escape, moment, sentence, shorten
+from flux_core.errors import from_code
+from flux_core.jobs import Job, JobState, Picture
+from flux_core.models import ASPECTS, FAMILY, ModelSpec
+
+JOBS_SHOWN = 10
+"""Jobs in one list: each takes up to three of Discord's 40 components."""
+
+_FAMILY = {spec.id: spec for spec in FAMILY}
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What an account may spend, as /quota tells it. Amounts in thousandths of a credit."""
+
+    allowance: int
+    spent_today: int
+    granted: int
+    left: int
+    renews_at: float
+    waiting: int
+    max_waiting: int
+
+
+def details(job: Job, pictures: Sequence[Picture], *, parent: Job | None) -> Card:
+    """Tell everything about a job: what is needed to draw it again, where it came from, what it cost."""
+    request, spec = job.request, _FAMILY.get(job.request.model)
+    rows = [
+        ("Model", _model(request.model, spec)),
+        ("Drawn at", f"{request.width}×{request.height}, {request.steps} steps"),
+        ("Guidance", f"{request.guidance:g}" if request.guidance is not None else "none (this model works without)"),
+    ]
+    if request.strength is not None:
+        rows.append(("Strength", f"{request.strength:g} of the starting picture may change"))
+    rows += [
+        ("Seeds" if request.count > 1 else "Seed", ", ".join(str(seed) for seed in request.seeds)),
+        ("Format", request.output_format.value),
+        ("Cost", credits(job.cost) + ("" if job.state in _PAID else ", given back")),
+        ("Asked", f"{moment(job.created_at, 'f')} by <@{job.account.user_id}>"),
+    ]
+    if job.started_at is not None:
+        rows.append(("Waited", duration(max(0.0, job.started_at - job.created_at))))
+        if job.ended_at is not None:
+            rows.append(("Drawn in", duration(max(0.0, job.ended_at - job.started_at))))
+    if job.parent_id is not None:
+        rows.append(("Came from", _parent(job, parent)))
+    if job.error_code is not None:
+        rows.append(("Ended", sentence(from_code(job.error_code, job.error_facts or {}))))
+    rows += [(f"Picture {one.position + 1}", _picture(one)) for one in pictures]
+    rows.append(("Job", f"`{job.id}`"))
+    # In a code block nothing is markdown; only three backticks could end it.
+    prompt = request.prompt.replace("```", "``\u200b`")
+    body = "\n".join(f"**{name}:** {value}" for name, value in rows)
+    return Card(
+        ui.Container(ui.TextDisplay(f"```\n{prompt}\n```"), ui.TextDisplay(shorten(body, 1200)), accent_colour=BLURPLE)
+    )
+
+
+_PAID = (JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED)
+
+
+def quota(held: Allowance) -> Card:
+    """Tell what an account has left and when it renews."""
+    today = max(0, held.allowance - held.spent_today)
+    full = round(BAR * today / held.allowance) if held.allowance > 0 else 0
+    lines = [
+        f"**{credits(held.left)} left**",
+        f"{'▰' * full}{'▱' * (BAR - full)} {credits(today)} of today's {credits(held.allowance)}",
+    ]
+    if held.granted > 0:
+        lines.append(f"plus {credits(held.granted)} granted, which do not expire")
+    lines.append(f"Renews {moment(held.renews_at)}, {moment(held.renews_at, 'f')}.")
+    lines.append(f"{held.waiting} of at most {held.max_waiting} jobs waiting.")
+    lines.append(
+        "-# One credit is one 1-megapixel picture by FLUX.1 \\[schnell\\]. Failed and cancelled jobs cost nothing."
+    )
+    return Card(ui.Container(ui.TextDisplay("\n".join(lines)), accent_colour=GREEN if held.left > 0 else GREY))
+
+
+def jobs(active: Sequence[Job], recent: Sequence[Job]) -> Card:
+    """List a member's own jobs, at most ``JOBS_SHOWN``: the waiting and running ones first."""
+    listed = [*active, *recent][:JOBS_SHOWN]
+    if not listed:
+        return Card(ui.TextDisplay("You have no pictures yet. Start with `/imagine`."))
+    parts: list[ui.Item[Any]] = []
+    for job in listed:
+        text = ui.TextDisplay[Any](f"**{escape(shorten(' '.join(job.request.prompt.split()), 80))}**\n{_state(job)}")
+        button = _button(job)
+        parts.append(text if button is None else ui.Section(text, accessory=button))
+    more = len(active) - JOBS_SHOWN
+    if more > 0:
+        parts.append(ui.TextDisplay(f"-# and {more} more waiting"))
+    return Card(ui.TextDisplay("### Your pictures"), ui.Container(*parts, accent_colour=BLURPLE))
+
+
+def help_page(models: Iterable[ModelSpec]) -> Card:
+    """Explain the bot with examples."""
+    offered = "\n".join(f"- `{spec.id}` — {escape(spec.summary)}" for spec in models)
+    return Card(
+        ui.Container(
+            ui.TextDisplay(
+                "### Pictures from words\n"
+                "`/imagine prompt: a lighthouse at dusk, oil painting` draws pictures and posts them here. "
+                "Everybody gets a fair turn; failed and cancelled jobs cost nothing."
+            ),
+            ui.TextDisplay(
+                "**Options**, also as flags inside the prompt:\n"
+                "`/imagine prompt: a lighthouse at dusk --ar 16:9 --seed 7 --n 2`\n"
+                f"- `--ar` shape: {', '.join(ASPECTS)}\n"
+                "- `--size 1024x768` exact size in pixels, multiples of 16\n"
+                "- `--n` how many pictures · `--seed` draws the same again\n"
+                "- `--steps` finer, but slower · `--guidance` how closely to follow the words\n"
+                "- `--model` · `--format` webp, png or jpeg\n"
+                "- `image` starts from your picture; `--strength 0.3` keeps much of it, `0.9` little"
+            ),
+            ui.TextDisplay(f"**Models**\n{offered}"),
+            ui.TextDisplay(
+                "**Buttons** · **Reroll** draws the same words anew · **V1–V4** vary one picture · **Details** tells "
+                "seed, size, licence and cost · **Delete** and **Cancel** are for whoever asked, and for moderators. "
+                "Pressing a button on somebody else's picture starts a job of your own.\n"
+                "**More** · `/jobs` your pictures, to cancel or to see again · `/quota` what you have left"
+            ),
+            accent_colour=BLURPLE,
+        )
+    )
+
+
+def _model(id: str, spec: ModelSpec | None) -> str:
+    if spec is None:
+        return escape(id)
+    use = "any use" if spec.commercial else "non-commercial use only"
+    return f"{escape(spec.title)}, {escape(spec.licence)} ({use})"
+
+
+def _parent(job: Job, parent: Job | None) -> str:
+    which = f"picture {job.parent_position + 1} of " if job.parent_position is not None else ""
+    link = message_link(parent) if parent is not None else None
+    return f"{which}[this job]({link})" if link is not None else f"{which}job `{job.parent_id}`"
+
+
+def _picture(one: Picture) -> str:
+    if one.key is None:
+        return f"seed {one.seed}, deleted"
+    kind = one.content_type.removeprefix("image/")
+    return f"seed {one.seed}, {one.width}×{one.height}, {one.size / 1024:,.0f} KB {kind}"
+
+
+def message_link(job: Job) -> str | None:
+    """Return the address of a job's public message; None where there is none that others can open."""
+    reply = job.reply_to
+    if reply is None or reply.message_id is None or reply.private:
+        return None
+    return f"https://discord.com/channels/{job.account.guild_id or '@me'}/{reply.channel_id}/{reply.message_id}"
+
+
+def _state(job: Job) -> str:
+    match job.state:
+        case JobState.QUEUED:
+            return f"In the queue since {moment(job.created_at)}"
+        case JobState.RUNNING:
+            return progress(job)
+        case JobState.SUCCEEDED:
+            link = message_link(job) if job.delivered_at is not None else None
+            where = f" · [go to the message]({link})" if link is not None else ""
+            late = "" if job.delivered_at is not None else " · not posted yet, press **Show**"
+            return f"Done {moment(job.ended_at or job.created_at)}{where}{late}"
+        case JobState.CANCELLED:
+            return f"Cancelled {moment(job.ended_at or job.created_at)}"
+        case _:
+            return sentence(from_code(job.error_code or "generation_failed", job.error_facts or {}))
+
+
+def _button(job: Job) -> ui.Button[Any] | None:
+    if not job.state.ended:
+        return ui.Button(label="Cancel", custom_id=str(Press(Action.STOP, job.id)), disabled=job.cancel_requested)
+    if job.state is JobState.SUCCEEDED:
+        return ui.Button(label="Show", custom_id=str(Press(Action.SHOW, job.id)))
+    return None
