@@ -1,0 +1,282 @@
+"""The guild of the sandbox: people, roles, channels and what each may do where.
+
+Ids are fixed, so that a bot's database keeps its meaning from one run of the sandbox to the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .rules.permissions import DIRECT_MESSAGE, EVERYONE, MODERATOR, Overwrite, Permission, effective
+from .snowflakes import Snowflakes
+
+JOINED_AT = "2023-04-04T12:00:00.000000+00:00"
+
+
+def _fixed(offset: int) -> str:
+    """Return a fixed id of April 2023."""
+    return str(1_092_000_000_000_000_000 + (offset << 22))
+
+
+GUILD_ID = _fixed(1)
+APPLICATION_ID = _fixed(2)
+"""An application's id and its bot user's id are the same number on Discord, and here."""
+OWNER_ID = _fixed(3)
+BOT_ROLE_ID = _fixed(4)
+MODERATOR_ROLE_ID = _fixed(5)
+ADA_ID, LINUS_ID, GRACE_ID = _fixed(10), _fixed(11), _fixed(12)
+
+
+@dataclass(slots=True)
+class User:
+    """A Discord account."""
+
+    id: str
+    username: str
+    global_name: str
+    bot: bool = False
+
+    @property
+    def avatar_index(self) -> int:
+        """Return which of Discord's default avatars this account shows."""
+        return (int(self.id) >> 22) % 6
+
+    def raw(self) -> dict[str, Any]:
+        """Return Discord's user object."""
+        return {
+            "id": self.id,
+            "username": self.username,
+            "global_name": None if self.bot else self.global_name,
+            "discriminator": "0000" if self.bot else "0",
+            "avatar": None,
+            "bot": self.bot,
+            "public_flags": 0,
+        }
+
+
+@dataclass(slots=True)
+class Role:
+    id: str
+    name: str
+    permissions: Permission
+    position: int
+    color: int = 0
+    bot_id: str | None = None
+
+    def raw(self) -> dict[str, Any]:
+        """Return Discord's role object."""
+        role: dict[str, Any] = {
+            "id": self.id,
+            "name": self.name,
+            "permissions": str(int(self.permissions)),
+            "position": self.position,
+            "color": self.color,
+            "colors": {"primary_color": self.color, "secondary_color": None, "tertiary_color": None},
+            "hoist": False,
+            "managed": self.bot_id is not None,
+            "mentionable": False,
+            "flags": 0,
+        }
+        if self.bot_id is not None:
+            role["tags"] = {"bot_id": self.bot_id}
+        return role
+
+
+@dataclass(slots=True)
+class Member:
+    user: User
+    role_ids: tuple[str, ...] = ()
+
+    def raw(self, permissions: Permission | None = None) -> dict[str, Any]:
+        """Return Discord's member object; with permissions as interactions carry them."""
+        member: dict[str, Any] = {
+            "user": self.user.raw(),
+            "nick": None,
+            "avatar": None,
+            "roles": list(self.role_ids),
+            "joined_at": JOINED_AT,
+            "premium_since": None,
+            "deaf": False,
+            "mute": False,
+            "pending": False,
+            "flags": 0,
+            "communication_disabled_until": None,
+        }
+        if permissions is not None:
+            member["permissions"] = str(int(permissions))
+        return member
+
+
+@dataclass(slots=True)
+class Channel:
+    """A text channel of the guild, or a direct message channel when it has a recipient."""
+
+    id: str
+    name: str
+    topic: str | None = None
+    nsfw: bool = False
+    position: int = 0
+    overwrites: list[Overwrite] = field(default_factory=list)
+    recipient: User | None = None
+    last_message_id: str | None = None
+
+    @property
+    def is_direct(self) -> bool:
+        return self.recipient is not None
+
+    def raw(self) -> dict[str, Any]:
+        """Return Discord's channel object, type 0 or 1."""
+        if self.recipient is not None:
+            return {
+                "id": self.id,
+                "type": 1,
+                "flags": 0,
+                "last_message_id": self.last_message_id,
+                "recipients": [self.recipient.raw()],
+            }
+        return {
+            "id": self.id,
+            "type": 0,
+            "guild_id": GUILD_ID,
+            "name": self.name,
+            "topic": self.topic,
+            "nsfw": self.nsfw,
+            "position": self.position,
+            "parent_id": None,
+            "rate_limit_per_user": 0,
+            "last_message_id": self.last_message_id,
+            "permission_overwrites": [overwrite.raw() for overwrite in self.overwrites],
+            "flags": 0,
+        }
+
+
+class Community:
+    """Hold the guild; answer who may do what."""
+
+    def __init__(self, snowflakes: Snowflakes, *, application_owner: str) -> None:
+        self._snowflakes = snowflakes
+        self.name = "Sandbox studio"
+        self.bot = User(APPLICATION_ID, "flux-bot", "flux-bot", bot=True)
+        people = [User(ADA_ID, "ada", "Ada"), User(LINUS_ID, "linus", "Linus"), User(GRACE_ID, "grace", "Grace")]
+        self.roles = {
+            role.id: role
+            for role in (
+                Role(GUILD_ID, "@everyone", EVERYONE, 0),
+                Role(MODERATOR_ROLE_ID, "Moderator", MODERATOR, 1, color=0xE67E22),
+                Role(BOT_ROLE_ID, "flux-bot", EVERYONE, 2, bot_id=APPLICATION_ID),
+            )
+        }
+        self.people = {user.id: Member(user) for user in people}
+        self.people[GRACE_ID].role_ids = (MODERATOR_ROLE_ID,)
+        self.members = {
+            **self.people,
+            self.bot.id: Member(self.bot, (BOT_ROLE_ID,)),
+            OWNER_ID: Member(User(OWNER_ID, "hopper", "The landlord")),
+        }
+        self.application_owner = self.member_named(application_owner).user
+        mute_bot = Overwrite(BOT_ROLE_ID, 0, deny=Permission.SEND_MESSAGES)
+        self.channels = {
+            channel.id: channel
+            for channel in (
+                Channel(_fixed(20), "studio", "Where pictures are made.", position=0),
+                Channel(_fixed(21), "general", "Everything else.", position=1),
+                Channel(_fixed(22), "read-only", "The bot may not write here.", position=2, overwrites=[mute_bot]),
+                Channel(_fixed(23), "age-restricted", "For adults.", nsfw=True, position=3),
+            )
+        }
+        self._direct: dict[str, Channel] = {}
+
+    def member_named(self, name: str) -> Member:
+        """Find a person by name, upper or lower case.
+
+        Raises ValueError with a sentence when nobody is called that.
+        """
+        for member in self.people.values():
+            if name.lower() in (member.user.username, member.user.global_name.lower()):
+                return member
+        known = ", ".join(member.user.global_name for member in self.people.values())
+        raise ValueError(f"Nobody here is called {name!r}. There are: {known}.")
+
+    def direct_channel(self, user_id: str) -> Channel:
+        """Return the direct message channel between the bot and a member, opening it the first time."""
+        if user_id not in self._direct:
+            # Derived from the member's fixed id, so that it is the same channel in the sandbox's next run.
+            channel = Channel(_fixed(1_000 + (int(user_id) >> 22) % 1_000), "dm", recipient=self.members[user_id].user)
+            self._direct[user_id] = self.channels[channel.id] = channel
+        return self._direct[user_id]
+
+    def permissions(self, member_id: str, channel: Channel) -> Permission:
+        """Compute what a member or the bot may do in a channel."""
+        if channel.recipient is not None:
+            return DIRECT_MESSAGE if member_id in (channel.recipient.id, self.bot.id) else Permission(0)
+        member = self.members[member_id]
+        held = [self.roles[role_id].permissions for role_id in (GUILD_ID, *member.role_ids)]
+        return effective(member_id, GUILD_ID, member.role_ids, held, channel.overwrites, owner=member_id == OWNER_ID)
+
+    def deny_bot(self, bits: Permission) -> list[Channel]:
+        """Take permission bits from the bot in every guild channel (none: give them back); return those changed."""
+        changed = []
+        for channel in self.channels.values():
+            if channel.is_direct:
+                continue
+            kept = [overwrite for overwrite in channel.overwrites if overwrite.target_id != self.bot.id]
+            if bits:
+                kept.append(Overwrite(self.bot.id, 1, deny=bits))
+            if kept != channel.overwrites:
+                channel.overwrites = kept
+                changed.append(channel)
+        return changed
+
+    def raw(self) -> dict[str, Any]:
+        """Return Discord's guild object without what only GUILD_CREATE carries."""
+        return {
+            "id": GUILD_ID,
+            "name": self.name,
+            "icon": None,
+            "splash": None,
+            "discovery_splash": None,
+            "description": None,
+            "banner": None,
+            "owner_id": OWNER_ID,
+            "region": "deprecated",
+            "afk_channel_id": None,
+            "afk_timeout": 300,
+            "verification_level": 0,
+            "default_message_notifications": 1,
+            "explicit_content_filter": 0,
+            "roles": [role.raw() for role in self.roles.values()],
+            "emojis": [],
+            "stickers": [],
+            "features": [],
+            "mfa_level": 0,
+            "application_id": None,
+            "system_channel_id": None,
+            "system_channel_flags": 0,
+            "rules_channel_id": None,
+            "public_updates_channel_id": None,
+            "vanity_url_code": None,
+            "premium_tier": 0,
+            "premium_subscription_count": 0,
+            "preferred_locale": "en-US",
+            "nsfw_level": 0,
+            "max_members": 500_000,
+        }
+
+    def raw_create(self) -> dict[str, Any]:
+        """Return the GUILD_CREATE payload; like Discord without the members intent, with the bot as only member."""
+        return {
+            **self.raw(),
+            "joined_at": JOINED_AT,
+            "large": False,
+            "unavailable": False,
+            "member_count": len(self.members),
+            "members": [self.members[self.bot.id].raw()],
+            "channels": [channel.raw() for channel in self.channels.values() if not channel.is_direct],
+            "threads": [],
+            "voice_states": [],
+            "presences": [],
+            "stage_instances": [],
+            "guild_scheduled_events": [],
+            "soundboard_sounds": [],
+        }

@@ -1,0 +1,354 @@
+"""The gateway: sessions that survive their connections, with replay, sharding and compression."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from . import events
+from .community import APPLICATION_ID, GUILD_ID
+from .compression import Compress, compressor_for
+from .faults import GatewayDrop
+from .rules.permissions import Permission
+from .world import World
+
+DISPATCH, HEARTBEAT, IDENTIFY, PRESENCE, VOICE, RESUME, RECONNECT = 0, 1, 2, 3, 4, 6, 7
+REQUEST_MEMBERS, INVALID_SESSION, HELLO, HEARTBEAT_ACK = 8, 9, 10, 11
+
+GUILDS, GUILD_MESSAGES, DIRECT_MESSAGES = 1 << 0, 1 << 9, 1 << 12
+PRIVILEGED = 1 << 1 | 1 << 8 | 1 << 15
+"""Members, presences and message content: this application has none of them switched on."""
+MOST_INTENTS = (1 << 26) - 1
+
+
+class Closed(Exception):
+    """The client broke the protocol; close with this code."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """What a bot identified as; it outlives a dropped connection for a while."""
+
+    id: str
+    shard: tuple[int, int] | None
+    intents: int
+    replay: deque[tuple[int, str]]
+    sequence: int = 0
+    connection: Connection | None = None
+    expiry: asyncio.TimerHandle | None = None
+
+    def wants(self, intent: int, guild: bool) -> bool:
+        """Tell whether an event of this intent (0: always), of the guild or of direct messages, goes to this shard."""
+        if intent and not self.intents & intent:
+            return False
+        if self.shard is None:
+            return True
+        number, count = self.shard
+        return number == ((int(GUILD_ID) >> 22) % count if guild else 0)
+
+    def dispatch(self, name: str, data: str) -> None:
+        """Number an event, keep it for a replay, and send it when somebody is connected."""
+        self.sequence += 1
+        frame = f'{{"op":0,"s":{self.sequence},"t":"{name}","d":{data}}}'
+        self.replay.append((self.sequence, frame))
+        if self.connection is not None:
+            self.connection.send(frame)
+
+
+@dataclass(slots=True, eq=False)
+class Connection:
+    """One WebSocket: frames queue up here and go out in order."""
+
+    socket: web.WebSocketResponse
+    compress: Compress | None
+    outgoing: asyncio.Queue[str | None] = field(default_factory=asyncio.Queue)
+    session: Session | None = None
+    last_beat: float = 0.0
+
+    def send(self, frame: str) -> None:
+        self.outgoing.put_nowait(frame)
+
+    def send_op(self, op: int, data: Any = None) -> None:
+        self.send(json.dumps({"op": op, "d": data, "s": None, "t": None}))
+
+    async def write(self) -> None:
+        """Write queued frames until the connection ends."""
+        while (frame := await self.outgoing.get()) is not None:
+            if self.compress is None:
+                await self.socket.send_str(frame)
+            else:
+                await self.socket.send_bytes(self.compress(frame.encode()))
+
+
+class Gateway:
+    """Accept bots, keep their sessions, and tell them what happens in the world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._sessions: dict[str, Session] = {}
+        self._connections: set[Connection] = set()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._identifies_left = 1_000
+        world.bus.subscribe(self._on_event)
+
+    @property
+    def online(self) -> bool:
+        """Tell whether a bot is connected right now."""
+        return any(session.connection is not None for session in self._sessions.values())
+
+    @property
+    def identifies_left(self) -> int:
+        return self._identifies_left
+
+    async def handle(self, request: web.Request) -> web.WebSocketResponse:
+        """Serve one WebSocket from HELLO to its end."""
+        socket = web.WebSocketResponse(compress=False, max_msg_size=64 * 1024)
+        await socket.prepare(request)
+        try:
+            compress = compressor_for(request.query.get("compress"))
+        except ValueError as unknown:
+            await socket.close(code=4000, message=str(unknown).encode())
+            return socket
+        if request.query.get("v") != "10" or request.query.get("encoding", "json") != "json":
+            await socket.close(code=4012, message=b"Only API version 10 with JSON is spoken here.")
+            return socket
+        connection = Connection(socket, compress)
+        self._connections.add(connection)
+        writer = asyncio.create_task(connection.write(), name="sandbox-gateway-writer")
+        try:
+            connection.send_op(HELLO, {"heartbeat_interval": int(self._world.limits.heartbeat_seconds * 1_000)})
+            await self._read(connection)
+        except Closed as closed:
+            await self._close(connection, closed.code, closed.reason)
+        finally:
+            self._connections.discard(connection)
+            self._detach(connection)
+            writer.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+                await writer
+        return socket
+
+    async def _read(self, connection: Connection) -> None:
+        loop = asyncio.get_running_loop()
+        connection.last_beat = loop.time()
+        patience = self._world.limits.heartbeat_seconds * 1.5
+        budget, window = 120, loop.time()
+        while True:
+            try:
+                frame = await connection.socket.receive(timeout=patience)
+            except TimeoutError:
+                raise Closed(4009, "Session timed out.") from None
+            now = loop.time()
+            if now - connection.last_beat > patience:
+                raise Closed(4009, "Session timed out.")
+            if frame.type is not WSMsgType.TEXT:
+                return
+            budget, window = (119, now) if now - window > 60 else (budget - 1, window)
+            if budget < 0:
+                raise Closed(4008, "Rate limited.")
+            try:
+                message = json.loads(frame.data)
+                op, data = message["op"], message.get("d")
+            except (ValueError, KeyError, TypeError, AttributeError):
+                raise Closed(4002, "Error while decoding payload.") from None
+            self._receive(connection, op, data)
+
+    def _receive(self, connection: Connection, op: int, data: Any) -> None:
+        if op == HEARTBEAT:
+            connection.last_beat = asyncio.get_running_loop().time()
+            connection.send_op(HEARTBEAT_ACK)
+        elif op == IDENTIFY:
+            self._identify(connection, data)
+        elif op == RESUME:
+            self._resume(connection, data)
+        elif connection.session is None:
+            raise Closed(4003, "Not authenticated.")
+        elif op == REQUEST_MEMBERS:
+            self._send_members(connection.session, data)
+        elif op not in (PRESENCE, VOICE):
+            raise Closed(4001, "Unknown opcode.")
+
+    def _identify(self, connection: Connection, data: Any) -> None:
+        if connection.session is not None:
+            raise Closed(4005, "Already authenticated.")
+        if not isinstance(data, dict) or not isinstance(data.get("properties"), dict):
+            raise Closed(4002, "Error while decoding payload.")
+        if data.get("token") != self._world.token:
+            raise Closed(4004, "Authentication failed.")
+        intents = data.get("intents")
+        if not isinstance(intents, int) or not 0 <= intents <= MOST_INTENTS:
+            raise Closed(4013, "Invalid intent(s).")
+        if intents & PRIVILEGED:
+            raise Closed(4014, "Disallowed intent(s).")
+        shard = data.get("shard")
+        if shard is not None and not (
+            isinstance(shard, list)
+            and len(shard) == 2
+            and all(isinstance(part, int) for part in shard)
+            and 0 <= shard[0] < shard[1]
+        ):
+            raise Closed(4010, "Invalid shard.")
+        self._identifies_left = max(0, self._identifies_left - 1)
+        session = Session(
+            secrets.token_hex(16),
+            None if shard is None else (shard[0], shard[1]),
+            intents,
+            deque(maxlen=self._world.limits.replay_events),
+        )
+        self._sessions[session.id] = session
+        self._attach(session, connection)
+        community = self._world.community
+        ready: dict[str, Any] = {
+            "v": 10,
+            "user": {**community.bot.raw(), "verified": True, "mfa_enabled": False, "email": None, "flags": 0},
+            "guilds": [{"id": GUILD_ID, "unavailable": True}] if session.wants(0, guild=True) else [],
+            "session_id": session.id,
+            "session_type": "normal",
+            "resume_gateway_url": self._world.addresses.gateway_url,
+            "private_channels": [],
+            "relationships": [],
+            "application": {"id": APPLICATION_ID, "flags": 0},
+        }
+        if shard is not None:
+            ready["shard"] = shard
+        session.dispatch("READY", json.dumps(ready))
+        if session.wants(GUILDS, guild=True):
+            session.dispatch("GUILD_CREATE", json.dumps(community.raw_create()))
+
+    def _resume(self, connection: Connection, data: Any) -> None:
+        if connection.session is not None:
+            raise Closed(4005, "Already authenticated.")
+        if not isinstance(data, dict) or not isinstance(data.get("seq"), int | None):
+            raise Closed(4002, "Error while decoding payload.")
+        if data.get("token") != self._world.token:
+            raise Closed(4004, "Authentication failed.")
+        session = self._sessions.get(str(data.get("session_id")))
+        seen = data.get("seq") or 0
+        if session is not None and seen > session.sequence:
+            raise Closed(4007, "Invalid seq.")
+        missed = [] if session is None else [(number, frame) for number, frame in session.replay if number > seen]
+        if session is None or len(missed) < session.sequence - seen:
+            # Unknown, expired, or more was missed than the buffer holds: the bot has to identify afresh.
+            connection.send_op(INVALID_SESSION, False)
+            return
+        if session.connection is not None:
+            session.connection.session = None
+        self._attach(session, connection)
+        for _, frame in missed:
+            connection.send(frame)
+        session.dispatch("RESUMED", "{}")
+
+    def _attach(self, session: Session, connection: Connection) -> None:
+        was_online = self.online
+        if session.expiry is not None:
+            session.expiry.cancel()
+            session.expiry = None
+        session.connection, connection.session = connection, session
+        if not was_online:
+            self._world.bus.publish(events.BotPresence(True))
+
+    def _detach(self, connection: Connection) -> None:
+        session, connection.session = connection.session, None
+        if session is None or session.connection is not connection:
+            return
+        session.connection = None
+        if connection.socket.close_code in (WSCloseCode.OK, WSCloseCode.GOING_AWAY):
+            self._sessions.pop(session.id, None)  # the bot said good-bye: nothing to resume
+        else:
+            loop = asyncio.get_running_loop()
+            session.expiry = loop.call_later(self._world.limits.resume_seconds, self._sessions.pop, session.id, None)
+        if not self.online:
+            self._world.bus.publish(events.BotPresence(False))
+
+    def _send_members(self, session: Session, data: Any) -> None:
+        if not isinstance(data, dict) or str(data.get("guild_id")) != GUILD_ID:
+            return
+        wanted = data.get("user_ids")
+        ids = {str(wanted)} if isinstance(wanted, str | int) else {str(user_id) for user_id in wanted or ()}
+        query = str(data.get("query") or "").lower()
+        members = [
+            member.raw()
+            for member in self._world.community.members.values()
+            if (member.user.id in ids if ids else member.user.username.startswith(query))
+        ]
+        chunk: dict[str, Any] = {"guild_id": GUILD_ID, "members": members, "chunk_index": 0, "chunk_count": 1}
+        chunk["not_found"] = sorted(ids - set(self._world.community.members))
+        if data.get("nonce") is not None:
+            chunk["nonce"] = data["nonce"]
+        session.dispatch("GUILD_MEMBERS_CHUNK", json.dumps(chunk))
+
+    def drop(self, how: GatewayDrop) -> None:
+        """Cut every connection off: a resumable close, op 7, or op 9 that ends the session."""
+        for connection in tuple(self._connections):
+            if how == "reconnect":
+                connection.send_op(RECONNECT)
+            elif how == "invalid":
+                if connection.session is not None:
+                    self._sessions.pop(connection.session.id, None)
+                connection.send_op(INVALID_SESSION, False)
+            else:
+                task = asyncio.create_task(self._close(connection, 4000, "Dropped on request."))
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
+
+    async def _close(self, connection: Connection, code: int, reason: str) -> None:
+        # Detach first, so that events from now on wait for the replay instead of going into a closing socket.
+        session = connection.session
+        if session is not None and session.connection is connection:
+            session.connection = None
+            session.expiry = asyncio.get_running_loop().call_later(
+                self._world.limits.resume_seconds, self._sessions.pop, session.id, None
+            )
+            connection.session = None
+            if not self.online:
+                self._world.bus.publish(events.BotPresence(False))
+        await connection.socket.close(code=code, message=reason.encode())
+
+    async def close(self) -> None:
+        """Close every connection, as Discord does when a gateway node goes away."""
+        for connection in tuple(self._connections):
+            await connection.socket.close(code=WSCloseCode.GOING_AWAY, message=b"The sandbox stops.")
+        for session in self._sessions.values():
+            if session.expiry is not None:
+                session.expiry.cancel()
+
+    def _on_event(self, event: events.Event) -> None:
+        match event:
+            case events.InteractionOpened(interaction, payload):
+                self._tell("INTERACTION_CREATE", payload, 0, guild=not interaction.channel.is_direct)
+            case events.MessageCreated(message) | events.MessageUpdated(message) if message.ephemeral_for is None:
+                name = "MESSAGE_CREATE" if isinstance(event, events.MessageCreated) else "MESSAGE_UPDATE"
+                self._tell_about_message(name, message.channel_id, message.raw)
+            case events.MessageDeleted(message) if message.ephemeral_for is None:
+                gone: dict[str, Any] = {
+                    key: message.raw[key] for key in ("id", "channel_id", "guild_id") if key in message.raw
+                }
+                self._tell_about_message("MESSAGE_DELETE", message.channel_id, gone)
+            case events.ChannelUpdated(channel):
+                self._tell("CHANNEL_UPDATE", channel.raw(), GUILDS, guild=not channel.is_direct)
+
+    def _tell_about_message(self, name: str, channel_id: str, raw: dict[str, Any]) -> None:
+        community = self._world.community
+        channel = community.channels[channel_id]
+        if community.permissions(community.bot.id, channel) & Permission.VIEW_CHANNEL:
+            intent = DIRECT_MESSAGES if channel.is_direct else GUILD_MESSAGES
+            self._tell(name, raw, intent, guild=not channel.is_direct)
+
+    def _tell(self, name: str, data: dict[str, Any], intent: int, *, guild: bool) -> None:
+        interested = [session for session in self._sessions.values() if session.wants(intent, guild)]
+        if interested:
+            text = json.dumps(data, separators=(",", ":"))
+            for session in interested:
+                session.dispatch(name, text)

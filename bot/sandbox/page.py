@@ -1,0 +1,359 @@
+"""The page's API: what a person at the keyboard sees and does. Tests drive it through `driver.Person`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from . import events
+from .community import GUILD_ID
+from .errors import invalid_form
+from .faults import check_patch
+from .files import SentFile, describe
+from .gateway import Gateway
+from .interactions import NO_RESPONSE
+from .invoking import Invoker
+from .messages import Message
+from .multipart import split
+from .rules.invocations import DoesNotFit
+from .rules.permissions import Permission, named
+from .world import World
+
+STATIC = Path(__file__).parent / "static"
+MOST_WAITING_FRAMES = 5_000
+"""A page that reads slower than this is cut off, and loads afresh when it reconnects."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(slots=True, eq=False)
+class _Viewer:
+    """One open page."""
+
+    member_id: str
+    socket: web.WebSocketResponse
+    frames: asyncio.Queue[str | None] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING_FRAMES))
+
+    def show(self, frame: str) -> None:
+        try:
+            self.frames.put_nowait(frame)
+        except asyncio.QueueFull:
+            while not self.frames.empty():
+                self.frames.get_nowait()
+            self.frames.put_nowait(None)
+
+
+class Page:
+    """Serve the page, its API and its events."""
+
+    def __init__(self, world: World, gateway: Gateway) -> None:
+        self._world = world
+        self._gateway = gateway
+        self._invoker = Invoker(world)
+        self._viewers: set[_Viewer] = set()
+        world.bus.subscribe(self._on_event)
+
+    def add_routes(self, app: web.Application) -> None:
+        routes: list[tuple[str, str, Handler]] = [
+            ("GET", "/sandbox/world", self._get_world),
+            ("GET", "/sandbox/commands", self._get_commands),
+            ("GET", "/sandbox/messages", self._get_messages),
+            ("GET", "/sandbox/events", self._watch),
+            ("POST", "/sandbox/uploads", self._upload),
+            ("POST", "/sandbox/commands", self._command),
+            ("POST", "/sandbox/autocomplete", self._autocomplete),
+            ("POST", "/sandbox/components", self._component),
+            ("POST", "/sandbox/modals", self._modal),
+            ("GET", "/sandbox/faults", self._get_faults),
+            ("POST", "/sandbox/faults", self._set_faults),
+            ("GET", "/sandbox/interactions/{id}", self._get_interaction),
+        ]
+        for method, path, handler in routes:
+            app.router.add_route(method, path, _guarded(handler))
+        app.router.add_get("/healthz", _health)
+        app.router.add_get("/", _index)
+        if STATIC.is_dir():
+            app.router.add_static("/static/", STATIC)
+
+    async def _get_world(self, request: web.Request) -> web.Response:
+        community = self._world.community
+        people = []
+        for member in community.people.values():
+            role = next((community.roles[role_id] for role_id in member.role_ids), None)
+            people.append(
+                {
+                    "id": member.user.id,
+                    "name": member.user.global_name,
+                    "avatar": f"/embed/avatars/{member.user.avatar_index}.png",
+                    "color": f"#{role.color:06x}" if role is not None else None,
+                    "role": "moderator" if role is not None else "member",
+                    "owner": member.user is community.application_owner,
+                }
+            )
+        channels = [
+            {
+                "id": channel.id,
+                "name": channel.name,
+                "topic": channel.topic,
+                "nsfw": channel.nsfw,
+                "bot_permissions": str(int(community.permissions(community.bot.id, channel))),
+            }
+            for channel in community.channels.values()
+            if not channel.is_direct
+        ]
+        bot = {
+            "id": community.bot.id,
+            "name": community.bot.username,
+            "avatar": f"/embed/avatars/{community.bot.avatar_index}.png",
+            "online": self._gateway.online,
+        }
+        return web.json_response(
+            {"guild": {"id": GUILD_ID, "name": community.name}, "channels": channels, "members": people, "bot": bot}
+        )
+
+    async def _get_commands(self, request: web.Request) -> web.Response:
+        return web.json_response(self._world.commands.every())
+
+    async def _get_messages(self, request: web.Request) -> web.Response:
+        member_id = request.query.get("member", "")
+        channel = self._invoker.place(member_id, request.query.get("channel", ""))
+        limit = int(request.query.get("limit", "50"))
+        visible: list[dict[str, Any]] = []
+        for message in self._world.messages.newest_first(channel.id):
+            if len(visible) >= limit:
+                break
+            if message.visible_to(member_id):
+                visible.append(message.for_page())
+        return web.json_response(visible[::-1])
+
+    async def _get_interaction(self, request: web.Request) -> web.Response:
+        interaction = self._world.interactions.get(request.match_info["id"])
+        if interaction is None:
+            return web.json_response({"error": "There is no such interaction."}, status=404)
+        return web.json_response(interaction.summary())
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        world = self._world
+        member_id = request.query.get("member", "")
+        channel = self._invoker.place(member_id, "dm")
+        parts = split(await request.read(), request.headers.get("Content-Type", ""))
+        part = next((part for part in parts if part.name == "file" and part.filename), None)
+        if part is None or part.filename is None:
+            raise DoesNotFit("The form has no file.")
+        if len(part.data) > world.limits.attachment_bytes:
+            most = world.limits.attachment_bytes / 1024 / 1024
+            raise DoesNotFit(f"This file is too big: Discord takes up to {most:g} MiB.")
+        upload_id = world.snowflakes.next()
+        attachment = describe(
+            upload_id,
+            SentFile(part.filename, part.data),
+            cdn_base=world.addresses.cdn_base,
+            folder="ephemeral-attachments",
+            channel_id=channel.id,
+            ephemeral=True,
+        )
+        world.files.put(upload_id, SentFile(attachment["filename"], part.data))
+        world.uploads[upload_id] = attachment
+        shown = {
+            key: attachment.get(key) for key in ("id", "filename", "size", "content_type", "width", "height", "url")
+        }
+        return web.json_response(shown)
+
+    async def _command(self, request: web.Request) -> web.Response:
+        sent = await _json(request)
+        member_id, channel = _text(sent, "member"), _text(sent, "channel")
+        target = sent.get("target_id")
+        interaction = self._invoker.command(
+            member_id,
+            self._invoker.place(member_id, channel),
+            _text(sent, "name"),
+            sent.get("type", 1),
+            sent.get("options") or [],
+            None if target is None else str(target),
+        )
+        return web.json_response({"interaction_id": interaction.id})
+
+    async def _autocomplete(self, request: web.Request) -> web.Response:
+        sent = await _json(request)
+        member_id, channel = _text(sent, "member"), _text(sent, "channel")
+        place = self._invoker.place(member_id, channel)
+        interaction = self._invoker.autocomplete(member_id, place, _text(sent, "name"), sent.get("options") or [])
+        assert interaction.choices is not None
+        return web.json_response({"choices": await interaction.choices})
+
+    async def _component(self, request: web.Request) -> web.Response:
+        sent = await _json(request)
+        member_id, channel = _text(sent, "member"), _text(sent, "channel")
+        interaction = self._invoker.component(
+            member_id,
+            self._invoker.place(member_id, channel),
+            _text(sent, "message_id"),
+            _text(sent, "custom_id"),
+            sent.get("component_type", 2),
+            sent.get("values"),
+            forged=sent.get("forged") is True,
+        )
+        return web.json_response({"interaction_id": interaction.id})
+
+    async def _modal(self, request: web.Request) -> web.Response:
+        sent = await _json(request)
+        interaction = self._invoker.modal(
+            _text(sent, "member"), _text(sent, "interaction_id"), _text(sent, "custom_id"), sent.get("components")
+        )
+        return web.json_response({"interaction_id": interaction.id})
+
+    async def _get_faults(self, request: web.Request) -> web.Response:
+        return web.json_response(self._world.faults.raw())
+
+    async def _set_faults(self, request: web.Request) -> web.Response:
+        patch = await _json(request)
+        broken = list(check_patch(patch, ()))
+        if broken:
+            where = ".".join(map(str, broken[0].path)) or "faults"
+            return web.json_response(
+                {"error": f"{where}: {broken[0].message}", **invalid_form(broken).body()}, status=400
+            )
+        self.set_faults(patch)
+        return web.json_response(self._world.faults.raw())
+
+    def set_faults(self, patch: dict[str, Any]) -> None:
+        """Put faults in force. Raises ValueError with a sentence for an unknown permission name."""
+        world = self._world
+        bits = named(patch["deny"]) if "deny" in patch else None
+        world.faults.apply(patch)
+        if bits is not None:
+            for channel in world.community.deny_bot(Permission(bits)):
+                world.bus.publish(events.ChannelUpdated(channel))
+        if patch.get("expire_tokens"):
+            world.interactions.expire_tokens()
+        if "drop_gateway" in patch:
+            self._gateway.drop(patch["drop_gateway"])
+        world.bus.publish(events.FaultsChanged(world.faults.raw()))
+
+    async def _watch(self, request: web.Request) -> web.StreamResponse:
+        """Send a member's events until the page goes away; the first two tell how things stand."""
+        member_id = request.query.get("member", "")
+        self._invoker.place(member_id, "dm")
+        socket = web.WebSocketResponse(compress=False, heartbeat=30)
+        await socket.prepare(request)
+        viewer = _Viewer(member_id, socket)
+        viewer.show(_frame("bot", {"online": self._gateway.online}))
+        viewer.show(_frame("faults", self._world.faults.raw()))
+        self._viewers.add(viewer)
+        writer = asyncio.create_task(_write(viewer), name="sandbox-page-writer")
+        try:
+            async for _ in socket:
+                pass
+        finally:
+            self._viewers.discard(viewer)
+            writer.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+                await writer
+        return socket
+
+    async def close(self) -> None:
+        for viewer in tuple(self._viewers):
+            await viewer.socket.close()
+
+    def _on_event(self, event: events.Event) -> None:
+        if not self._viewers:
+            return
+        match event:
+            case events.MessageCreated(message):
+                self._show_message("message_create", message, message.for_page())
+            case events.MessageUpdated(message):
+                self._show_message("message_update", message, message.for_page())
+            case events.MessageDeleted(message):
+                self._show_message("message_delete", message, {"id": message.id, "channel_id": message.channel_id})
+            case events.InteractionSettled(interaction):
+                reason = NO_RESPONSE if interaction.state == "failed" else None
+                data = {"id": interaction.id, "state": interaction.state, "reason": reason}
+                self._show(_frame("interaction", data), interaction.member_id)
+            case events.ModalOpened(interaction, modal):
+                shown = {key: modal[key] for key in ("custom_id", "title", "components")}
+                self._show(_frame("modal", {"interaction_id": interaction.id, **shown}), interaction.member_id)
+            case events.CommandsChanged(commands):
+                self._show(_frame("commands", commands))
+            case events.BotPresence(online):
+                self._show(_frame("bot", {"online": online}))
+            case events.FaultsChanged(faults):
+                self._show(_frame("faults", faults))
+
+    def _show_message(self, kind: str, message: Message, data: dict[str, Any]) -> None:
+        community = self._world.community
+        channel = community.channels[message.channel_id]
+        frame = _frame(kind, data)
+        for viewer in tuple(self._viewers):
+            sees = community.permissions(viewer.member_id, channel) & Permission.VIEW_CHANNEL
+            if sees and message.visible_to(viewer.member_id):
+                viewer.show(frame)
+
+    def _show(self, frame: str, member_id: str | None = None) -> None:
+        for viewer in tuple(self._viewers):
+            if member_id in (None, viewer.member_id):
+                viewer.show(frame)
+
+
+def _frame(kind: str, data: Any) -> str:
+    return json.dumps({"type": kind, "data": data})
+
+
+async def _write(viewer: _Viewer) -> None:
+    while (frame := await viewer.frames.get()) is not None:
+        await viewer.socket.send_str(frame)
+    await viewer.socket.close()
+
+
+def _guarded(handler: Handler) -> Handler:
+    """Answer sentences for what does not fit, and nothing at all to other web sites.
+
+    The sandbox knows no passwords; a page of another origin in the same browser must not be able to type in it.
+    """
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        origin = request.headers.get("Origin")
+        if origin is not None and origin.split("://", 1)[-1] != request.host:
+            return web.json_response({"error": "Only the sandbox's own page may ask for this."}, status=403)
+        try:
+            return await handler(request)
+        except ValueError as wrong:
+            return web.json_response({"error": str(wrong)}, status=400)
+        except web.HTTPRequestEntityTooLarge:
+            return web.json_response({"error": "This file is too big."}, status=413)
+
+    return handle
+
+
+async def _json(request: web.Request) -> dict[str, Any]:
+    try:
+        sent = await request.json()
+    except ValueError:
+        raise DoesNotFit("The body is not JSON.") from None
+    if not isinstance(sent, dict):
+        raise DoesNotFit("The body is not a JSON object.")
+    return sent
+
+
+def _text(sent: dict[str, Any], name: str) -> str:
+    value = sent.get(name)
+    if not isinstance(value, str):
+        raise DoesNotFit(f"The field {name!r} must be a text.")
+    return value
+
+
+async def _health(request: web.Request) -> web.Response:
+    return web.json_response({"ok": True})
+
+
+async def _index(request: web.Request) -> web.StreamResponse:
+    index = STATIC / "index.html"
+    if not index.is_file():
+        return web.Response(status=404, text="The sandbox's page is not part of this installation.")
+    return web.FileResponse(index, headers={"Cache-Control": "no-cache"})

@@ -1,0 +1,1 @@
+"""Discord's rules as pure functions: a payload goes in, a list of violations comes out."""

@@ -1,0 +1,72 @@
+"""Everything the sandbox knows: one object that the gateway, REST, the CDN and the page share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .commands import CommandRegistry
+from .community import Community
+from .events import EventBus, InteractionSettled
+from .faults import Faults
+from .files import FileStore
+from .interactions import Interaction, InteractionBook
+from .messages import MessageStore
+from .snowflakes import Snowflakes
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Time and size limits of the sandbox; Discord's own by default, shorter ones for tests."""
+
+    ack_seconds: float = 3.0
+    """How long the bot has to acknowledge an interaction."""
+    token_seconds: float = 900.0
+    """How long an interaction token lives."""
+    heartbeat_seconds: float = 41.25
+    """The heartbeat interval announced in HELLO."""
+    resume_seconds: float = 120.0
+    """How long a dropped gateway session can be resumed."""
+    replay_events: int = 2_000
+    """How many events a gateway session keeps for a RESUME."""
+    attachment_bytes: int = 10 * 1024 * 1024
+    """The largest file, in bytes: what attachment_size_limit announces."""
+    file_budget_bytes: int = 512 * 1024 * 1024
+    """How many bytes of files are kept in memory; the oldest are dropped."""
+    rate_limits: bool = True
+    """Whether per-route and global rate limits are enforced (their headers are sent in any case)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where this sandbox answers."""
+
+    base_url: str
+    gateway_url: str
+    cdn_base: str
+
+
+class World:
+    """The state of the sandbox. Nothing in it outlives the process."""
+
+    def __init__(self, limits: Limits, *, token: str, application_owner: str, shards: int) -> None:
+        self.limits = limits
+        self.token = token
+        self.shards = shards
+        self.addresses = Addresses("", "", "")
+        self.bus = EventBus()
+        self.snowflakes = Snowflakes()
+        self.community = Community(self.snowflakes, application_owner=application_owner)
+        self.messages = MessageStore()
+        self.files = FileStore(limits.file_budget_bytes)
+        self.uploads: dict[str, dict[str, Any]] = {}
+        self.commands = CommandRegistry(self.snowflakes, self.bus)
+        self.faults = Faults()
+        self.interactions = InteractionBook(
+            ack_seconds=limits.ack_seconds,
+            token_seconds=limits.token_seconds,
+            settled=self._publish_settled,
+        )
+
+    def _publish_settled(self, interaction: Interaction) -> None:
+        self.bus.publish(InteractionSettled(interaction))
