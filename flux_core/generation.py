@@ -23,7 +23,18 @@ from flux_core.errors import (
     UnknownAspect,
     UnknownFormat,
 )
-from flux_core.models import ASPECTS, MAX_PIXELS, MAX_SIDE, MIN_SIDE, MULTIPLE, Bounds, Catalogue, ModelSpec, Operation
+from flux_core.models import (
+    ASPECTS,
+    MAX_PIXELS,
+    MAX_SIDE,
+    MEGAPIXEL,
+    MIN_SIDE,
+    MULTIPLE,
+    Bounds,
+    Catalogue,
+    ModelSpec,
+    Operation,
+)
 
 MAX_PROMPT = 2000
 """Characters. T5 reads at most 512 tokens, about this much English."""
@@ -96,6 +107,12 @@ class GenerationRequest(BaseModel):
     def seeds(self) -> range:
         """Return the seed of each picture."""
         return range(self.seed, self.seed + self.count)
+
+    @property
+    def megapixel_steps(self) -> float:
+        """Return the work in it: megapixels drawn × steps taken × pictures, the unit in which speed is measured."""
+        taken = self.steps if self.strength is None else max(1, math.ceil(self.steps * self.strength))
+        return self.width * self.height / MEGAPIXEL * taken * self.count
 
     def price(self, catalogue: Catalogue) -> int:
         """Return the cost in thousandths of a credit; raises UnknownModel."""

@@ -1,0 +1,228 @@
+"""Jobs as rows: how one is written and read, listed and cancelled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, bindparam
+
+from flux_core.database.tables import jobs, pauses, virtual_time
+from flux_core.generation import GenerationRequest
+from flux_core.jobs import Account, Job, JobState, Origin, ReplyTo
+
+c = jobs.c
+
+# Conditions of the partial indexes. SQLite recognises them only as literals, not as bound parameters.
+IS_QUEUED = c.state == sa.literal_column("'queued'")
+IS_RUNNING = c.state == sa.literal_column("'running'")
+IS_ACTIVE = c.ended_at.is_(None)
+
+COLUMNS: tuple[sa.Column[Any], ...] = (
+    *(c.id, c.guild_id, c.user_id, c.request, c.origin, c.cost, c.created_at, c.state, c.parent_id, c.parent_position),
+    *(c.application_id, c.channel_id, c.interaction_token, c.token_expires_at, c.message_id, c.upload_limit, c.private),
+    *(c.spoiler, c.start_tag, c.finish_tag, c.attempts, c.worker_id, c.lease_until, c.started_at, c.ended_at),
+    *(c.cancel_requested, c.steps_done, c.steps_total, c.preview_key, c.provider, c.provider_job_id, c.error_code),
+    *(c.error_facts, c.delivered_at),
+)
+"""What ``job_of`` reads."""
+
+
+def job_of(row: Any) -> Job:
+    """Return the job in a row that has ``COLUMNS``."""
+    reply_to = None
+    if row.channel_id is not None:
+        reply_to = ReplyTo(
+            application_id=row.application_id,
+            channel_id=row.channel_id,
+            interaction_token=row.interaction_token or "",
+            token_expires_at=row.token_expires_at,
+            message_id=row.message_id,
+            upload_limit=row.upload_limit,
+            private=row.private,
+            spoiler=row.spoiler,
+        )
+    return Job(
+        id=row.id,
+        account=Account(row.guild_id, row.user_id),
+        request=GenerationRequest.model_validate_json(row.request),
+        origin=Origin(row.origin),
+        cost=row.cost,
+        created_at=row.created_at,
+        state=JobState(row.state),
+        parent_id=row.parent_id,
+        parent_position=row.parent_position,
+        reply_to=reply_to,
+        start_tag=row.start_tag,
+        finish_tag=row.finish_tag,
+        attempts=row.attempts,
+        worker_id=row.worker_id,
+        lease_until=row.lease_until,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        cancel_requested=row.cancel_requested,
+        steps_done=row.steps_done,
+        steps_total=row.steps_total,
+        preview_key=row.preview_key,
+        provider=row.provider,
+        provider_job_id=row.provider_job_id,
+        error_code=row.error_code,
+        error_facts=None if row.error_facts is None else json.loads(row.error_facts),
+        delivered_at=row.delivered_at,
+    )
+
+
+def values_of(job: Job, key: str | None = None) -> dict[str, Any]:
+    """Return the columns of a job that is new in the queue."""
+    reply = job.reply_to
+    return {
+        "id": job.id,
+        "key": key,
+        "guild_id": job.account.guild_id,
+        "user_id": job.account.user_id,
+        "model": job.request.model,
+        "request": job.request.model_dump_json(),
+        "origin": job.origin.value,
+        "parent_id": job.parent_id,
+        "parent_position": job.parent_position,
+        "cost": job.cost,
+        "units": job.request.megapixel_steps,
+        "created_at": job.created_at,
+        "state": job.state.value,
+        "start_tag": job.start_tag,
+        "finish_tag": job.finish_tag,
+        "application_id": reply and reply.application_id,
+        "channel_id": reply and reply.channel_id,
+        "interaction_token": reply and reply.interaction_token,
+        "token_expires_at": reply and reply.token_expires_at,
+        "message_id": reply and reply.message_id,
+        "upload_limit": reply and reply.upload_limit,
+        "private": reply is not None and reply.private,
+        "spoiler": reply is not None and reply.spoiler,
+    }
+
+
+_INSERT = sa.insert(jobs).inline()
+
+
+def insert(connection: Connection, job: Job, key: str | None) -> None:
+    """Add a new job."""
+    connection.execute(_INSERT, values_of(job, key))
+
+
+_BY_ID = sa.select(*COLUMNS).where(c.id == bindparam("job"))
+
+
+def find(connection: Connection, job_id: str) -> Job | None:
+    """Return the job, or None."""
+    row = connection.execute(_BY_ID, {"job": job_id}).one_or_none()
+    return None if row is None else job_of(row)
+
+
+_OF_ACCOUNT = (
+    sa.select(*COLUMNS)
+    .where(c.guild_id == bindparam("guild"), c.user_id == bindparam("user"), c.id < bindparam("before"))
+    .order_by(c.id.desc())
+    .limit(bindparam("most"))
+)
+_ACTIVE_OF_ACCOUNT = _OF_ACCOUNT.where(IS_ACTIVE)
+_UNDELIVERABLE_OF_ACCOUNT = _OF_ACCOUNT.where(c.undeliverable_at.is_not(None))
+
+
+def of_account(
+    connection: Connection, account: Account, active_only: bool, limit: int, before: str | None
+) -> list[Job]:
+    """Return an account's jobs, newest first, those before the job ``before`` when it is given.
+
+    Active are jobs that have not ended, and ended ones whose answer could not be delivered.
+    """
+    key = {"guild": account.guild_id, "user": account.user_id, "before": before or "~", "most": limit}
+    if not active_only:
+        return [job_of(row) for row in connection.execute(_OF_ACCOUNT, key)]
+    rows = [*connection.execute(_ACTIVE_OF_ACCOUNT, key), *connection.execute(_UNDELIVERABLE_OF_ACCOUNT, key)]
+    return [job_of(row) for row in sorted(rows, key=lambda row: str(row.id), reverse=True)[:limit]]
+
+
+_REQUESTS = (
+    sa.select(c.request)
+    .where(c.guild_id == bindparam("guild"), c.user_id == bindparam("user"))
+    .order_by(c.id.desc())
+    .limit(bindparam("most"))
+)
+
+
+def recent_prompts(connection: Connection, account: Account, prefix: str, limit: int, among: int = 200) -> list[str]:
+    """Return the account's different prompts that begin with ``prefix``, newest first, of its last ``among`` jobs."""
+    key = {"guild": account.guild_id, "user": account.user_id, "most": among}
+    wanted = prefix.strip().casefold()
+    prompts = (GenerationRequest.model_validate_json(row.request).prompt for row in connection.execute(_REQUESTS, key))
+    different = dict.fromkeys(prompt for prompt in prompts if prompt.casefold().startswith(wanted))
+    return list(different)[:limit]
+
+
+_CANCEL_QUEUED = (
+    sa.update(jobs)
+    .where(c.id == bindparam("job"), IS_QUEUED)
+    .values(state=JobState.CANCELLED.value, ended_at=bindparam("now"), held=False)
+    .returning(*COLUMNS)
+)
+_REQUEST_CANCEL = (
+    sa.update(jobs).where(c.id == bindparam("job"), IS_RUNNING).values(cancel_requested=True).returning(*COLUMNS)
+)
+
+
+def cancel_queued(connection: Connection, job_id: str, now: float) -> Job | None:
+    """Take a waiting job out of the queue; None when it does not wait."""
+    row = connection.execute(_CANCEL_QUEUED, {"job": job_id, "now": now}).one_or_none()
+    return None if row is None else job_of(row)
+
+
+def request_cancel(connection: Connection, job_id: str) -> Job | None:
+    """Ask the worker of a running job to stop; None when it does not run."""
+    row = connection.execute(_REQUEST_CANCEL, {"job": job_id}).one_or_none()
+    return None if row is None else job_of(row)
+
+
+_VIRTUAL_TIME = sa.select(virtual_time.c.value)
+_ADVANCE = sa.update(virtual_time).where(virtual_time.c.value < bindparam("start")).values(value=bindparam("start"))
+
+
+def advance_virtual_time(connection: Connection, start: float) -> None:
+    """Move virtual time on to ``start``, never back."""
+    connection.execute(_ADVANCE, {"start": start})
+
+
+_MOVE = (
+    sa.update(jobs).where(c.id == bindparam("job")).values(start_tag=bindparam("start"), finish_tag=bindparam("finish"))
+)
+_WAITING_OF_ACCOUNT = (
+    sa.select(c.id, c.start_tag, c.finish_tag)
+    .where(c.guild_id == bindparam("guild"), c.user_id == bindparam("user"), IS_ACTIVE, IS_QUEUED)
+    .where(c.start_tag > bindparam("after"))
+    .order_by(c.start_tag)
+)
+
+
+def waiting_after(connection: Connection, account: Account, start: float) -> Sequence[Any]:
+    """Return (id, start_tag, finish_tag) of an account's waiting jobs behind the tag ``start``, in their order."""
+    key = {"guild": account.guild_id, "user": account.user_id, "after": start}
+    return connection.execute(_WAITING_OF_ACCOUNT, key).all()
+
+
+def retag(connection: Connection, job_id: str, start: float, finish: float) -> None:
+    """Give a waiting job another turn."""
+    connection.execute(_MOVE, {"job": job_id, "start": start, "finish": finish})
+
+
+_HOLD = sa.update(jobs).where(IS_ACTIVE, IS_QUEUED, c.guild_id == bindparam("guild")).values(held=bindparam("hold"))
+
+
+def hold(connection: Connection, guild_id: int, held: bool) -> None:
+    """Keep the waiting jobs of a guild from being claimed, or let them go."""
+    connection.execute(_HOLD, {"guild": guild_id, "hold": held})
+
+
+GUILD_IS_PAUSED = sa.exists(sa.select(pauses.c.guild_id).where(pauses.c.guild_id == c.guild_id))
+"""Whether a job that goes back to the queue is held there."""

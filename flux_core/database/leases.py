@@ -1,0 +1,257 @@
+"""What happens to a job between the queue and its end: claimed, kept alive, handed back, ended, rescued."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, bindparam
+
+from flux_core.database import ledger
+from flux_core.database.jobs import COLUMNS, GUILD_IS_PAUSED, IS_RUNNING, advance_virtual_time, job_of
+from flux_core.database.pictures import discard, insert_pictures
+from flux_core.database.tables import EVERYWHERE, jobs, pauses
+from flux_core.errors import FluxError, LeaseLost, WorkerLost
+from flux_core.jobs import Job, JobState, Picture
+
+c = jobs.c
+
+_IS_OWNED = (c.id == bindparam("job"), IS_RUNNING, c.worker_id == bindparam("worker"))
+
+
+@cache
+def _claim(models: int) -> sa.sql.dml.ReturningUpdate[Any]:
+    """Return the claim among ``models`` models: one step into the claim's index for each, and the smallest of them."""
+    heads = []
+    for number in range(models):
+        waiting = jobs.alias(f"waiting_{number}")
+        heads.append(
+            sa.select(waiting.c.id, waiting.c.start_tag)
+            .where(
+                waiting.c.model == bindparam(f"model_{number}"),
+                waiting.c.state == sa.literal_column("'queued'"),
+                sa.not_(waiting.c.held),
+            )
+            .order_by(waiting.c.start_tag, waiting.c.id)
+            .limit(sa.literal_column("1"))
+            .subquery(f"head_{number}")
+        )
+    first = sa.union_all(*(sa.select(head) for head in heads)).subquery("first")
+    chosen = sa.select(first.c.id).order_by(first.c.start_tag, first.c.id).limit(sa.literal_column("1"))
+    open_everywhere = ~sa.exists(
+        sa.select(pauses.c.guild_id).where(pauses.c.guild_id == sa.literal_column(str(EVERYWHERE)))
+    )
+    return (
+        sa.update(jobs)
+        .where(c.id == chosen.scalar_subquery(), open_everywhere)
+        .values(
+            state=JobState.RUNNING.value,
+            attempts=c.attempts + 1,
+            worker_id=bindparam("worker"),
+            lease_until=bindparam("until"),
+            started_at=bindparam("now"),
+            steps_done=0,
+            steps_total=0,
+        )
+        .returning(*COLUMNS)
+    )
+
+
+def claim(connection: Connection, worker_id: str, models: Sequence[str], now: float, lease: float) -> Job | None:
+    """Give the worker the job whose turn it is among ``models``, or None."""
+    if not models:
+        return None
+    wanted = {f"model_{number}": model for number, model in enumerate(models)}
+    row = connection.execute(
+        _claim(len(models)), wanted | {"worker": worker_id, "now": now, "until": now + lease}
+    ).one_or_none()
+    if row is None:
+        return None
+    advance_virtual_time(connection, row.start_tag)
+    return job_of(row)
+
+
+_EXTEND = (
+    sa.update(jobs)
+    .where(c.id.in_(bindparam("jobs", expanding=True)), IS_RUNNING, c.worker_id == bindparam("worker"))
+    .values(lease_until=bindparam("until"))
+    .returning(c.id, c.cancel_requested)
+)
+
+
+def heartbeat(connection: Connection, worker_id: str, job_ids: Sequence[str], until: float) -> dict[str, bool]:
+    """Extend the leases that the worker still has; return for each whether it should stop."""
+    if not job_ids:
+        return {}
+    rows = connection.execute(_EXTEND, {"jobs": list(job_ids), "worker": worker_id, "until": until})
+    return {row.id: row.cancel_requested for row in rows}
+
+
+_PREVIEW = sa.select(c.preview_key).where(*_IS_OWNED)
+_PROGRESS = sa.update(jobs).where(*_IS_OWNED).values(steps_done=bindparam("done"), steps_total=bindparam("total"))
+_PROGRESS_WITH_PREVIEW = _PROGRESS.values(preview_key=bindparam("preview"))
+
+
+def progress(
+    connection: Connection, worker_id: str, job_id: str, done: int, total: int, preview_key: str | None, now: float
+) -> None:
+    """Note how far a job is; nothing when the worker does not own it."""
+    owned = {"job": job_id, "worker": worker_id, "done": done, "total": total}
+    if preview_key is None:
+        connection.execute(_PROGRESS, owned)
+        return
+    before = connection.execute(_PREVIEW, {"job": job_id, "worker": worker_id}).scalar()
+    if before is not None and before != preview_key:
+        discard(connection, [before], now)
+    connection.execute(_PROGRESS_WITH_PREVIEW, owned | {"preview": preview_key})
+
+
+_SUBMITTED = sa.update(jobs).where(*_IS_OWNED).values(provider=bindparam("by"), provider_job_id=bindparam("known_as"))
+
+
+def submitted(connection: Connection, worker_id: str, job_id: str, provider: str, provider_job_id: str) -> None:
+    """Keep the provider's own id of a job; raises LeaseLost."""
+    owned = {"job": job_id, "worker": worker_id, "by": provider, "known_as": provider_job_id}
+    if connection.execute(_SUBMITTED, owned).rowcount == 0:
+        raise LeaseLost(job=job_id)
+
+
+_END = (
+    sa.update(jobs)
+    .where(*_IS_OWNED)
+    .values(
+        state=bindparam("ends_as"),
+        lease_until=None,
+        ended_at=bindparam("now"),
+        started_at=sa.func.coalesce(bindparam("began", type_=sa.Double), c.started_at),
+        provider=sa.func.coalesce(bindparam("by", type_=sa.Text), c.provider),
+        error_code=bindparam("code"),
+        error_facts=bindparam("facts"),
+    )
+    .returning(*COLUMNS)
+)
+
+
+def _end(
+    connection: Connection,
+    worker_id: str,
+    job_id: str,
+    state: JobState,
+    now: float,
+    *,
+    error: FluxError | None = None,
+    provider: str | None = None,
+    began: float | None = None,
+) -> Job:
+    changes = {
+        "job": job_id,
+        "worker": worker_id,
+        "ends_as": state.value,
+        "now": now,
+        "began": began,
+        "by": provider,
+        "code": error and error.code,
+        "facts": error and json.dumps(error.facts, default=str),
+    }
+    row = connection.execute(_END, changes).one_or_none()
+    if row is None:
+        raise LeaseLost(job=job_id)
+    return job_of(row)
+
+
+def succeed(
+    connection: Connection,
+    worker_id: str,
+    job_id: str,
+    pictures: Sequence[Picture],
+    provider: str,
+    seconds: float,
+    now: float,
+) -> Job:
+    """End a job with its pictures and keep its cost; raises LeaseLost."""
+    job = _end(connection, worker_id, job_id, JobState.SUCCEEDED, now, provider=provider, began=now - max(seconds, 0.0))
+    insert_pictures(connection, job_id, pictures)
+    ledger.settle(connection, job, now)
+    return job
+
+
+def end_without_pictures(
+    connection: Connection, worker_id: str, job_id: str, state: JobState, now: float, error: FluxError | None = None
+) -> Job:
+    """End a job as failed, refused or cancelled and give its cost back; raises LeaseLost."""
+    job = _end(connection, worker_id, job_id, state, now, error=error)
+    ledger.refund(connection, job, now, state.value if error is None else error.code)
+    return job
+
+
+_OWNED = sa.select(*COLUMNS).where(*_IS_OWNED)
+
+
+def owned(connection: Connection, worker_id: str, job_id: str) -> Job:
+    """Return a job that the worker owns; raises LeaseLost."""
+    row = connection.execute(_OWNED, {"job": job_id, "worker": worker_id}).one_or_none()
+    if row is None:
+        raise LeaseLost(job=job_id)
+    return job_of(row)
+
+
+_REQUEUE = (
+    sa.update(jobs)
+    .where(*_IS_OWNED)
+    .values(
+        state=JobState.QUEUED.value,
+        worker_id=None,
+        lease_until=None,
+        started_at=None,
+        attempts=c.attempts - bindparam("uncounted", type_=sa.Integer),
+        held=GUILD_IS_PAUSED,
+        steps_done=0,
+        steps_total=0,
+    )
+    .returning(*COLUMNS)
+)
+
+
+def requeue(connection: Connection, worker_id: str, job_id: str, *, counted: bool) -> Job:
+    """Put a running job back where it stood in the queue; raises LeaseLost.
+
+    ``counted`` says whether the attempt that ends here is one of those it has.
+    """
+    key = {"job": job_id, "worker": worker_id, "uncounted": 0 if counted else 1}
+    row = connection.execute(_REQUEUE, key).one_or_none()
+    if row is None:
+        raise LeaseLost(job=job_id)
+    return job_of(row)
+
+
+_EXPIRED = sa.select(*COLUMNS).where(IS_RUNNING, c.lease_until <= bindparam("now")).order_by(c.lease_until)
+
+
+def rescue(connection: Connection, now: float, max_attempts: int) -> list[Job]:
+    """Take every job with an expired lease from its worker; return the jobs as they are after.
+
+    Back to the queue while attempts are left, else failed; a job that was to be cancelled is cancelled.
+    """
+    expired = [job_of(row) for row in connection.execute(_EXPIRED, {"now": now})]
+    return [_rescued(connection, job, now, max_attempts) for job in expired]
+
+
+def _rescued(connection: Connection, job: Job, now: float, max_attempts: int) -> Job:
+    worker = job.worker_id or ""
+    if job.cancel_requested:
+        return end_without_pictures(connection, worker, job.id, JobState.CANCELLED, now)
+    if job.attempts >= max_attempts:
+        error = WorkerLost(attempts=job.attempts)
+        return end_without_pictures(connection, worker, job.id, JobState.FAILED, now, error)
+    return requeue(connection, worker, job.id, counted=True)
+
+
+_EXPIRE = sa.update(jobs).where(IS_RUNNING, c.worker_id == bindparam("worker")).values(lease_until=bindparam("now"))
+
+
+def expire(connection: Connection, worker_id: str, now: float) -> None:
+    """End the leases of a worker that is gone, so that the next rescue need not wait for them."""
+    connection.execute(_EXPIRE, {"worker": worker_id, "now": now})

@@ -1,0 +1,97 @@
+"""Which pictures a job has, and which keys of the picture store nothing refers to any more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, bindparam
+
+from flux_core.database.tables import discarded, jobs, pictures
+from flux_core.jobs import Picture
+
+c = pictures.c
+
+_INSERT = sa.insert(pictures).inline()
+_OF_JOB = sa.select(pictures).where(c.job_id == bindparam("job")).order_by(c.position)
+_FORGET_KEYS = sa.update(pictures).where(c.job_id == bindparam("job")).values(key=None)
+_KNOWN = sa.select(discarded.c.key).where(discarded.c.key.in_(bindparam("keys", expanding=True)))
+_DISCARD = sa.insert(discarded).inline()
+_DISCARDED = sa.select(discarded.c.key).order_by(discarded.c.since, discarded.c.key).limit(bindparam("most"))
+_SWEPT = sa.delete(discarded).where(discarded.c.key.in_(bindparam("keys", expanding=True)))
+_STALE_PREVIEWS = (
+    sa.select(jobs.c.id, jobs.c.preview_key)
+    .where(jobs.c.preview_key.is_not(None), jobs.c.ended_at.is_not(None))
+    .where(jobs.c.ended_at < bindparam("before"))
+    .limit(bindparam("most"))
+)
+_DROP_PREVIEWS = sa.update(jobs).where(jobs.c.id.in_(bindparam("jobs", expanding=True))).values(preview_key=None)
+
+
+def insert_pictures(connection: Connection, job_id: str, finished: Sequence[Picture]) -> None:
+    """Add the pictures of a job."""
+    if finished:
+        rows = [
+            {
+                "job_id": job_id,
+                "position": picture.position,
+                "key": picture.key,
+                "width": picture.width,
+                "height": picture.height,
+                "seed": picture.seed,
+                "content_type": picture.content_type,
+                "size": picture.size,
+            }
+            for picture in finished
+        ]
+        connection.execute(_INSERT, rows)
+
+
+def pictures_of(connection: Connection, job_id: str) -> list[Picture]:
+    """Return the pictures of a job in their order, deleted ones with a key of None."""
+    return [
+        Picture(
+            position=row.position,
+            key=row.key,
+            width=row.width,
+            height=row.height,
+            seed=row.seed,
+            content_type=row.content_type,
+            size=row.size,
+        )
+        for row in connection.execute(_OF_JOB, {"job": job_id})
+    ]
+
+
+def delete_pictures(connection: Connection, job_id: str, now: float) -> list[str]:
+    """Forget where a job's pictures are; return the keys, which wait in ``discarded`` until the store has let go."""
+    keys = [picture.key for picture in pictures_of(connection, job_id) if picture.key is not None]
+    connection.execute(_FORGET_KEYS, {"job": job_id})
+    discard(connection, keys, now)
+    return keys
+
+
+def discard(connection: Connection, keys: Sequence[str], now: float) -> None:
+    """Note keys of the picture store that are to be deleted."""
+    known = set(connection.execute(_KNOWN, {"keys": list(keys)}).scalars())
+    if rows := [{"key": key, "since": now} for key in dict.fromkeys(keys) if key not in known]:
+        connection.execute(_DISCARD, rows)
+
+
+def discarded_keys(connection: Connection, limit: int) -> list[str]:
+    """Return keys that are to be deleted, the oldest first."""
+    return list(connection.execute(_DISCARDED, {"most": limit}).scalars())
+
+
+def swept(connection: Connection, keys: Sequence[str]) -> None:
+    """Note that the store has let go of ``keys``."""
+    connection.execute(_SWEPT, {"keys": list(keys)})
+
+
+def drop_previews(connection: Connection, before: float, now: float, limit: int) -> int:
+    """Discard the previews of jobs that ended before ``before``; return how many."""
+    rows = connection.execute(_STALE_PREVIEWS, {"before": before, "most": limit}).all()
+    if rows:
+        discard(connection, [row.preview_key for row in rows], now)
+        connection.execute(_DROP_PREVIEWS, {"jobs": [row.id for row in rows]})
+    return len(rows)

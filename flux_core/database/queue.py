@@ -1,0 +1,131 @@
+"""The queue as a worker sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from flux_core.database import leases, speeds, workers
+from flux_core.database.engine import Database
+from flux_core.database.workers import WorkerInfo
+from flux_core.errors import GenerationFailed, LeaseLost, Refused
+from flux_core.jobs import Job, JobState, Picture
+
+__all__ = ["JobQueue", "WorkerInfo"]
+
+
+class JobQueue:
+    """Jobs to draw, each owned by one worker at a time through a lease.
+
+    Every call is one transaction. All raise StorageUnavailable when the database does not answer.
+    """
+
+    def __init__(self, db: Database, *, max_attempts: int, lease_seconds: float) -> None:
+        self._db = db
+        self.max_attempts = max_attempts
+        self.lease_seconds = lease_seconds
+
+    async def claim(self, worker_id: str, models: Sequence[str]) -> Job | None:
+        """Return the job whose turn it is among ``models``, now running and leased to the worker; None: none waits."""
+        return await self._db.write(leases.claim, worker_id, models, self._db.clock(), self.lease_seconds)
+
+    async def heartbeat(self, worker_id: str, job_ids: Sequence[str]) -> dict[str, bool]:
+        """Extend the leases of ``job_ids``; return, for each that the worker still owns, whether it is to be cancelled.
+
+        A job missing from the answer is lost.
+        """
+        return await self._db.write(leases.heartbeat, worker_id, job_ids, self._db.clock() + self.lease_seconds)
+
+    async def progress(
+        self, worker_id: str, job_id: str, done: int, total: int, preview_key: str | None = None
+    ) -> None:
+        """Tell how many steps are drawn, and where a preview is; nothing happens when the worker lost the job."""
+        await self._db.write(leases.progress, worker_id, job_id, done, total, preview_key, self._db.clock())
+
+    async def submitted(self, worker_id: str, job_id: str, provider: str, provider_job_id: str) -> None:
+        """Keep the provider's own id, so that a restarted worker resumes instead of paying twice; raises LeaseLost."""
+        await self._db.write(leases.submitted, worker_id, job_id, provider, provider_job_id)
+
+    async def succeed(
+        self, worker_id: str, job_id: str, pictures: Sequence[Picture], *, provider: str, seconds: float
+    ) -> Job:
+        """End a job with its pictures and settle its cost; raises LeaseLost.
+
+        ``seconds`` is what the drawing took: the job's ``started_at`` becomes the moment it really began.
+        """
+        return await self._db.write(leases.succeed, worker_id, job_id, pictures, provider, seconds, self._db.clock())
+
+    async def fail(self, worker_id: str, job_id: str, error: GenerationFailed) -> Job:
+        """End an attempt with ``error``; raises LeaseLost.
+
+        A retryable error puts the job back in its place while attempts are left. Otherwise the job ends as failed (or
+        refused) and its cost goes back.
+        """
+        return await self._db.write(_fail, worker_id, job_id, error, self._db.clock(), self.max_attempts)
+
+    async def cancelled(self, worker_id: str, job_id: str) -> Job:
+        """End a job as cancelled and give its cost back; raises LeaseLost."""
+        return await self._db.write(
+            leases.end_without_pictures, worker_id, job_id, JobState.CANCELLED, self._db.clock()
+        )
+
+    async def hand_back(self, worker_id: str, job_id: str) -> None:
+        """Put a job back in its place, as though this attempt had not been; nothing when the worker lost it."""
+        await self._db.write(_hand_back, worker_id, job_id, self._db.clock())
+
+    async def register(self, worker: WorkerInfo) -> None:
+        """Make a worker known. Jobs still leased to an earlier process with its id are due for rescue at once."""
+        await self._db.write(_register, worker, self._db.clock())
+
+    async def beat(self, worker_id: str) -> None:
+        """Give a sign of life; workers without one do not count in anybody's estimate."""
+        await self._db.write(workers.beat, worker_id, self._db.clock())
+
+    async def retire(self, worker_id: str) -> None:
+        """Take a worker out. Jobs still leased to it are due for rescue at once."""
+        await self._db.write(_retire, worker_id, self._db.clock())
+
+    async def rescue(self, now: float | None = None) -> list[Job]:
+        """Take the jobs with expired leases from their workers; return them as they are after.
+
+        Each goes back to its place in the queue, or ends: cancelled when that was asked for, failed (worker_lost) when
+        no attempts are left, with its cost back in both cases.
+        """
+        return await self._db.write(leases.rescue, self._db.clock() if now is None else now, self.max_attempts)
+
+    async def record_speed(self, model: str, units: float, seconds: float) -> None:
+        """Add a measurement: a job of ``units`` megapixel-steps (``request.megapixel_steps``) took ``seconds``."""
+        if units > 0 and seconds > 0:
+            await self._db.write(speeds.record, model, units, seconds)
+
+
+def _fail(connection: Connection, worker_id: str, job_id: str, error: GenerationFailed, now: float, most: int) -> Job:
+    job = leases.owned(connection, worker_id, job_id)
+    if error.retryable and job.cancel_requested:
+        return leases.end_without_pictures(connection, worker_id, job_id, JobState.CANCELLED, now)
+    if error.retryable and job.attempts < most:
+        return leases.requeue(connection, worker_id, job_id, counted=True)
+    state = JobState.REFUSED if isinstance(error, Refused) else JobState.FAILED
+    return leases.end_without_pictures(connection, worker_id, job_id, state, now, error)
+
+
+def _hand_back(connection: Connection, worker_id: str, job_id: str, now: float) -> None:
+    try:
+        job = leases.owned(connection, worker_id, job_id)
+    except LeaseLost:
+        return
+    if job.cancel_requested:
+        leases.end_without_pictures(connection, worker_id, job_id, JobState.CANCELLED, now)
+    else:
+        leases.requeue(connection, worker_id, job_id, counted=False)
+
+
+def _register(connection: Connection, worker: WorkerInfo, now: float) -> None:
+    leases.expire(connection, worker.id, now)
+    workers.register(connection, worker, now)
+
+
+def _retire(connection: Connection, worker_id: str, now: float) -> None:
+    leases.expire(connection, worker_id, now)
+    workers.retire(connection, worker_id)

@@ -1,0 +1,87 @@
+"""Everything about an account that decides whether it may submit and when its turn is, in one look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, bindparam
+
+from flux_core.database.tables import EVERYWHERE, jobs, ledger, members, pauses, virtual_time
+from flux_core.jobs import Account
+from flux_core.quota import GRANTED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """An account as the database knows it; money in thousandths of a credit."""
+
+    virtual_time: float
+    waiting: int
+    paused: str | None
+    """Why no job may be submitted."""
+    posted: int
+    """Allowance that the day's purse has received so far."""
+    day: int
+    """Sum of the day's purse."""
+    granted: int
+    known: bool
+    """Whether the member has a row."""
+    weight: float
+    allowance: int | None
+    """The member's own, when it differs from the studio's."""
+    last_finish: float
+
+
+def _mine(table: sa.Table) -> sa.ColumnElement[bool]:
+    return sa.and_(table.c.guild_id == bindparam("guild"), table.c.user_id == bindparam("user"))
+
+
+def _sum(*conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
+    return (
+        sa.select(sa.func.coalesce(sa.func.sum(ledger.c.amount), 0)).where(_mine(ledger), *conditions).scalar_subquery()
+    )
+
+
+def _member(column: sa.Column[Any]) -> sa.ScalarSelect[Any]:
+    return sa.select(column).where(_mine(members)).scalar_subquery()
+
+
+_STANDING = sa.select(
+    sa.select(virtual_time.c.value).scalar_subquery().label("virtual_time"),
+    sa.select(sa.func.count())
+    .select_from(jobs)
+    .where(_mine(jobs), jobs.c.ended_at.is_(None), jobs.c.state == sa.literal_column("'queued'"))
+    .scalar_subquery()
+    .label("waiting"),
+    sa.select(pauses.c.reason)
+    .where(pauses.c.guild_id.in_([bindparam("guild"), sa.literal_column(str(EVERYWHERE))]))
+    .order_by(pauses.c.guild_id)
+    .limit(1)
+    .scalar_subquery()
+    .label("paused"),
+    _sum(ledger.c.purse == bindparam("day"), ledger.c.kind == "allowance").label("posted"),
+    _sum(ledger.c.purse == bindparam("day")).label("day"),
+    _sum(ledger.c.purse == GRANTED).label("granted"),
+    _member(members.c.weight).label("weight"),
+    _member(members.c.allowance).label("allowance"),
+    _member(members.c.last_finish).label("last_finish"),
+)
+
+
+def standing(connection: Connection, account: Account, day: str) -> Standing:
+    """Return how ``account`` stands on the purse ``day``."""
+    row = connection.execute(_STANDING, {"guild": account.guild_id, "user": account.user_id, "day": day}).one()
+    return Standing(
+        virtual_time=row.virtual_time,
+        waiting=row.waiting,
+        paused=row.paused,
+        posted=int(row.posted),
+        day=int(row.day),
+        granted=int(row.granted),
+        known=row.weight is not None,
+        weight=1.0 if row.weight is None else row.weight,
+        allowance=row.allowance,
+        last_finish=row.last_finish or 0.0,
+    )

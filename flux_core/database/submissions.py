@@ -1,0 +1,136 @@
+"""Accepting a job and taking one back: quota, turn and queue change together or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, bindparam
+
+from flux_core.database import jobs, ledger, members
+from flux_core.database.standing import Standing, standing
+from flux_core.errors import QueuePaused
+from flux_core.fairness import Turn, move_up, next_turn
+from flux_core.generation import GenerationRequest
+from flux_core.jobs import Account, Job, Origin, ReplyTo, new_job_id
+from flux_core.quota import Balance, Period, QuotaRules, allow_waiting, payment, period_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What a member asks for and where the answer belongs."""
+
+    account: Account
+    request: GenerationRequest
+    origin: Origin
+    reply_to: ReplyTo | None = None
+    parent_id: str | None = None
+    parent_position: int | None = None
+    key: str | None = None
+    """Names this submit, such as an interaction's id: a second submit with it returns the first one's job."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """What an account may still spend; thousandths of a credit."""
+
+    allowance: int
+    """A day."""
+    spent_today: int
+    """Of the day's allowance."""
+    granted: int
+    """Left of what moderators gave."""
+    left: int
+    """What a job may cost now."""
+    renews_at: float
+    """Unix seconds."""
+    waiting: int
+    max_waiting: int
+
+
+_BY_KEY = sa.select(*jobs.COLUMNS).where(jobs.c.key == bindparam("named"))
+
+
+def _allowance(known: Standing, rules: QuotaRules) -> int:
+    return rules.allowance if known.allowance is None else known.allowance
+
+
+def _balance(known: Standing, rules: QuotaRules) -> Balance:
+    # What the day's purse has not received yet arrives with the next job.
+    return Balance(known.day + _allowance(known, rules) - known.posted, known.granted)
+
+
+def _payment(known: Standing, cost: int, rules: QuotaRules, period: Period) -> dict[str, int]:
+    if known.paused is not None:
+        raise QueuePaused(reason=known.paused)
+    allow_waiting(known.waiting, rules.max_waiting)
+    return payment(cost, _balance(known, rules), period)
+
+
+def check(connection: Connection, account: Account, cost: int, rules: QuotaRules, now: float) -> None:
+    """Raise QueuePaused, TooManyWaiting or QuotaSpent when a job of ``cost`` would be refused now."""
+    period = period_at(now, rules.zone)
+    _payment(standing(connection, account, period.purse), cost, rules, period)
+
+
+def submit(connection: Connection, submission: Submission, cost: int, rules: QuotaRules, now: float) -> Job:
+    """Reserve ``cost`` and queue the job in its turn; raises what ``check`` raises."""
+    if submission.key is not None:
+        row = connection.execute(_BY_KEY, {"named": submission.key}).one_or_none()
+        if row is not None:
+            return jobs.job_of(row)
+    account, period = submission.account, period_at(now, rules.zone)
+    known = standing(connection, account, period.purse)
+    shares = _payment(known, cost, rules, period)
+    turn = next_turn(known.virtual_time, known.last_finish, cost, known.weight)
+    job = Job(
+        id=new_job_id(),
+        account=account,
+        request=submission.request,
+        origin=submission.origin,
+        cost=cost,
+        created_at=now,
+        parent_id=submission.parent_id,
+        parent_position=submission.parent_position,
+        reply_to=submission.reply_to,
+        start_tag=turn.start,
+        finish_tag=turn.finish,
+    )
+    jobs.insert(connection, job, submission.key)
+    ledger.reserve(connection, job, shares, period.purse, _allowance(known, rules) - known.posted)
+    members.set_last_finish(connection, account, turn.finish, known=known.known)
+    return job
+
+
+def withdraw(connection: Connection, job: Job, now: float) -> Job:
+    """Cancel a waiting job: its cost goes back, and the account's later jobs take over its turn."""
+    cancelled = jobs.cancel_queued(connection, job.id, now)
+    if cancelled is None:
+        return job
+    ledger.refund(connection, job, now, "cancelled")
+    gone = Turn(job.start_tag, job.finish_tag)
+    rows = jobs.waiting_after(connection, job.account, job.start_tag)
+    later = [Turn(row.start_tag, row.finish_tag) for row in rows]
+    moved = move_up(gone, later)
+    for row, before, after in zip(rows, later, moved, strict=True):
+        if before != after:
+            jobs.retag(connection, row.id, after.start, after.finish)
+    last = later[-1].finish if later else gone.finish
+    members.take_back_last_finish(connection, job.account, last, moved[-1].finish if moved else gone.start)
+    return cancelled
+
+
+def quota_of(connection: Connection, account: Account, rules: QuotaRules, now: float) -> Quota:
+    """Return what an account may still spend."""
+    period = period_at(now, rules.zone)
+    known = standing(connection, account, period.purse)
+    balance = _balance(known, rules)
+    return Quota(
+        allowance=_allowance(known, rules),
+        spent_today=known.posted - known.day,
+        granted=known.granted,
+        left=balance.left,
+        renews_at=period.renews_at,
+        waiting=known.waiting,
+        max_waiting=rules.max_waiting,
+    )

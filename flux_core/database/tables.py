@@ -1,0 +1,224 @@
+"""The tables of the studio, as SQLAlchemy Core sees them. ``migrations/`` creates them; a test holds the two together.
+
+Money is whole thousandths of a credit, times are unix seconds. Index conditions are declared for SQLite and PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+EVERYWHERE = -1
+"""The guild id of a pause that holds for all guilds; Discord's ids are positive, and 0 is outside any guild."""
+
+Serial = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+"""SQLite numbers rows by itself only in a column of type INTEGER."""
+
+
+def _partial(
+    name: str, *columns: sa.Column[Any], where: str, postgresql_where: str | None = None, unique: bool = False
+) -> None:
+    conditions = {"sqlite_where": sa.text(where), "postgresql_where": sa.text(postgresql_where or where)}
+    sa.Index(name, *columns, unique=unique, **cast("dict[str, Any]", conditions))
+
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("id", sa.String(24), primary_key=True),
+    # What the submitter calls this submit, so that a repeated one finds the job instead of paying again.
+    sa.Column("key", sa.Text),
+    sa.Column("guild_id", sa.BigInteger, nullable=False),
+    sa.Column("user_id", sa.BigInteger, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("request", sa.Text, nullable=False),
+    sa.Column("origin", sa.Text, nullable=False),
+    sa.Column("parent_id", sa.String(24)),
+    sa.Column("parent_position", sa.Integer),
+    sa.Column("cost", sa.BigInteger, nullable=False),
+    # Megapixel-steps: what the estimate multiplies with the measured speed.
+    sa.Column("units", sa.Double, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    # Waiting in a paused guild: outside the claim's index, so that a pause never makes a claim slow.
+    sa.Column("held", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("start_tag", sa.Double, nullable=False),
+    sa.Column("finish_tag", sa.Double, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("worker_id", sa.Text),
+    sa.Column("lease_until", sa.Double),
+    sa.Column("started_at", sa.Double),
+    sa.Column("ended_at", sa.Double),
+    sa.Column("cancel_requested", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("steps_done", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("steps_total", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("preview_key", sa.Text),
+    sa.Column("provider", sa.Text),
+    sa.Column("provider_job_id", sa.Text),
+    sa.Column("error_code", sa.Text),
+    sa.Column("error_facts", sa.Text),
+    # Where the answer belongs; channel_id is NULL for jobs from the shell.
+    sa.Column("application_id", sa.BigInteger),
+    sa.Column("channel_id", sa.BigInteger),
+    sa.Column("interaction_token", sa.Text),
+    sa.Column("token_expires_at", sa.Double),
+    sa.Column("message_id", sa.BigInteger),
+    sa.Column("upload_limit", sa.BigInteger),
+    sa.Column("private", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("spoiler", sa.Boolean, nullable=False, server_default=sa.false()),
+    # The outbox.
+    sa.Column("delivered_at", sa.Double),
+    sa.Column("undeliverable_at", sa.Double),
+    sa.Column("delivery_attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("next_delivery_at", sa.Double),
+    sa.Column("delivery_owner", sa.Text),
+    sa.Column("delivery_until", sa.Double),
+    sa.Column("delivery_problem", sa.Text),
+    sa.CheckConstraint("state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled', 'refused')", name="state"),
+    sa.CheckConstraint(
+        "(state = 'running') = (lease_until IS NOT NULL) AND (state <> 'running' OR worker_id IS NOT NULL)",
+        name="running_is_leased",
+    ),
+    sa.CheckConstraint("(state IN ('queued', 'running')) = (ended_at IS NULL)", name="ended_has_a_time"),
+    sa.CheckConstraint("held IS FALSE OR state = 'queued'", name="only_waiting_is_held"),
+    sa.CheckConstraint("state <> 'succeeded' OR error_code IS NULL", name="success_has_no_error"),
+    sa.CheckConstraint("cost >= 0 AND units > 0 AND finish_tag > start_tag AND attempts >= 0", name="amounts"),
+    sa.CheckConstraint("channel_id IS NULL OR application_id IS NOT NULL", name="answer_has_a_place"),
+)
+_job = jobs.c
+# A claim is one step into this index, per model; `units` lets the estimate be answered from it alone.
+_partial(
+    "ix_jobs_claim", _job.model, _job.start_tag, _job.id, _job.units,
+    where="state = 'queued' AND held = 0", postgresql_where="state = 'queued' AND NOT held",
+)  # fmt: skip
+_partial("ix_jobs_active", _job.guild_id, _job.user_id, _job.state, _job.id, where="ended_at IS NULL")
+_partial("ix_jobs_leases", _job.lease_until, where="state = 'running'")
+sa.Index("ix_jobs_history", _job.guild_id, _job.user_id, _job.id)
+_partial(
+    "ix_jobs_outbox", _job.state, _job.id,
+    where="channel_id IS NOT NULL AND delivered_at IS NULL AND undeliverable_at IS NULL",
+)  # fmt: skip
+_partial("ix_jobs_undeliverable", _job.guild_id, _job.user_id, _job.id, where="undeliverable_at IS NOT NULL")
+_partial("ix_jobs_tokens", _job.token_expires_at, where="interaction_token IS NOT NULL")
+_partial("ix_jobs_previews", _job.id, where="preview_key IS NOT NULL AND ended_at IS NOT NULL")
+_partial("uq_jobs_key", _job.key, where="key IS NOT NULL", unique=True)
+
+pictures = sa.Table(
+    "pictures",
+    metadata,
+    sa.Column("job_id", sa.String(24), sa.ForeignKey("jobs.id"), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    # NULL once it was deleted.
+    sa.Column("key", sa.Text),
+    sa.Column("width", sa.Integer, nullable=False),
+    sa.Column("height", sa.Integer, nullable=False),
+    sa.Column("seed", sa.BigInteger, nullable=False),
+    sa.Column("content_type", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+)
+
+discarded = sa.Table(
+    "discarded",
+    metadata,
+    # Keys in the picture store that nothing refers to any more: written with the change that made them so.
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("since", sa.Double, nullable=False),
+)
+
+ledger = sa.Table(
+    "ledger",
+    metadata,
+    sa.Column("id", Serial, primary_key=True),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("guild_id", sa.BigInteger, nullable=False),
+    sa.Column("user_id", sa.BigInteger, nullable=False),
+    sa.Column("purse", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("amount", sa.BigInteger, nullable=False),
+    sa.Column("job_id", sa.String(24), sa.ForeignKey("jobs.id")),
+    # A job paid from several purses has one row for each, counted from 0. A settlement has part 0 alone, and a refund
+    # has part 0 at least, so the unique index over (job, part) allows one of them, once.
+    sa.Column("part", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("by_user", sa.BigInteger),
+    sa.Column("reason", sa.Text),
+    sa.CheckConstraint("kind IN ('allowance', 'grant', 'reserve', 'settle', 'refund')", name="kind"),
+    sa.CheckConstraint("(kind IN ('reserve', 'settle', 'refund')) = (job_id IS NOT NULL)", name="job"),
+    sa.CheckConstraint(
+        "(kind <> 'reserve' OR amount <= 0) AND (kind <> 'settle' OR (amount = 0 AND part = 0))"
+        " AND (kind <> 'refund' OR amount >= 0)",
+        name="sign",
+    ),
+)
+_row = ledger.c
+# Covers the balance: it is read from the index alone.
+sa.Index("ix_ledger_balance", _row.guild_id, _row.user_id, _row.purse, _row.kind, _row.amount)
+_partial("uq_ledger_reserve_part", _row.job_id, _row.part, where="kind = 'reserve'", unique=True)
+_partial("uq_ledger_reserve_purse", _row.job_id, _row.purse, where="kind = 'reserve'", unique=True)
+_partial("uq_ledger_outcome", _row.job_id, _row.part, where="kind IN ('settle', 'refund')", unique=True)
+
+members = sa.Table(
+    "members",
+    metadata,
+    sa.Column("guild_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("user_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("weight", sa.Double, nullable=False, server_default="1"),
+    # The member's own daily allowance; NULL: the studio's.
+    sa.Column("allowance", sa.BigInteger),
+    # The finish tag of the last job submitted: where the member's next turn starts.
+    sa.Column("last_finish", sa.Double, nullable=False, server_default="0"),
+    sa.CheckConstraint("weight > 0 AND (allowance IS NULL OR allowance >= 0)", name="settings"),
+)
+
+virtual_time = sa.Table(
+    "virtual_time",
+    metadata,
+    # One row: the largest start tag claimed so far.
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("value", sa.Double, nullable=False),
+    sa.CheckConstraint("id = 1", name="one_row"),
+)
+
+pauses = sa.Table(
+    "pauses",
+    metadata,
+    sa.Column("guild_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("by_user", sa.BigInteger, nullable=False),
+    sa.Column("since", sa.Double, nullable=False),
+)
+
+workers = sa.Table(
+    "workers",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("pid", sa.BigInteger, nullable=False),
+    sa.Column("device", sa.Text, nullable=False),
+    # JSON list of model ids.
+    sa.Column("models", sa.Text, nullable=False),
+    sa.Column("started_at", sa.Double, nullable=False),
+    sa.Column("seen_at", sa.Double, nullable=False),
+)
+
+speeds = sa.Table(
+    "speeds",
+    metadata,
+    sa.Column("model", sa.Text, primary_key=True),
+    # Running means over the jobs measured: n, E[u], E[s], E[u²], E[us] for u megapixel-steps drawn in s seconds.
+    sa.Column("samples", sa.Integer, nullable=False),
+    sa.Column("units", sa.Double, nullable=False),
+    sa.Column("seconds", sa.Double, nullable=False),
+    sa.Column("units_squared", sa.Double, nullable=False),
+    sa.Column("units_seconds", sa.Double, nullable=False),
+)

@@ -1,0 +1,253 @@
+"""The studio: the one door through which the bot and the shell submit, follow, cancel and deliver jobs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Protocol
+
+from flux_core.database import jobs, ledger, members, outbox, pauses, pictures, submissions
+from flux_core.database.engine import Database
+from flux_core.database.members import MemberSettings
+from flux_core.database.outbox import LiveJob
+from flux_core.database.places import Place, place_of
+from flux_core.database.submissions import Quota, Submission
+from flux_core.errors import JobAlreadyEnded, JobNotFound, NotAllowed, OutOfRange, PictureGone
+from flux_core.generation import GenerationRequest, InputPicture
+from flux_core.jobs import Account, Job, JobState, Picture
+from flux_core.models import Catalogue
+from flux_core.quota import QuotaRules
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from flux_core.images.intake import VettedPicture
+
+__all__ = ["LiveJob", "MemberSettings", "PictureStore", "Place", "Quota", "Studio", "Submission"]
+
+
+class PictureStore(Protocol):
+    """What the studio needs of the place where pictures lie (``flux_core.images.store``)."""
+
+    async def put(self, key: str, data: bytes, content_type: str) -> None:
+        """Keep ``data`` under ``key``."""
+
+    async def get(self, key: str) -> bytes:
+        """Return what lies under ``key``; raises PictureGone."""
+
+    async def delete(self, keys: Collection[str]) -> None:
+        """Let go of ``keys``, those that exist."""
+
+
+class Studio:
+    """Everything a member or moderator can do. Every method raises StorageUnavailable when the database is away."""
+
+    def __init__(
+        self,
+        db: Database,
+        pictures: PictureStore,
+        catalogue: Catalogue,
+        rules: QuotaRules,
+        *,
+        lease_seconds: float = 30.0,
+    ) -> None:
+        """Work on ``db``; a worker silent for ``lease_seconds`` does not count as alive."""
+        self.catalogue = catalogue
+        self.rules = rules
+        self._db = db
+        self._store = pictures
+        self._lease_seconds = lease_seconds
+
+    # Submitting
+
+    async def check(self, account: Account, request: GenerationRequest) -> None:
+        """Raise QuotaSpent, TooManyWaiting or QueuePaused when ``request`` would be refused now; reserve nothing."""
+        cost = request.price(self.catalogue)
+        await self._db.read(submissions.check, account, cost, self.rules, self._db.clock())
+
+    async def submit(self, submission: Submission) -> Job:
+        """Reserve the cost and put the job into the queue, both or neither.
+
+        A submission whose ``key`` was used before returns the job it made then, and costs nothing.
+        Raises QuotaSpent, TooManyWaiting, QueuePaused, UnknownModel.
+        """
+        cost = submission.request.price(self.catalogue)
+        return await self._db.write(submissions.submit, submission, cost, self.rules, self._db.clock())
+
+    async def store_input(self, picture: VettedPicture) -> InputPicture:
+        """Keep an uploaded picture under the name of its contents."""
+        key = f"inputs/{hashlib.sha256(picture.png).hexdigest()}.png"
+        await self._store.put(key, picture.png, "image/png")
+        return InputPicture(key=key, width=picture.width, height=picture.height)
+
+    # Following
+
+    async def job(self, job_id: str) -> Job:
+        """Return a job; raises JobNotFound."""
+        return await self._db.read(_found, job_id)
+
+    async def pictures(self, job_id: str) -> list[Picture]:
+        """Return the pictures of a job in their order; those that were deleted have no key."""
+        return await self._db.read(pictures.pictures_of, job_id)
+
+    async def picture_bytes(self, key: str) -> bytes:
+        """Return the file that the store has under ``key``; raises PictureGone."""
+        return await self._store.get(key)
+
+    async def place(self, job_id: str) -> Place:
+        """Return where a job stands in the queue and when it will be done; raises JobNotFound."""
+        now = self._db.clock()
+        return await self._db.read(_place, job_id, now, now - self._lease_seconds)
+
+    async def jobs_of(
+        self, account: Account, *, active_only: bool = True, limit: int = 25, before: str | None = None
+    ) -> list[Job]:
+        """Return an account's jobs, newest first; ``before`` is the id of the last job of the page before.
+
+        Active are jobs that wait or run, and those whose answer could not be delivered.
+        """
+        return await self._db.read(jobs.of_account, account, active_only, limit, before)
+
+    async def recent_prompts(self, account: Account, prefix: str, limit: int = 25) -> list[str]:
+        """Return the account's latest different prompts that begin with ``prefix`` (in any case)."""
+        return await self._db.read(jobs.recent_prompts, account, prefix, limit)
+
+    async def changed(self, since: int | None, timeout: float) -> int:  # noqa: ASYNC109 (no error: the time is up)
+        """Wait until anybody changed anything, as ``Database.changed``."""
+        return await self._db.changed(since, timeout)
+
+    # Changing one's mind
+
+    async def cancel(self, job_id: str, *, by: int, moderator: bool) -> Job:
+        """Stop a job: a waiting one ends at once with its cost back, a running one within a step.
+
+        Raises JobNotFound, NotAllowed (only its member and moderators may), JobAlreadyEnded.
+        """
+        return await self._db.write(_cancel, job_id, by, moderator, self._db.clock())
+
+    async def delete_pictures(self, job_id: str, *, by: int, moderator: bool) -> Job:
+        """Delete a job's pictures for good; raises JobNotFound, NotAllowed, PictureGone (there are none)."""
+        job, keys = await self._db.write(_delete_pictures, job_id, by, moderator, self._db.clock())
+        # The keys are noted as discarded: maintenance deletes what the store does not let go of now.
+        await self._store.delete(keys)
+        await self._db.write(pictures.swept, keys)
+        return job
+
+    # Order
+
+    async def quota(self, account: Account) -> Quota:
+        """Return what an account has left and when it renews."""
+        return await self._db.read(submissions.quota_of, account, self.rules, self._db.clock())
+
+    async def grant(self, account: Account, millicredits: int, *, by: int, reason: str) -> Quota:
+        """Give an account credits that do not expire, or take them back when negative.
+
+        Raises OutOfRange when more would be taken than is left of them.
+        """
+        return await self._db.write(_grant, account, millicredits, by, reason, self.rules, self._db.clock())
+
+    async def member(self, account: Account) -> MemberSettings:
+        """Return what is set for one member alone."""
+        return await self._db.read(members.settings_of, account)
+
+    async def set_member(self, account: Account, settings: MemberSettings) -> None:
+        """Set a member's weight and allowance, from the next job on; raises OutOfRange."""
+        if not 0.01 <= settings.weight <= 100:
+            raise OutOfRange(field="weight", value=settings.weight, low=0.01, high=100)
+        if settings.allowance is not None and settings.allowance < 0:
+            raise OutOfRange(field="allowance", value=settings.allowance, low=0, high=None)
+        await self._db.write(members.put_settings, account, settings)
+
+    async def pause(self, guild_id: int | None, *, by: int, reason: str) -> None:
+        """Refuse submits of a guild (None: of everybody) and claim none of its waiting jobs until resumed."""
+        await self._db.write(pauses.pause, guild_id, by, reason, self._db.clock())
+
+    async def resume(self, guild_id: int | None, *, by: int) -> None:
+        """End the pause of a guild, or the one for everybody."""
+        await self._db.write(pauses.resume, guild_id)
+
+    async def paused(self, guild_id: int | None) -> str | None:
+        """Return why a guild's queue is paused, by itself or with everybody's; None when it is not."""
+        return await self._db.read(pauses.reason, guild_id)
+
+    # Delivering
+
+    async def live_jobs(
+        self, guilds: Collection[int] | None = None, *, states: Collection[JobState] = tuple(JobState)
+    ) -> list[LiveJob]:
+        """Return the jobs whose message still lives, oldest first: not ended, or ended and not delivered.
+
+        ``guilds`` and ``states`` narrow them down.
+        """
+        return await self._db.read(outbox.live, guilds, states)
+
+    async def attach_message(self, job_id: str, message_id: int) -> None:
+        """Remember the message that answers a job."""
+        await self._db.write(outbox.attach_message, job_id, message_id)
+
+    async def claim_delivery(self, job_id: str, owner: str, seconds: float) -> bool:
+        """Let ``owner`` alone deliver a job for ``seconds``; False when another does or nothing is to be delivered."""
+        return await self._db.write(outbox.claim, job_id, owner, self._db.clock(), seconds)
+
+    async def delivered(self, job_id: str) -> None:
+        """Note that Discord has the answer; the interaction token is forgotten."""
+        await self._db.write(outbox.delivered, job_id, self._db.clock())
+
+    async def delivery_failed(self, job_id: str, retry_at: float, reason: str) -> None:
+        """Note a delivery that did not work, to be tried again at ``retry_at`` (unix seconds)."""
+        await self._db.write(outbox.failed, job_id, retry_at, reason)
+
+    async def give_up_delivery(self, job_id: str, reason: str) -> None:
+        """Stop trying to deliver a job: it stays among the member's active jobs."""
+        await self._db.write(outbox.give_up, job_id, reason, self._db.clock())
+
+    async def forget_reply(self, job_id: str) -> None:
+        """Forget the interaction token of a job."""
+        await self._db.write(outbox.forget_reply, job_id)
+
+
+def _found(connection: Connection, job_id: str) -> Job:
+    job = jobs.find(connection, job_id)
+    if job is None:
+        raise JobNotFound(job=job_id)
+    return job
+
+
+def _place(connection: Connection, job_id: str, now: float, alive_since: float) -> Place:
+    return place_of(connection, _found(connection, job_id), now, alive_since)
+
+
+def _allow(job: Job, by: int, moderator: bool, action: str) -> None:
+    if not moderator and job.account.user_id != by:
+        raise NotAllowed(action=action)
+
+
+def _cancel(connection: Connection, job_id: str, by: int, moderator: bool, now: float) -> Job:
+    job = _found(connection, job_id)
+    _allow(job, by, moderator, "cancel")
+    if job.state is JobState.QUEUED:
+        return submissions.withdraw(connection, job, now)
+    if job.state is JobState.RUNNING:
+        return jobs.request_cancel(connection, job_id) or job
+    raise JobAlreadyEnded(state=job.state.value)
+
+
+def _delete_pictures(
+    connection: Connection, job_id: str, by: int, moderator: bool, now: float
+) -> tuple[Job, list[str]]:
+    job = _found(connection, job_id)
+    _allow(job, by, moderator, "delete")
+    keys = pictures.delete_pictures(connection, job_id, now)
+    if not keys:
+        raise PictureGone(job=job_id)
+    return job, keys
+
+
+def _grant(
+    connection: Connection, account: Account, amount: int, by: int, reason: str, rules: QuotaRules, now: float
+) -> Quota:
+    granted = submissions.quota_of(connection, account, rules, now).granted
+    if granted + amount < 0:
+        raise OutOfRange(field="credits", value=amount, low=-granted, high=None)
+    ledger.grant(connection, account, amount, by=by, reason=reason, now=now)
+    return submissions.quota_of(connection, account, rules, now)
