@@ -38,7 +38,8 @@ class Outcome:
 class Person:
     """One member, seated: types commands, presses buttons, sees what that member may see.
 
-    An async context manager. Waiting methods take `within`, in seconds. `channel` is a channel's name, or "dm"; methods take another one with `channel=`.
+    An async context manager. `channel` is a channel's name, or "dm"; methods take another one with `channel=`.
+    Methods that wait take `within`, in seconds.
     """
 
     def __init__(self, base_url: str, name: str = "Ada", channel: str = "studio") -> None:
