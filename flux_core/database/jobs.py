@@ -18,7 +18,6 @@ c = jobs.c
 # Conditions of the partial indexes. SQLite recognises them only as literals, not as bound parameters.
 IS_QUEUED = c.state == sa.literal_column("'queued'")
 IS_RUNNING = c.state == sa.literal_column("'running'")
-IS_ACTIVE = c.ended_at.is_(None)
 
 COLUMNS: tuple[sa.Column[Any], ...] = (
     *(c.id, c.guild_id, c.user_id, c.request, c.origin, c.cost, c.created_at, c.state, c.parent_id, c.parent_position),
@@ -127,8 +126,8 @@ _OF_ACCOUNT = (
     .order_by(c.id.desc())
     .limit(bindparam("most"))
 )
-_ACTIVE_OF_ACCOUNT = _OF_ACCOUNT.where(IS_ACTIVE)
-_UNDELIVERABLE_OF_ACCOUNT = _OF_ACCOUNT.where(c.undeliverable_at.is_not(None))
+_ACTIVE_OF_ACCOUNT = [_OF_ACCOUNT.where(kind) for kind in (IS_QUEUED, IS_RUNNING, c.undeliverable_at.is_not(None))]
+"""One for each partial index; a condition that joins them with OR would walk through the account's whole history."""
 
 
 def of_account(
@@ -141,7 +140,7 @@ def of_account(
     key = {"guild": account.guild_id, "user": account.user_id, "before": before or "~", "most": limit}
     if not active_only:
         return [job_of(row) for row in connection.execute(_OF_ACCOUNT, key)]
-    rows = [*connection.execute(_ACTIVE_OF_ACCOUNT, key), *connection.execute(_UNDELIVERABLE_OF_ACCOUNT, key)]
+    rows = [row for active in _ACTIVE_OF_ACCOUNT for row in connection.execute(active, key)]
     return [job_of(row) for row in sorted(rows, key=lambda row: str(row.id), reverse=True)[:limit]]
 
 
@@ -199,7 +198,7 @@ _MOVE = (
 )
 _WAITING_OF_ACCOUNT = (
     sa.select(c.id, c.start_tag, c.finish_tag)
-    .where(c.guild_id == bindparam("guild"), c.user_id == bindparam("user"), IS_ACTIVE, IS_QUEUED)
+    .where(c.guild_id == bindparam("guild"), c.user_id == bindparam("user"), IS_QUEUED)
     .where(c.start_tag > bindparam("after"))
     .order_by(c.start_tag)
 )
@@ -216,7 +215,7 @@ def retag(connection: Connection, job_id: str, start: float, finish: float) -> N
     connection.execute(_MOVE, {"job": job_id, "start": start, "finish": finish})
 
 
-_HOLD = sa.update(jobs).where(IS_ACTIVE, IS_QUEUED, c.guild_id == bindparam("guild")).values(held=bindparam("hold"))
+_HOLD = sa.update(jobs).where(IS_QUEUED, c.guild_id == bindparam("guild")).values(held=bindparam("hold"))
 
 
 def hold(connection: Connection, guild_id: int, held: bool) -> None:

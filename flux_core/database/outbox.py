@@ -63,7 +63,8 @@ _ATTACH = sa.update(jobs).where(_ONE, c.channel_id.is_not(None)).values(message_
 _FORGET_REPLY = sa.update(jobs).where(_ONE).values(interaction_token=None)
 _EXPIRED_TOKENS = (
     sa.update(jobs)
-    .where(c.interaction_token.is_not(None), c.token_expires_at < bindparam("before"))
+    # Other jobs lost their token when they left the outbox.
+    .where(*_UNDELIVERED, c.interaction_token.is_not(None), c.token_expires_at < bindparam("before"))
     .values(interaction_token=None)
 )
 

@@ -32,6 +32,8 @@ class Standing:
     allowance: int | None
     """The member's own, when it differs from the studio's."""
     last_finish: float
+    submitted: str | None
+    """The job that was submitted with the same key before."""
 
 
 def _mine(table: sa.Table) -> sa.ColumnElement[bool]:
@@ -52,7 +54,7 @@ _STANDING = sa.select(
     sa.select(virtual_time.c.value).scalar_subquery().label("virtual_time"),
     sa.select(sa.func.count())
     .select_from(jobs)
-    .where(_mine(jobs), jobs.c.ended_at.is_(None), jobs.c.state == sa.literal_column("'queued'"))
+    .where(_mine(jobs), jobs.c.state == sa.literal_column("'queued'"))
     .scalar_subquery()
     .label("waiting"),
     sa.select(pauses.c.reason)
@@ -67,12 +69,14 @@ _STANDING = sa.select(
     _member(members.c.weight).label("weight"),
     _member(members.c.allowance).label("allowance"),
     _member(members.c.last_finish).label("last_finish"),
+    sa.select(jobs.c.id).where(jobs.c.key == bindparam("key")).scalar_subquery().label("submitted"),
 )
 
 
-def standing(connection: Connection, account: Account, day: str) -> Standing:
-    """Return how ``account`` stands on the purse ``day``."""
-    row = connection.execute(_STANDING, {"guild": account.guild_id, "user": account.user_id, "day": day}).one()
+def standing(connection: Connection, account: Account, day: str, key: str | None = None) -> Standing:
+    """Return how ``account`` stands on the purse ``day``, and what was submitted as ``key`` already."""
+    look = {"guild": account.guild_id, "user": account.user_id, "day": day, "key": key}
+    row = connection.execute(_STANDING, look).one()
     return Standing(
         virtual_time=row.virtual_time,
         waiting=row.waiting,
@@ -84,4 +88,5 @@ def standing(connection: Connection, account: Account, day: str) -> Standing:
         weight=1.0 if row.weight is None else row.weight,
         allowance=row.allowance,
         last_finish=row.last_finish or 0.0,
+        submitted=row.submitted,
     )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import sqlalchemy as sa
-from sqlalchemy import Connection, bindparam
+from sqlalchemy import Connection
 
 from flux_core.database import jobs, ledger, members
 from flux_core.database.standing import Standing, standing
@@ -48,9 +47,6 @@ class Quota:
     max_waiting: int
 
 
-_BY_KEY = sa.select(*jobs.COLUMNS).where(jobs.c.key == bindparam("named"))
-
-
 def _allowance(known: Standing, rules: QuotaRules) -> int:
     return rules.allowance if known.allowance is None else known.allowance
 
@@ -75,12 +71,10 @@ def check(connection: Connection, account: Account, cost: int, rules: QuotaRules
 
 def submit(connection: Connection, submission: Submission, cost: int, rules: QuotaRules, now: float) -> Job:
     """Reserve ``cost`` and queue the job in its turn; raises what ``check`` raises."""
-    if submission.key is not None:
-        row = connection.execute(_BY_KEY, {"named": submission.key}).one_or_none()
-        if row is not None:
-            return jobs.job_of(row)
     account, period = submission.account, period_at(now, rules.zone)
-    known = standing(connection, account, period.purse)
+    known = standing(connection, account, period.purse, submission.key)
+    if known.submitted is not None and (submitted := jobs.find(connection, known.submitted)):
+        return submitted
     shares = _payment(known, cost, rules, period)
     turn = next_turn(known.virtual_time, known.last_finish, cost, known.weight)
     job = Job(

@@ -102,15 +102,15 @@ _partial(
     "ix_jobs_claim", _job.model, _job.start_tag, _job.id, _job.units,
     where="state = 'queued' AND held = 0", postgresql_where="state = 'queued' AND NOT held",
 )  # fmt: skip
-_partial("ix_jobs_active", _job.guild_id, _job.user_id, _job.state, _job.id, where="ended_at IS NULL")
-_partial("ix_jobs_leases", _job.lease_until, where="state = 'running'")
+_partial("ix_jobs_queued", _job.guild_id, _job.user_id, _job.id, where="state = 'queued'")
+# Without the lease, which every heartbeat moves: few jobs run, so looking through them all for expired ones is cheap.
+_partial("ix_jobs_running", _job.guild_id, _job.user_id, _job.id, where="state = 'running'")
 sa.Index("ix_jobs_history", _job.guild_id, _job.user_id, _job.id)
 _partial(
     "ix_jobs_outbox", _job.state, _job.id,
     where="channel_id IS NOT NULL AND delivered_at IS NULL AND undeliverable_at IS NULL",
 )  # fmt: skip
 _partial("ix_jobs_undeliverable", _job.guild_id, _job.user_id, _job.id, where="undeliverable_at IS NOT NULL")
-_partial("ix_jobs_tokens", _job.token_expires_at, where="interaction_token IS NOT NULL")
 _partial("ix_jobs_previews", _job.id, where="preview_key IS NOT NULL AND ended_at IS NOT NULL")
 _partial("uq_jobs_key", _job.key, where="key IS NOT NULL", unique=True)
 
@@ -126,6 +126,7 @@ pictures = sa.Table(
     sa.Column("seed", sa.BigInteger, nullable=False),
     sa.Column("content_type", sa.Text, nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 discarded = sa.Table(
@@ -163,8 +164,7 @@ ledger = sa.Table(
 _row = ledger.c
 # Covers the balance: it is read from the index alone.
 sa.Index("ix_ledger_balance", _row.guild_id, _row.user_id, _row.purse, _row.kind, _row.amount)
-_partial("uq_ledger_reserve_part", _row.job_id, _row.part, where="kind = 'reserve'", unique=True)
-_partial("uq_ledger_reserve_purse", _row.job_id, _row.purse, where="kind = 'reserve'", unique=True)
+_partial("uq_ledger_reserve", _row.job_id, _row.purse, where="kind = 'reserve'", unique=True)
 _partial("uq_ledger_outcome", _row.job_id, _row.part, where="kind IN ('settle', 'refund')", unique=True)
 
 members = sa.Table(

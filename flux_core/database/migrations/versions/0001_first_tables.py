@@ -103,14 +103,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
     )
     op.create_index(
-        "ix_jobs_active",
-        "jobs",
-        ["guild_id", "user_id", "state", "id"],
-        unique=False,
-        sqlite_where=sa.text("ended_at IS NULL"),
-        postgresql_where=sa.text("ended_at IS NULL"),
-    )
-    op.create_index(
         "ix_jobs_claim",
         "jobs",
         ["model", "start_tag", "id", "units"],
@@ -119,14 +111,6 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'queued' AND NOT held"),
     )
     op.create_index("ix_jobs_history", "jobs", ["guild_id", "user_id", "id"], unique=False)
-    op.create_index(
-        "ix_jobs_leases",
-        "jobs",
-        ["lease_until"],
-        unique=False,
-        sqlite_where=sa.text("state = 'running'"),
-        postgresql_where=sa.text("state = 'running'"),
-    )
     op.create_index(
         "ix_jobs_outbox",
         "jobs",
@@ -144,12 +128,20 @@ def upgrade() -> None:
         postgresql_where=sa.text("preview_key IS NOT NULL AND ended_at IS NOT NULL"),
     )
     op.create_index(
-        "ix_jobs_tokens",
+        "ix_jobs_queued",
         "jobs",
-        ["token_expires_at"],
+        ["guild_id", "user_id", "id"],
         unique=False,
-        sqlite_where=sa.text("interaction_token IS NOT NULL"),
-        postgresql_where=sa.text("interaction_token IS NOT NULL"),
+        sqlite_where=sa.text("state = 'queued'"),
+        postgresql_where=sa.text("state = 'queued'"),
+    )
+    op.create_index(
+        "ix_jobs_running",
+        "jobs",
+        ["guild_id", "user_id", "id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'running'"),
+        postgresql_where=sa.text("state = 'running'"),
     )
     op.create_index(
         "ix_jobs_undeliverable",
@@ -250,15 +242,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("kind IN ('settle', 'refund')"),
     )
     op.create_index(
-        "uq_ledger_reserve_part",
-        "ledger",
-        ["job_id", "part"],
-        unique=True,
-        sqlite_where=sa.text("kind = 'reserve'"),
-        postgresql_where=sa.text("kind = 'reserve'"),
-    )
-    op.create_index(
-        "uq_ledger_reserve_purse",
+        "uq_ledger_reserve",
         "ledger",
         ["job_id", "purse"],
         unique=True,
@@ -277,6 +261,7 @@ def upgrade() -> None:
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_pictures_job_id")),
         sa.PrimaryKeyConstraint("job_id", "position", name=op.f("pk_pictures")),
+        sqlite_with_rowid=False,
     )
     clock = sa.table("virtual_time", sa.column("id", sa.Integer), sa.column("value", sa.Double))
     op.bulk_insert(clock, [{"id": 1, "value": 0.0}])
