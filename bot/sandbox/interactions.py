@@ -155,6 +155,10 @@ class InteractionBook:
     def get(self, interaction_id: str) -> Interaction | None:
         return self._by_id.get(interaction_id)
 
+    def every(self) -> list[Interaction]:
+        """Return all interactions that are remembered, oldest first."""
+        return list(self._by_id.values())
+
     def with_token(self, token: str) -> Interaction | None:
         """Find the interaction of a token that is still alive."""
         interaction = self._by_token.get(token)

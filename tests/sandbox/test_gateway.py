@@ -223,9 +223,7 @@ class TestShortTimes:
             assert (await client.frame())["op"] == 9
 
 
-@pytest.mark.parametrize(
-    ("how", "then"), [("resume", "RESUMED"), ("reconnect", "RESUMED"), ("invalid", "READY")]
-)
+@pytest.mark.parametrize(("how", "then"), [("resume", "RESUMED"), ("reconnect", "RESUMED"), ("invalid", "READY")])
 async def test_discord_py_comes_back(bot: ExampleBot, ada: Person, how: str, then: str) -> None:
     bot.seen.clear()
     await ada.faults(drop_gateway=how)
