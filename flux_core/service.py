@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from flux_core.database import jobs, ledger, members, outbox, pauses, pictures, submissions
@@ -12,7 +13,7 @@ from flux_core.database.members import MemberSettings
 from flux_core.database.outbox import LiveJob
 from flux_core.database.places import Place, place_of
 from flux_core.database.submissions import Quota, Submission
-from flux_core.errors import JobAlreadyEnded, JobNotFound, NotAllowed, OutOfRange, PictureGone
+from flux_core.errors import JobAlreadyEnded, JobNotFound, NotAllowed, OutOfRange, PictureGone, StorageUnavailable
 from flux_core.generation import GenerationRequest, InputPicture
 from flux_core.jobs import Account, Job, JobState, Picture
 from flux_core.models import Catalogue
@@ -77,6 +78,7 @@ class Studio:
     async def store_input(self, picture: VettedPicture) -> InputPicture:
         """Keep an uploaded picture under the name of its contents."""
         key = f"inputs/{hashlib.sha256(picture.png).hexdigest()}.png"
+        await self._db.write(pictures.note_input, key, self._db.clock())
         await self._store.put(key, picture.png, "image/png")
         return InputPicture(key=key, width=picture.width, height=picture.height)
 
@@ -128,9 +130,10 @@ class Studio:
     async def delete_pictures(self, job_id: str, *, by: int, moderator: bool) -> Job:
         """Delete a job's pictures for good; raises JobNotFound, NotAllowed, PictureGone (there are none)."""
         job, keys = await self._db.write(_delete_pictures, job_id, by, moderator, self._db.clock())
-        # The keys are noted as discarded: maintenance deletes what the store does not let go of now.
-        await self._store.delete(keys)
-        await self._db.write(pictures.swept, keys)
+        # Nobody finds them any more. The keys are noted as discarded: maintenance deletes what the store keeps for now.
+        with suppress(StorageUnavailable):
+            await self._store.delete(keys)
+            await self._db.write(pictures.swept, keys)
         return job
 
     # Order

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
-from flux_core.database.tables import discarded, jobs, pictures
+from flux_core.database.tables import discarded, inputs, jobs, pictures
 from flux_core.jobs import Picture
 
 c = pictures.c
@@ -26,6 +26,16 @@ _STALE_PREVIEWS = (
     .limit(bindparam("most"))
 )
 _DROP_PREVIEWS = sa.update(jobs).where(jobs.c.id.in_(bindparam("jobs", expanding=True))).values(preview_key=None)
+
+_STORED = sa.update(inputs).where(inputs.c.key == bindparam("of")).values(stored_at=bindparam("now"))
+_INSERT_INPUT = sa.insert(inputs).inline()
+_UNUSED_INPUTS = (
+    sa.select(inputs.c.key)
+    .where(inputs.c.stored_at < bindparam("before"))
+    .where(~sa.exists(sa.select(jobs.c.id).where(jobs.c.input_key == inputs.c.key)))
+    .limit(bindparam("most"))
+)
+_DELETE_INPUTS = sa.delete(inputs).where(inputs.c.key.in_(bindparam("keys", expanding=True)))
 
 
 def insert_pictures(connection: Connection, job_id: str, finished: Sequence[Picture]) -> None:
@@ -95,3 +105,19 @@ def drop_previews(connection: Connection, before: float, now: float, limit: int)
         discard(connection, [row.preview_key for row in rows], now)
         connection.execute(_DROP_PREVIEWS, {"jobs": [row.id for row in rows]})
     return len(rows)
+
+
+def note_input(connection: Connection, key: str, now: float) -> None:
+    """Note that an uploaded picture is about to be stored, in place of any plan to delete it."""
+    swept(connection, [key])
+    if connection.execute(_STORED, {"of": key, "now": now}).rowcount == 0:
+        connection.execute(_INSERT_INPUT, {"key": key, "stored_at": now})
+
+
+def drop_inputs(connection: Connection, before: float, now: float, limit: int) -> int:
+    """Discard the pictures uploaded before ``before`` that no job starts from; return how many."""
+    keys = list(connection.execute(_UNUSED_INPUTS, {"before": before, "most": limit}).scalars())
+    if keys:
+        discard(connection, keys, now)
+        connection.execute(_DELETE_INPUTS, {"keys": keys})
+    return len(keys)

@@ -43,6 +43,8 @@ jobs = sa.Table(
     sa.Column("user_id", sa.BigInteger, nullable=False),
     sa.Column("model", sa.Text, nullable=False),
     sa.Column("request", sa.Text, nullable=False),
+    # Of the request's input picture.
+    sa.Column("input_key", sa.Text),
     sa.Column("origin", sa.Text, nullable=False),
     sa.Column("parent_id", sa.String(24)),
     sa.Column("parent_position", sa.Integer),
@@ -112,6 +114,7 @@ _partial(
 )  # fmt: skip
 _partial("ix_jobs_undeliverable", _job.guild_id, _job.user_id, _job.id, where="undeliverable_at IS NOT NULL")
 _partial("ix_jobs_previews", _job.id, where="preview_key IS NOT NULL AND ended_at IS NOT NULL")
+_partial("ix_jobs_inputs", _job.input_key, where="input_key IS NOT NULL")
 _partial("uq_jobs_key", _job.key, where="key IS NOT NULL", unique=True)
 
 pictures = sa.Table(
@@ -127,6 +130,14 @@ pictures = sa.Table(
     sa.Column("content_type", sa.Text, nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,
+)
+
+inputs = sa.Table(
+    "inputs",
+    metadata,
+    # Uploaded pictures, named by their contents.
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("stored_at", sa.Double, nullable=False),
 )
 
 discarded = sa.Table(

@@ -10,6 +10,9 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+TABLES = "ledger pictures jobs inputs discarded members virtual_time pauses workers speeds".split()
+"""Those that refer to others first."""
+
 LEDGER_IS_APPEND_ONLY = {
     "sqlite": [
         f"""
@@ -39,6 +42,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key", name=op.f("pk_discarded")),
     )
     op.create_table(
+        "inputs",
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("stored_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_inputs")),
+    )
+    op.create_table(
         "jobs",
         sa.Column("id", sa.String(length=24), nullable=False),
         sa.Column("key", sa.Text(), nullable=True),
@@ -46,6 +55,7 @@ def upgrade() -> None:
         sa.Column("user_id", sa.BigInteger(), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("request", sa.Text(), nullable=False),
+        sa.Column("input_key", sa.Text(), nullable=True),
         sa.Column("origin", sa.Text(), nullable=False),
         sa.Column("parent_id", sa.String(length=24), nullable=True),
         sa.Column("parent_position", sa.Integer(), nullable=True),
@@ -111,6 +121,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'queued' AND NOT held"),
     )
     op.create_index("ix_jobs_history", "jobs", ["guild_id", "user_id", "id"], unique=False)
+    op.create_index(
+        "ix_jobs_inputs",
+        "jobs",
+        ["input_key"],
+        unique=False,
+        sqlite_where=sa.text("input_key IS NOT NULL"),
+        postgresql_where=sa.text("input_key IS NOT NULL"),
+    )
     op.create_index(
         "ix_jobs_outbox",
         "jobs",
@@ -270,7 +288,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("ledger", "pictures", "jobs", "discarded", "members", "virtual_time", "pauses", "workers", "speeds"):
+    for table in TABLES:
         op.drop_table(table)
     if op.get_bind().dialect.name == "postgresql":
         op.execute("DROP FUNCTION ledger_is_append_only()")
