@@ -78,9 +78,29 @@ async def _body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     return bytes(body)
 
 
-async def fetch_picture(
-    session: aiohttp.ClientSession, url: str, *, cdn: str, max_bytes: int, max_pixels: int
-) -> VettedPicture:
-    """Download an attachment and vet it in a thread; raises the InvalidPicture that says what is wrong."""
-    data = await fetch(session, url, cdn=cdn, max_bytes=max_bytes)
-    return await asyncio.to_thread(vet, data, max_bytes=max_bytes, max_pixels=max_pixels)
+class AttachmentReader:
+    """Fetches and vets uploads, few at a time: decoded, one picture can take hundreds of megabytes."""
+
+    def __init__(self, *, cdn: str, max_bytes: int, max_pixels: int, at_once: int = 2) -> None:
+        self._cdn = cdn
+        self._max_bytes = max_bytes
+        self._max_pixels = max_pixels
+        self._turn = asyncio.Semaphore(at_once)
+        self._session: aiohttp.ClientSession | None = None
+
+    def check(self, *, size: int, content_type: str | None) -> None:
+        """Refuse by what Discord declares; see ``check_declared``."""
+        check_declared(size=size, content_type=content_type, max_bytes=self._max_bytes)
+
+    async def read(self, url: str) -> VettedPicture:
+        """Return the picture at ``url``; raises the InvalidPicture that says what is wrong with it."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession()
+        async with self._turn:
+            data = await fetch(self._session, url, cdn=self._cdn, max_bytes=self._max_bytes)
+            return await asyncio.to_thread(vet, data, max_bytes=self._max_bytes, max_pixels=self._max_pixels)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()

@@ -52,8 +52,8 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Where a job stands in the queue, as a card tells it."""
+class Turn:
+    """When a job's turn is, as a card tells it."""
 
     position: int
     """1-based; 0 while it is being drawn."""
@@ -68,22 +68,22 @@ def preparing(request: GenerationRequest, user_id: int) -> Card:
     return Card(_box(GREY, _asked(request, user_id), ui.TextDisplay("Getting ready…")))
 
 
-def waiting(job: Job, standing: Standing | None) -> Card:
+def waiting(job: Job, turn: Turn | None) -> Card:
     """Show a queued job with its turn."""
-    if standing is None:
+    if turn is None:
         line = "**In the queue**"
-    elif standing.position > 1:
-        line = f"**{ordinal(standing.position)} in the queue**"
+    elif turn.position > 1:
+        line = f"**{ordinal(turn.position)} in the queue**"
     else:
         line = "**Next in the queue**"
-    if standing is not None and standing.workers == 0:
+    if turn is not None and turn.workers == 0:
         line += "\nNobody is drawing at the moment. Your place is kept."
-    elif standing is not None and standing.ready_at is not None:
-        line += f" · ready {moment(standing.ready_at)}"
+    elif turn is not None and turn.ready_at is not None:
+        line += f" · ready {moment(turn.ready_at)}"
     return Card(_box(GREY, _asked(job.request, job.account.user_id), ui.TextDisplay(line), _cancel(job)))
 
 
-def running(job: Job, standing: Standing | None, preview: str | None) -> Card:
+def running(job: Job, turn: Turn | None, preview: str | None) -> Card:
     """Show a job being drawn; ``preview`` is the name of the uploaded preview file."""
     spoiler = job.reply_to is not None and job.reply_to.spoiler
     parts: list[ui.Item[Any]] = [_asked(job.request, job.account.user_id)]
@@ -92,8 +92,8 @@ def running(job: Job, standing: Standing | None, preview: str | None) -> Card:
             ui.MediaGallery(discord.MediaGalleryItem(f"attachment://{preview}", description="Preview", spoiler=spoiler))
         )
     line = progress(job)
-    if standing is not None and standing.ready_at is not None and not job.cancel_requested:
-        line += f" · ready {moment(standing.ready_at)}"
+    if turn is not None and turn.ready_at is not None and not job.cancel_requested:
+        line += f" · ready {moment(turn.ready_at)}"
     return Card(_box(BLURPLE, *parts, ui.TextDisplay(line), _cancel(job)))
 
 

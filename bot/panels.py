@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import discord
 from discord import ui
 
 from bot.cards import BAR, BLURPLE, GREEN, GREY, Card, progress
@@ -15,24 +13,12 @@ from bot.wording import credits, duration, escape, moment, sentence, shorten
 from flux_core.errors import from_code
 from flux_core.jobs import Job, JobState, Picture
 from flux_core.models import ASPECTS, FAMILY, ModelSpec
+from flux_core.service import Quota
 
 JOBS_SHOWN = 10
 """Jobs in one list: each takes up to three of Discord's 40 components."""
 
 _FAMILY = {spec.id: spec for spec in FAMILY}
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """What an account may spend, as /quota tells it. Amounts in thousandths of a credit."""
-
-    allowance: int
-    spent_today: int
-    granted: int
-    left: int
-    renews_at: float
-    waiting: int
-    max_waiting: int
 
 
 def details(job: Job, pictures: Sequence[Picture], *, parent: Job | None) -> Card:
@@ -72,7 +58,7 @@ def details(job: Job, pictures: Sequence[Picture], *, parent: Job | None) -> Car
 _PAID = (JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED)
 
 
-def quota(held: Allowance) -> Card:
+def quota(held: Quota) -> Card:
     """Tell what an account has left and when it renews."""
     today = max(0, held.allowance - held.spent_today)
     full = round(BAR * today / held.allowance) if held.allowance > 0 else 0

@@ -1,0 +1,58 @@
+"""Answer an interaction privately, whatever happened, and never with more than the member should know."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import Any
+
+import discord
+from discord import app_commands
+
+from bot.cards import Card, note
+from bot.wording import NOT_IN_TIME, incident, sentence
+from flux_core.errors import FluxError, MemberError
+
+log = logging.getLogger(__name__)
+
+UNKNOWN_INTERACTION = 10062
+"""Discord's answer to an acknowledgement after 3 seconds."""
+
+
+async def answer(interaction: discord.Interaction[Any], card: Card | str) -> None:
+    """Send a private card, as the first answer to the interaction or as a further one."""
+    view = note(card) if isinstance(card, str) else card
+    if interaction.response.is_done():
+        await interaction.followup.send(view=view, ephemeral=True)
+    else:
+        await interaction.response.send_message(view=view, ephemeral=True)
+
+
+def explain(error: BaseException) -> str:
+    """Return what the member reads about any exception; what nobody foresaw is logged under the number they read."""
+    if isinstance(error, app_commands.CommandInvokeError):
+        error = error.original
+    if isinstance(error, MemberError):
+        return sentence(error)
+    if isinstance(error, FluxError):
+        log.error("%s: %s", type(error).__name__, error)
+        return sentence(error)
+    if isinstance(error, TimeoutError):
+        log.error("an answer took too long", exc_info=error)
+        return NOT_IN_TIME
+    id = secrets.token_hex(4)
+    log.error("incident %s", id, exc_info=error)
+    return incident(id)
+
+
+async def report(interaction: discord.Interaction[Any], error: BaseException) -> None:
+    """Tell the member privately what ``error`` means for them."""
+    cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
+    if isinstance(cause, discord.NotFound) and cause.code == UNKNOWN_INTERACTION:
+        # Discord has told the member already, and takes no further answer.
+        log.warning("an interaction was acknowledged too late")
+        return
+    try:
+        await answer(interaction, explain(cause))
+    except discord.HTTPException as failure:
+        log.warning("could not explain a failure: %s (code %s)", failure.status, failure.code)

@@ -1,0 +1,155 @@
+"""The Discord client: where it connects, what it registers, and how it starts and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from typing import Any
+
+import aiohttp
+import discord
+import yarl
+from discord import app_commands
+from discord.gateway import DiscordWebSocket
+
+from bot.answers import report
+from bot.attachments import AttachmentReader
+from bot.commands.account import quota
+from bot.commands.admin import admin
+from bot.commands.imagine import imagine
+from bot.commands.library import help_command, jobs
+from bot.controls import JobButton, refuse_foreign
+from bot.delivery import Delivery
+from bot.permissions import owners
+from flux_core.errors import ConfigurationError
+from flux_core.service import Studio
+from flux_core.settings import Settings
+
+log = logging.getLogger(__name__)
+
+COMMANDS: tuple[app_commands.Command[Any, ..., Any] | app_commands.Group, ...] = (
+    imagine,
+    jobs,
+    help_command,
+    quota,
+    admin,
+)
+LOGIN_TRIES = 6
+"""Attempts to reach Discord at the start, over about a minute; once connected, discord.py reconnects for ever."""
+
+
+def connect_to(settings: Settings) -> None:
+    """Point discord.py at the configured API, gateway and CDN, for the whole process; to be called before login.
+
+    The three go together: with the API alone, discord.py would still send the token to Discord's own gateway.
+    """
+    discord.http.Route.BASE = settings.discord_api_base.rstrip("/")
+    DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(settings.discord_gateway)
+    discord.asset.Asset.BASE = settings.discord_cdn.rstrip("/")
+
+
+class CommandTree(app_commands.CommandTree["FluxBot"]):
+    """The commands; every error becomes a private sentence."""
+
+    async def on_error(self, interaction: discord.Interaction[FluxBot], error: app_commands.AppCommandError, /) -> None:
+        """Tell the member, and log what nobody foresaw."""
+        await report(interaction, error)
+
+
+class FluxBot(discord.AutoShardedClient):
+    """The studio's face on Discord. It holds no state that a restart could lose."""
+
+    def __init__(self, settings: Settings, studio: Studio) -> None:
+        intents = discord.Intents.none()
+        intents.guilds = True
+        super().__init__(
+            intents=intents,
+            allowed_mentions=discord.AllowedMentions.none(),
+            # Interactions bring along all the bot needs to know; nothing is cached of members and messages.
+            max_messages=None,
+            member_cache_flags=discord.MemberCacheFlags.none(),
+            chunk_guilds_at_startup=False,
+        )
+        self.settings = settings
+        self.studio = studio
+        self.attachments = AttachmentReader(
+            cdn=settings.discord_cdn, max_bytes=settings.max_upload_bytes, max_pixels=settings.max_upload_pixels
+        )
+        self.tree = CommandTree(self)
+        for command in COMMANDS:
+            self.tree.add_command(command)
+        self.add_dynamic_items(JobButton)
+        self.owners: frozenset[int] = settings.owner_ids
+        self._delivery: asyncio.Task[None] | None = None
+
+    async def setup_hook(self) -> None:
+        """Upload the commands and start delivering; runs after login and before the gateway."""
+        self.owners = owners(self.application, self.settings.owner_ids)
+        await self._sync()
+        self._delivery = asyncio.create_task(Delivery(self, self.studio).run(), name="delivery")
+
+    async def on_interaction(self, interaction: discord.Interaction[FluxBot]) -> None:
+        """Answer the buttons that no handler of ours will take."""
+        if interaction.type is discord.InteractionType.component:
+            await refuse_foreign(interaction)
+
+    async def close(self) -> None:
+        """End deliveries in flight, then the connections."""
+        if self._delivery is not None:
+            self._delivery.cancel()
+            await asyncio.gather(self._delivery, return_exceptions=True)
+            self._delivery = None
+        await self.attachments.close()
+        await super().close()
+
+    async def _sync(self) -> None:
+        """Upload the commands when they differ from those uploaded last, by this bot and to this API."""
+        payload = [command.to_dict(self.tree) for command in COMMANDS]
+        digest = hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
+        note = self.settings.data_dir / f"commands-{self.application_id}.json"
+        registered = sorted(command.id for command in await self.tree.fetch_commands())
+        if registered and _read(note) == {"digest": digest, "ids": registered}:
+            return
+        uploaded = await self.tree.sync()
+        log.info("uploaded %d commands", len(uploaded))
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(json.dumps({"digest": digest, "ids": sorted(command.id for command in uploaded)}))
+
+
+def _read(note: Any) -> object:
+    try:
+        return json.loads(note.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+async def run_bot(settings: Settings, studio: Studio, *, token: str) -> None:
+    """Run the bot until it is cancelled or closed.
+
+    Raises ConfigurationError for a token that Discord refuses, and when Discord stays out of reach at the start.
+    """
+    connect_to(settings)
+    async with FluxBot(settings, studio) as bot:
+        await _login(bot, token, settings)
+        await bot.connect(reconnect=True)
+
+
+async def _login(bot: FluxBot, token: str, settings: Settings) -> None:
+    for attempt in range(LOGIN_TRIES):
+        try:
+            await bot.login(token)
+        except discord.LoginFailure:
+            raise ConfigurationError(
+                "Discord refuses the bot token. Open https://discord.com/developers/applications, choose your "
+                "application, Bot, Reset Token, and put the new one into DISCORD_TOKEN."
+            ) from None
+        except (aiohttp.ClientError, OSError, discord.DiscordServerError) as error:
+            log.warning("cannot reach Discord yet: %s", type(error).__name__)
+            await asyncio.sleep(min(20.0, 2.0**attempt))
+        else:
+            return
+    raise ConfigurationError(
+        f"Discord does not answer at {settings.discord_api_base}. Check the network and DISCORD_API_BASE."
+    )

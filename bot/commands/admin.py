@@ -1,0 +1,88 @@
+"""/admin: grant credits, hold the queue and let it go on.
+
+Discord hides the group from members without Manage Server, but servers can change that, so every command checks again.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import discord
+from discord import app_commands
+
+from bot.answers import answer
+from bot.permissions import administers
+from bot.wording import credits, escape
+from flux_core.errors import NotAllowed, OutOfRange
+from flux_core.jobs import Account
+from flux_core.models import CREDIT
+
+if TYPE_CHECKING:
+    from bot.client import FluxBot
+
+MOST_GRANTED = 100_000
+"""Credits in one grant: a slip of the finger stays repairable."""
+
+admin = app_commands.Group(
+    name="admin",
+    description="Keep order in this server's queue.",
+    guild_only=True,
+    default_permissions=discord.Permissions(manage_guild=True),
+)
+
+
+@admin.command(description="Give a member credits that do not expire; a negative amount takes them back.")
+@app_commands.describe(member="Who gets them", amount="Credits", reason="Why; kept with the grant")
+@app_commands.rename(amount="credits")
+async def grant(
+    interaction: discord.Interaction[FluxBot], member: discord.User, amount: float, reason: str | None = None
+) -> None:
+    """Add to a member's granted credits in this server."""
+    _check(interaction)
+    if not math.isfinite(amount) or round(amount * CREDIT) == 0 or abs(amount) > MOST_GRANTED:
+        raise OutOfRange(field="credits", value=amount, low=-MOST_GRANTED, high=MOST_GRANTED)
+    account = Account(interaction.guild_id or 0, member.id)
+    left = await interaction.client.studio.grant(
+        account, round(amount * CREDIT), by=interaction.user.id, reason=reason or ""
+    )
+    given = f"{credits(round(amount * CREDIT))} for <@{member.id}>."
+    await answer(interaction, f"{given} Granted credits now: {credits(left.granted)}; {credits(left.left)} in all.")
+
+
+@admin.command(description="Hold new and waiting jobs; those being drawn are finished.")
+@app_commands.describe(reason="What members read", everywhere="In every server (the bot's owner only)")
+async def pause(interaction: discord.Interaction[FluxBot], reason: str | None = None, everywhere: bool = False) -> None:
+    """Pause this server's queue, or all of them."""
+    _check(interaction, everywhere=everywhere)
+    studio, guild_id = interaction.client.studio, None if everywhere else interaction.guild_id
+    await studio.pause(guild_id, by=interaction.user.id, reason=reason or "")
+    why = f" Members read: “{escape(reason)}”" if reason else ""
+    await answer(interaction, f"Paused {_where(everywhere)}. `/admin resume` lets it go on.{why}")
+
+
+@admin.command(description="Let a held queue go on.")
+@app_commands.describe(everywhere="In every server (the bot's owner only)")
+async def resume(interaction: discord.Interaction[FluxBot], everywhere: bool = False) -> None:
+    """End a pause."""
+    _check(interaction, everywhere=everywhere)
+    studio, guild_id = interaction.client.studio, None if everywhere else interaction.guild_id
+    await studio.resume(guild_id, by=interaction.user.id)
+    if not everywhere and await studio.paused(guild_id) is not None:
+        await answer(interaction, "Resumed here, but the bot's owner has paused every server for now.")
+        return
+    await answer(interaction, f"Drawing goes on {_where(everywhere)}.")
+
+
+def _check(interaction: discord.Interaction[FluxBot], *, everywhere: bool = False) -> None:
+    """Raise NotAllowed unless the member runs this server, or, for ``everywhere``, owns the bot."""
+    if interaction.user.id in interaction.client.owners:
+        return
+    if everywhere:
+        raise NotAllowed(action="everywhere")
+    if interaction.guild_id is None or not administers(interaction.permissions):
+        raise NotAllowed(action="admin")
+
+
+def _where(everywhere: bool) -> str:
+    return "in every server" if everywhere else "in this server"

@@ -1,0 +1,123 @@
+"""/imagine: words, and perhaps a picture, become a job."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import discord
+from discord import app_commands
+
+from bot import orders, prompt_flags
+from bot.wording import shorten
+from flux_core.generation import GenerationRequest, InputPicture, OutputFormat, RequestOptions, resolve
+from flux_core.jobs import Account, Origin
+from flux_core.models import ASPECTS
+
+if TYPE_CHECKING:
+    from bot.client import FluxBot
+
+log = logging.getLogger(__name__)
+
+CHOICE_LIMIT = 100
+"""Characters of a choice's name, and of its value."""
+
+
+@app_commands.command(description="Draw pictures from words.")
+@app_commands.describe(
+    prompt="What to draw. Flags work here too: --ar 16:9 --seed 7 --n 2",
+    model="Which model draws",
+    aspect="Shape of the picture",
+    size="Exact size in pixels instead of an aspect, such as 1024x768",
+    steps="More steps are finer, and slower",
+    guidance="How closely to follow the words",
+    seed="The same seed and options draw the same picture again",
+    count="How many pictures",
+    image="Start from this picture: PNG, JPEG, WebP or GIF",
+    strength="How much of your picture may change: 0.3 keeps much of it, 0.9 little",
+    format="File format of the pictures",
+    spoiler="Hide the pictures until clicked",
+    private="Show the pictures to you alone",
+)
+@app_commands.choices(
+    aspect=[app_commands.Choice(name=aspect, value=aspect) for aspect in ASPECTS],
+    format=[app_commands.Choice(name=known.name, value=known.value) for known in OutputFormat],
+)
+@app_commands.guild_only()
+async def imagine(
+    interaction: discord.Interaction[FluxBot],
+    prompt: str,
+    model: str | None = None,
+    aspect: str | None = None,
+    size: str | None = None,
+    steps: int | None = None,
+    guidance: float | None = None,
+    seed: int | None = None,
+    count: int | None = None,
+    image: discord.Attachment | None = None,
+    strength: float | None = None,
+    format: str | None = None,
+    spoiler: bool = False,
+    private: bool = False,
+) -> None:
+    """Check what can be checked at once, then order."""
+    bot = interaction.client
+    given = RequestOptions(
+        prompt=prompt,
+        model=model,
+        aspect=aspect,
+        size=size,
+        steps=steps,
+        guidance=guidance,
+        seed=seed,
+        count=count,
+        strength=strength,
+        output_format=format,
+    )
+    options = prompt_flags.combine(prompt_flags.parse(prompt), given)
+    declared = None
+    if image is not None:
+        bot.attachments.check(size=image.size, content_type=image.content_type)
+        # What Discord says of its size serves until the picture itself is here.
+        declared = InputPicture(key="", width=image.width or 1024, height=image.height or 1024)
+    draft = resolve(options, bot.studio.catalogue, picture=declared)
+
+    async def complete() -> GenerationRequest:
+        if image is None:
+            return draft
+        picture = await bot.studio.store_input(await bot.attachments.read(image.url))
+        settled = options.model_copy(update={"seed": draft.seed})
+        return resolve(settled, bot.studio.catalogue, picture=picture)
+
+    order = orders.Order(
+        account=Account(interaction.guild_id or 0, interaction.user.id),
+        request=draft,
+        origin=Origin.IMAGINE,
+        private=private,
+        spoiler=spoiler,
+    )
+    await orders.take(bot.studio, interaction, order, complete)
+
+
+@imagine.autocomplete("model")
+async def offer_models(interaction: discord.Interaction[FluxBot], typed: str) -> list[app_commands.Choice[str]]:
+    """Offer the models of this studio, each with what it is good for and what it may be used for."""
+    wanted = typed.strip().lower()
+    return [
+        app_commands.Choice(name=shorten(f"{spec.title}: {spec.summary}", CHOICE_LIMIT), value=spec.id)
+        for spec in interaction.client.studio.catalogue
+        if wanted in spec.id.lower() or wanted in spec.title.lower()
+    ]
+
+
+@imagine.autocomplete("prompt")
+async def offer_prompts(interaction: discord.Interaction[FluxBot], typed: str) -> list[app_commands.Choice[str]]:
+    """Offer the member's own latest prompts, those short enough for a choice."""
+    account = Account(interaction.guild_id or 0, interaction.user.id)
+    try:
+        latest = await interaction.client.studio.recent_prompts(account, typed, limit=25)
+    except Exception:
+        # A list that stays empty is no reason to disturb anybody who is typing.
+        log.warning("recent prompts could not be read", exc_info=True)
+        return []
+    return [app_commands.Choice(name=prompt, value=prompt) for prompt in latest if len(prompt) <= CHOICE_LIMIT]

@@ -1,0 +1,211 @@
+"""The buttons under a card. Each carries a job's id and nothing else, so it works after any restart, at any age."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import discord
+from discord import ui
+
+from bot import orders, panels, uploads
+from bot.answers import answer, report
+from bot.cards import Card, result
+from bot.custom_ids import CUSTOM_ID, Action, Press, from_match
+from bot.permissions import moderates
+from bot.wording import FOREIGN_BUTTON
+from flux_core.errors import JobAlreadyEnded, JobNotFound, PictureGone
+from flux_core.generation import GenerationRequest
+from flux_core.jobs import Account, Job, JobState, Origin
+from flux_core.service import Studio
+from flux_core.variations import reroll_request, variation_request
+
+log = logging.getLogger(__name__)
+
+Interaction = discord.Interaction[Any]
+
+
+class JobButton(ui.DynamicItem[ui.Button[Any]], template=CUSTOM_ID):
+    """Any button of ours, rebuilt from its custom_id when it is pressed."""
+
+    def __init__(self, button: ui.Button[Any], press: Press) -> None:
+        super().__init__(button)
+        self.press = press
+
+    @classmethod
+    async def from_custom_id(cls, interaction: Interaction, item: ui.Item[Any], match: re.Match[str], /) -> JobButton:
+        """Read the press out of the custom_id."""
+        assert isinstance(item, ui.Button)
+        return cls(item, from_match(match))
+
+    async def callback(self, interaction: Interaction) -> None:
+        """Do what the button says, or tell the member privately why not."""
+        try:
+            await _HANDLERS[self.press.action](interaction.client.studio, interaction, self.press)
+        except Exception as error:
+            await report(interaction, error)
+
+
+async def refuse_foreign(interaction: Interaction) -> None:
+    """Answer a button that ``JobButton`` will not: an id that is not ours, or not on the message it came with."""
+    pressed: Any = interaction.data or {}
+    custom_id = str(pressed.get("custom_id", ""))
+    is_button = pressed.get("component_type") == discord.ComponentType.button.value
+    if is_button and CUSTOM_ID.fullmatch(custom_id) and custom_id in _ids_on(interaction.message):
+        return
+    try:
+        await answer(interaction, FOREIGN_BUTTON)
+    except discord.HTTPException as failure:
+        log.warning("could not answer a foreign button: %s (code %s)", failure.status, failure.code)
+
+
+def _ids_on(message: discord.Message | None) -> set[str]:
+    if message is None:
+        return set()
+    view = ui.LayoutView.from_message(message, timeout=None)
+    return {item.custom_id for item in view.walk_children() if isinstance(item, ui.Button) and item.custom_id}
+
+
+async def _visible(studio: Studio, interaction: Interaction, job_id: str) -> Job:
+    """Return a job that this member may know of here; raises JobNotFound for any other.
+
+    A job belongs to its server, a private one to its member alone; its member also meets it in direct messages.
+    """
+    job = await studio.job(job_id)
+    own = job.account.user_id == interaction.user.id
+    here = job.account.guild_id == (interaction.guild_id or 0) or (own and interaction.guild_id is None)
+    private = job.reply_to is None or job.reply_to.private
+    if not here or (private and not own):
+        raise JobNotFound()
+    return job
+
+
+async def _own(studio: Studio, interaction: Interaction, job_id: str) -> Job:
+    job = await _visible(studio, interaction, job_id)
+    if job.account.user_id != interaction.user.id:
+        raise JobNotFound()
+    return job
+
+
+async def _reroll(studio: Studio, interaction: Interaction, press: Press) -> None:
+    job = await _visible(studio, interaction, press.job_id)
+    await _follow(studio, interaction, job, reroll_request(job), Origin.REROLL)
+
+
+async def _vary(studio: Studio, interaction: Interaction, press: Press) -> None:
+    job = await _visible(studio, interaction, press.job_id)
+    picture = next((one for one in await studio.pictures(job.id) if one.position == press.position), None)
+    if picture is None or picture.key is None:
+        raise PictureGone()
+    request = variation_request(job, picture, studio.catalogue)
+    await _follow(studio, interaction, job, request, Origin.VARIATION, position=picture.position)
+
+
+async def _follow(
+    studio: Studio,
+    interaction: Interaction,
+    parent: Job,
+    request: GenerationRequest,
+    origin: Origin,
+    *,
+    position: int | None = None,
+) -> None:
+    """Order a job that comes from ``parent``, on the account of whoever pressed."""
+    order = orders.Order(
+        account=Account(parent.account.guild_id, interaction.user.id),
+        request=request,
+        origin=origin,
+        private=parent.reply_to is not None and parent.reply_to.private,
+        spoiler=parent.reply_to is not None and parent.reply_to.spoiler,
+        parent_id=parent.id,
+        parent_position=position,
+    )
+    await orders.take(studio, interaction, order)
+
+
+async def _details(studio: Studio, interaction: Interaction, press: Press) -> None:
+    job = await _visible(studio, interaction, press.job_id)
+    parent = None
+    if job.parent_id is not None:
+        try:
+            parent = await _visible(studio, interaction, job.parent_id)
+        except JobNotFound:
+            parent = None
+    await answer(interaction, panels.details(job, await studio.pictures(job.id), parent=parent))
+
+
+async def _cancel(studio: Studio, interaction: Interaction, press: Press) -> None:
+    job = await _visible(studio, interaction, press.job_id)
+    await studio.cancel(job.id, by=interaction.user.id, moderator=moderates(interaction.permissions))
+    # The outbox, woken by this change, tells the outcome on the card itself.
+    await interaction.response.defer()
+
+
+async def _stop(studio: Studio, interaction: Interaction, press: Press) -> None:
+    job = await _own(studio, interaction, press.job_id)
+    # It may have ended while the list was open; the new list tells how.
+    with suppress(JobAlreadyEnded):
+        await studio.cancel(job.id, by=interaction.user.id, moderator=False)
+    await interaction.response.edit_message(view=await list_of(studio, job.account))
+
+
+async def list_of(studio: Studio, account: Account) -> Card:
+    """Return the list that /jobs shows."""
+    active = await studio.jobs_of(account, active_only=True)
+    latest = await studio.jobs_of(account, active_only=False, limit=panels.JOBS_SHOWN)
+    listed = {job.id for job in active}
+    return panels.jobs(active, [job for job in latest if job.id not in listed])
+
+
+async def _delete(studio: Studio, interaction: Interaction, press: Press) -> None:
+    job = await _visible(studio, interaction, press.job_id)
+    moderator = moderates(interaction.permissions)
+    if not job.state.ended:
+        await studio.cancel(job.id, by=interaction.user.id, moderator=moderator)
+    # A job without pictures still has a message to remove.
+    with suppress(PictureGone):
+        await studio.delete_pictures(job.id, by=interaction.user.id, moderator=moderator)
+    if job.delivered_at is None:
+        await studio.delivered(job.id)
+    await interaction.response.defer()
+    with suppress(discord.NotFound):
+        await interaction.delete_original_response()
+    await _delete_elsewhere(interaction, job)
+
+
+async def _delete_elsewhere(interaction: Interaction, job: Job) -> None:
+    """Remove the job's public message, where Delete was pressed on another card of the same job."""
+    reply, pressed = job.reply_to, interaction.message
+    if reply is None or reply.private or reply.message_id is None or pressed is None or pressed.id == reply.message_id:
+        return
+    channel = interaction.client.get_partial_messageable(reply.channel_id, guild_id=job.account.guild_id or None)
+    try:
+        await channel.get_partial_message(reply.message_id).delete()
+    except discord.HTTPException as failure:
+        log.info("the message of a deleted job stays: %s (code %s)", failure.status, failure.code)
+
+
+async def _show(studio: Studio, interaction: Interaction, press: Press) -> None:
+    job = await _own(studio, interaction, press.job_id)
+    await interaction.response.defer(ephemeral=True, thinking=True)
+    loaded = await uploads.load(studio, job, limit=interaction.filesize_limit)
+    if not loaded:
+        raise PictureGone()
+    card = result(job, [one.shown for one in loaded])
+    await interaction.edit_original_response(view=card, attachments=uploads.files(loaded))
+    if job.state is JobState.SUCCEEDED and job.delivered_at is None:
+        await studio.delivered(job.id)
+
+
+_HANDLERS: dict[Action, Callable[[Studio, Interaction, Press], Awaitable[None]]] = {
+    Action.REROLL: _reroll,
+    Action.VARY: _vary,
+    Action.DETAILS: _details,
+    Action.CANCEL: _cancel,
+    Action.STOP: _stop,
+    Action.DELETE: _delete,
+    Action.SHOW: _show,
+}

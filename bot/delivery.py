@@ -1,0 +1,317 @@
+"""The outbox: keeps the message of every unfinished job up to date, and hands over every result exactly once.
+
+It holds nothing that matters. What has to be delivered is in the database, so after a restart, or a crash at any
+moment, it goes on from there: an edit can be repeated, a new post carries a nonce, a lease keeps two bots apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import discord
+
+from bot import cards, uploads
+from bot.posting import DM_UPLOAD_LIMIT, Poster, Way, passing, progress_way, ways
+from flux_core.errors import FluxError, JobNotFound, PictureGone, StorageUnavailable
+from flux_core.jobs import Job, JobState
+from flux_core.service import LiveJob, Studio
+
+log = logging.getLogger(__name__)
+
+EDIT_GAP = 1.2
+"""Seconds between two edits of one message; Discord allows about five in five."""
+TURN_GAP = 4.0
+"""Seconds between two looks at a waiting job's turn."""
+TURNS_PER_SECOND = 5.0
+"""Most turns looked up a second, however many jobs wait."""
+LOOK_GAP = 0.05
+"""Least seconds between two looks at the outbox."""
+IDLE = 5.0
+"""Most seconds between two looks."""
+LEASE = 30.0
+"""Seconds for which a delivery belongs to this process."""
+SEND_TIMEOUT = 25.0
+"""Seconds for one request with its uploads: shorter than the lease."""
+LONGEST_RETRY = 300.0
+GIVE_UP_AFTER = 24 * 3600.0
+"""Seconds after its end at which a job that Discord keeps refusing for passing reasons waits in /jobs instead."""
+CLOSE_WITHIN = 10.0
+
+_ENDED = tuple(state for state in JobState if state.ended)
+
+
+@dataclass(slots=True)
+class _Message:
+    """What this process knows of one living message."""
+
+    shown: tuple[Any, ...] | None = None
+    """The facts of the last card."""
+    next_look: float = 0.0
+    task: asyncio.Task[None] | None = None
+    hold_until: float = 0.0
+    """Until when the final answer waits, because somebody else is sending it or the database did not answer."""
+    frozen: bool = False
+    """Discord takes no more edits; only the final answer is left."""
+
+
+class Delivery:
+    """One loop that looks at the outbox whenever the studio changed, and a task for every message it touches."""
+
+    def __init__(
+        self, client: discord.Client, studio: Studio, *, clock: Callable[[], float] = time.time, at_once: int = 16
+    ) -> None:
+        self._studio = studio
+        self._poster = Poster(client)
+        self._clock = clock
+        self._owner = secrets.token_hex(8)
+        self._messages: dict[str, _Message] = {}
+        self._edits = asyncio.Semaphore(4)
+        self._finals = asyncio.Semaphore(at_once)
+        self._touched = asyncio.Event()
+        self._next_turns = 0.0
+        self._turns_pending = False
+
+    async def run(self) -> None:
+        """Deliver until cancelled; then end what is being sent, within 10 seconds."""
+        watch = asyncio.create_task(self._watch(), name="delivery-watch")
+        try:
+            while True:
+                self._touched.clear()
+                started = time.monotonic()
+                try:
+                    await self._look()
+                except StorageUnavailable as error:
+                    log.warning("the outbox does not answer: %s", error)
+                except Exception:
+                    log.exception("a look at the outbox failed")
+                # A look costs more the more jobs live; it never takes more than a third of the time.
+                await asyncio.sleep(max(LOOK_GAP, 2 * (time.monotonic() - started)))
+                try:
+                    await asyncio.wait_for(self._touched.wait(), self._patience())
+                except TimeoutError:
+                    continue
+        finally:
+            watch.cancel()
+            await self._finish()
+
+    async def _watch(self) -> None:
+        version: int | None = None
+        while True:
+            try:
+                seen = await self._studio.changed(version, IDLE)
+            except StorageUnavailable:
+                await asyncio.sleep(1.0)
+                continue
+            if seen != version:
+                version = seen
+                self._touched.set()
+
+    async def _finish(self) -> None:
+        tasks = [message.task for message in self._messages.values() if message.task is not None]
+        if not tasks:
+            return
+        _, unfinished = await asyncio.wait(tasks, timeout=CLOSE_WITHIN)
+        for task in unfinished:
+            task.cancel()
+        await asyncio.gather(*unfinished, return_exceptions=True)
+
+    def _patience(self) -> float:
+        due = min((m.next_look for m in self._messages.values() if m.task is None), default=float("inf"))
+        if self._turns_pending:
+            due = min(due, self._next_turns)
+        return max(LOOK_GAP, min(IDLE, due - self._clock()))
+
+    async def _look(self) -> None:
+        now = self._clock()
+        # Waiting jobs can be many and change slowly: they are read only now and then, the rarer the more there are.
+        with_turns = now >= self._next_turns
+        self._turns_pending = not with_turns
+        states = tuple(JobState) if with_turns else (JobState.RUNNING, *_ENDED)
+        live = await self._studio.live_jobs(states=states)
+        queued = sum(one.job.state is JobState.QUEUED for one in live)
+        if with_turns:
+            self._next_turns = now + max(EDIT_GAP / 2, queued / 500)
+            known = {one.job.id for one in live}
+            for job_id in [id for id, m in self._messages.items() if id not in known and m.task is None]:
+                del self._messages[job_id]
+        turn_gap = max(TURN_GAP, queued / TURNS_PER_SECOND)
+        for one in live:
+            self._attend(one, now, turn_gap)
+
+    def _attend(self, one: LiveJob, now: float, turn_gap: float) -> None:
+        job = one.job
+        message = self._messages.get(job.id)
+        if message is None:
+            # A fresh message was acknowledged just now and is left alone for a moment; most jobs end before it.
+            message = self._messages[job.id] = _Message(next_look=job.created_at + EDIT_GAP)
+        if message.task is not None:
+            return
+        if job.state.ended:
+            message.next_look = max(message.hold_until, one.next_delivery_at or 0.0)
+            if message.next_look <= now:
+                self._start(message, f"deliver-{job.id}", self._deliver(one, message))
+        elif message.frozen:
+            message.next_look = float("inf")
+        elif now >= message.next_look:
+            message.next_look = now + (EDIT_GAP if job.state is JobState.RUNNING else turn_gap)
+            if job.state is JobState.QUEUED or _progress_of(job) != message.shown:
+                self._start(message, f"progress-{job.id}", self._progress(job, message))
+        elif job.state is JobState.RUNNING:
+            # It waited in the queue with long gaps between looks; now it moves.
+            message.next_look = min(message.next_look, now + EDIT_GAP)
+
+    def _start(self, message: _Message, name: str, work: Coroutine[Any, Any, None]) -> None:
+        message.task = asyncio.create_task(work, name=name)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            message.task = None
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("%s failed", name, exc_info=error)
+                message.next_look = message.hold_until = self._clock() + TURN_GAP
+            self._touched.set()
+
+        message.task.add_done_callback(ended)
+
+    # While the job lives
+
+    async def _progress(self, job: Job, message: _Message) -> None:
+        async with self._edits:
+            try:
+                job = await self._studio.job(job.id)
+                if job.state.ended:
+                    return
+                way = progress_way(job, self._clock())
+                if way is None:
+                    message.frozen = True
+                    return
+                turn = await self._turn(job)
+                facts = _progress_of(job) if job.state is JobState.RUNNING else _turn_of(job, turn)
+                if facts == message.shown:
+                    return
+                card, files = await self._living(job, turn)
+                async with asyncio.timeout(SEND_TIMEOUT):
+                    await self._poster.send(way, job, card, files)
+                message.shown = facts
+            except (StorageUnavailable, JobNotFound):
+                return
+            except Exception as error:
+                if passing(error):
+                    message.next_look = self._clock() + 2 * TURN_GAP
+                elif isinstance(error, discord.HTTPException):
+                    # The message is gone, or was never ours to edit: the result will find another way.
+                    message.frozen = True
+                else:
+                    raise
+            else:
+                if job.state is JobState.RUNNING:
+                    message.next_look = self._clock() + EDIT_GAP
+
+    async def _turn(self, job: Job) -> cards.Turn:
+        place = await self._studio.place(job.id)
+        ready_at = None if place.seconds is None else self._clock() + place.seconds
+        return cards.Turn(place.position, ready_at, place.workers)
+
+    async def _living(self, job: Job, turn: cards.Turn) -> tuple[cards.Card, list[discord.File]]:
+        if job.state is JobState.QUEUED:
+            return cards.waiting(job, turn), []
+        if job.preview_key is None:
+            return cards.running(job, turn, None), []
+        try:
+            preview = await self._studio.picture_bytes(job.preview_key)
+        except PictureGone:
+            return cards.running(job, turn, None), []
+        # A new name for each preview, or clients would show the one they have.
+        name = f"preview-{job.steps_done}.webp"
+        return cards.running(job, turn, name), [discord.File(BytesIO(preview), name)]
+
+    # When the job has ended
+
+    async def _deliver(self, one: LiveJob, message: _Message) -> None:
+        job = one.job
+        async with self._finals:
+            if not await self._studio.claim_delivery(job.id, self._owner, LEASE):
+                message.hold_until = self._clock() + TURN_GAP
+                return
+            try:
+                await self._hand_over(job)
+            except Exception as error:
+                if not passing(error) and not isinstance(error, FluxError):
+                    log.exception("delivering job %s failed", job.id)
+                await self._later(one, error)
+
+    async def _hand_over(self, job: Job) -> None:
+        """Try every way in turn; raises what may pass, and gives up when all ways are closed."""
+        reply = job.reply_to
+        assert reply is not None
+        closed: list[str] = []
+        for way in ways(job, self._clock()):
+            limit = min(reply.upload_limit, DM_UPLOAD_LIMIT) if way is Way.DIRECT else reply.upload_limit
+            loaded = await uploads.load(self._studio, job, limit=limit) if job.state is JobState.SUCCEEDED else []
+            card = _final(job, loaded, way)
+            try:
+                async with asyncio.timeout(SEND_TIMEOUT):
+                    message_id = await self._poster.send(way, job, card, uploads.files(loaded))
+            except discord.HTTPException as error:
+                if passing(error):
+                    raise
+                closed.append(f"{way.value}: {error.status} {error.code}")
+                continue
+            await self._done(job, way, message_id)
+            return
+        if job.state is JobState.CANCELLED:
+            await self._studio.delivered(job.id)
+            return
+        reason = "; ".join(closed) or "no way was open"
+        log.warning("job %s could not be delivered (%s); it waits in /jobs", job.id, reason)
+        await self._studio.give_up_delivery(job.id, reason)
+
+    async def _done(self, job: Job, way: Way, message_id: int | None) -> None:
+        reply = job.reply_to
+        assert reply is not None
+        if way is Way.CHANNEL and message_id is not None:
+            await self._studio.attach_message(job.id, message_id)
+        await self._studio.delivered(job.id)
+        if way is Way.CHANNEL and reply.message_id not in (None, message_id):
+            assert reply.message_id is not None
+            try:
+                await self._poster.remove(job, reply.message_id)
+            except discord.HTTPException:
+                log.info("the placeholder of job %s stays", job.id)
+
+    async def _later(self, one: LiveJob, error: BaseException) -> None:
+        now = self._clock()
+        reason = f"{type(error).__name__} {getattr(error, 'status', '')}".strip()
+        if one.job.ended_at is not None and now > one.job.ended_at + GIVE_UP_AFTER:
+            await self._studio.give_up_delivery(one.job.id, reason)
+            return
+        wait = min(LONGEST_RETRY, 2.0**one.delivery_attempts) * random.uniform(0.5, 1.5)
+        log.info("delivering job %s again in %.1f s: %s", one.job.id, wait, reason)
+        await self._studio.delivery_failed(one.job.id, now + wait, reason)
+
+
+def _progress_of(job: Job) -> tuple[Any, ...]:
+    return (job.state, job.steps_done, job.steps_total, job.preview_key, job.cancel_requested)
+
+
+def _turn_of(job: Job, turn: cards.Turn) -> tuple[Any, ...]:
+    # The estimate moves with every look; it is told along, but is no reason to edit, unless it was not known before.
+    return (job.state, turn.position, turn.workers == 0, turn.ready_at is None)
+
+
+def _final(job: Job, loaded: list[uploads.Upload], way: Way) -> cards.Card:
+    lead = None
+    if way is Way.CHANNEL:
+        lead = f"<@{job.account.user_id}>, this took a while:"
+    elif way is Way.DIRECT and job.reply_to is not None:
+        lead = f"From <#{job.reply_to.channel_id}>, where I could not answer:"
+    if job.state is JobState.SUCCEEDED:
+        return cards.result(job, [one.shown for one in loaded], lead=lead)
+    return cards.ended_without(job, lead=lead)

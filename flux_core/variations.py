@@ -1,0 +1,36 @@
+"""Requests that come from a finished job: the same words drawn anew, or one of its pictures varied. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flux_core.errors import OperationUnavailable, PictureGone
+from flux_core.generation import GenerationRequest, InputPicture, random_seed
+from flux_core.jobs import Job, Picture
+from flux_core.models import Catalogue, Operation
+
+
+def reroll_request(job: Job, *, draw_seed: Callable[[], int] = random_seed) -> GenerationRequest:
+    """Return the request of ``job`` with a new seed."""
+    return job.request.model_copy(update={"seed": draw_seed()})
+
+
+def variation_request(
+    job: Job, picture: Picture, catalogue: Catalogue, *, draw_seed: Callable[[], int] = random_seed
+) -> GenerationRequest:
+    """Return a request that draws as many pictures as ``job`` had, starting from one of them, with a new seed.
+
+    Raises PictureGone, UnknownModel when the model is no longer offered, or OperationUnavailable.
+    """
+    if picture.key is None:
+        raise PictureGone(job=job.id)
+    spec = catalogue[job.request.model]
+    if Operation.IMAGE_TO_IMAGE not in spec.operations:
+        raise OperationUnavailable(model=spec.id, operation=Operation.IMAGE_TO_IMAGE.value)
+    return job.request.model_copy(
+        update={
+            "seed": draw_seed(),
+            "input_picture": InputPicture(key=picture.key, width=picture.width, height=picture.height),
+            "strength": spec.strength.default,
+        }
+    )
