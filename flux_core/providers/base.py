@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,10 +35,16 @@ class Progress(Protocol):
     """How a provider tells what it does. Safe to call from any thread; returns at once."""
 
     def step(self, done: int, total: int) -> None:
-        """Tell that ``done`` of ``total`` steps are drawn; raises Cancelled or LeaseLost when nobody wants the rest."""
+        """Tell that ``done`` of ``total`` steps are drawn; raises Cancelled or LeaseLost when nobody wants the rest.
 
-    def preview(self, image: Image.Image) -> None:
-        """Show an RGB picture of where the drawing stands."""
+        ``done`` = 0 tells that the drawing itself begins: loading a model before it does not count as drawing time.
+        """
+
+    def preview(self, show: Callable[[], Image.Image]) -> None:
+        """Offer an RGB picture of where the drawing stands; ``show`` is called at once, or never where none is wanted.
+
+        The picture may be as small as an eighth of the final one: whoever shows it scales it.
+        """
 
     def submitted(self, provider_job_id: str) -> None:
         """Keep the provider's own id; it is stored before anything else happens."""
@@ -57,7 +63,8 @@ class Provider(Protocol):
     async def draw(self, task: DrawTask, progress: Progress) -> list[Drawn]:
         """Draw all pictures of ``task``, in order.
 
-        Raises a GenerationFailed that says why not, or whatever ``progress.step`` raised, within one step.
+        Raises a GenerationFailed that says why not, or whatever ``progress.step`` raised, within one step. Cancelling
+        the call gives the drawing up: what still runs in a thread ends by itself, within one step.
         """
 
     async def close(self) -> None:

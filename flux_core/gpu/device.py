@@ -1,0 +1,75 @@
+"""Where to draw, in which precision, and how much memory is left there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from flux_core.errors import ConfigurationError
+
+MEMINFO = Path("/proc/meminfo")
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device called ``name``, or the best one for "auto"; raises ConfigurationError when it is not here."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", 0)
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigurationError(f"DEVICE is {name!r}; it must be auto, cpu, mps, cuda or cuda:<number>.") from error
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise ConfigurationError(
+                f"DEVICE is {name!r}, but torch sees no CUDA card. Set DEVICE=auto or check drivers."
+            )
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise ConfigurationError(f"DEVICE is {name!r}, but there are only {torch.cuda.device_count()} cards.")
+        return torch.device("cuda", device.index or 0)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigurationError("DEVICE is 'mps', but this machine has no Apple GPU that torch can use.")
+    if device.type not in ("cpu", "mps"):
+        raise ConfigurationError(f"DEVICE is {name!r}; it must be auto, cpu, mps, cuda or cuda:<number>.")
+    return device
+
+
+def precision(device: torch.device) -> torch.dtype:
+    """Return bf16 for an accelerator, fp32 for a CPU. Never fp16: FLUX overflows it and draws black."""
+    return torch.float32 if device.type == "cpu" else torch.bfloat16
+
+
+def title(device: torch.device) -> str:
+    """Return the device's name for people, such as "NVIDIA H200" or "cpu"."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def use_threads(count: int) -> None:
+    """Let torch compute with ``count`` threads in the calling thread; 0 leaves it as it is."""
+    if count:
+        torch.set_num_threads(count)
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Return how much memory weights could still take there; None where nobody says."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free)
+    if MEMINFO.exists():
+        lines = dict(line.split(":", 1) for line in MEMINFO.read_text(encoding="ascii").splitlines())
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    return None
+
+
+def weight_bytes(source: str, dtype: torch.dtype) -> int | None:
+    """Return how much memory the weights in the folder ``source`` take in ``dtype``; None for what is no folder.
+
+    Weights ship with 16 bits a number.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        return None
+    on_disk = sum(file.stat().st_size for file in folder.glob("*/*.safetensors"))
+    return on_disk * dtype.itemsize // 2

@@ -1,0 +1,86 @@
+"""Draw on this machine, in one engine thread of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from PIL import Image
+
+from flux_core.errors import Cancelled
+from flux_core.gpu.device import choose_device, title, use_threads
+from flux_core.gpu.engine import Engine
+from flux_core.models import Catalogue, ModelSpec
+from flux_core.providers.base import Drawn, DrawTask, Progress
+
+
+class LocalProvider:
+    """The studio's own GPU or CPU. A model is loaded when it is first asked for and stays."""
+
+    name = "local"
+    concurrency = 1
+
+    def __init__(self, catalogue: Catalogue, *, device: str = "auto", threads: int = 0) -> None:
+        """Choose the device; raises ConfigurationError when it is not here. 0 ``threads`` leaves them to torch."""
+        self._catalogue = catalogue
+        self._engine = Engine(choose_device(device))
+        # Pipelines share a scheduler and are not thread-safe; torch's thread count belongs to the thread that sets it.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine", initializer=use_threads, initargs=(threads,))
+
+    @property
+    def device(self) -> str:
+        """Return the device's name for people."""
+        return title(self._engine.device)
+
+    @property
+    def models(self) -> Sequence[str]:
+        """Return every model whose weights are configured."""
+        return [spec.id for spec in self._catalogue]
+
+    async def draw(self, task: DrawTask, progress: Progress) -> list[Drawn]:
+        """Draw ``task`` in the engine thread and enlarge the pictures where that is part of the model."""
+        spec = self._catalogue[task.request.model]
+        watched = _GivenUp(progress)
+        try:
+            images = await asyncio.get_running_loop().run_in_executor(
+                self._thread, self._engine.draw, spec, task.request, task.input_image, watched
+            )
+        except asyncio.CancelledError:
+            watched.given_up.set()
+            raise
+        if spec.enlarge > 1:
+            images = await asyncio.to_thread(_enlarged, images, spec)
+        return [Drawn(image=image, seed=seed) for image, seed in zip(images, task.request.seeds, strict=True)]
+
+    async def close(self) -> None:
+        """Unload every model, once the step in progress is over."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.unload)
+        self._thread.shutdown(wait=False)
+
+
+class _GivenUp:
+    """A Progress that stops the engine thread when the call it belongs to was cancelled."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.given_up = threading.Event()
+        self._progress = progress
+
+    def step(self, done: int, total: int) -> None:
+        if self.given_up.is_set():
+            raise Cancelled("The drawing was given up.")
+        self._progress.step(done, total)
+
+    def preview(self, show: Callable[[], Image.Image]) -> None:
+        self._progress.preview(show)
+
+    def submitted(self, provider_job_id: str) -> None:
+        self._progress.submitted(provider_job_id)
+
+
+def _enlarged(images: list[Image.Image], spec: ModelSpec) -> list[Image.Image]:
+    # Imported here: only flux-tiny is drawn smaller than it is shown.
+    from flux_core.tiny.enlarge import enlarge
+
+    return [enlarge(image, spec.enlarge) for image in images]

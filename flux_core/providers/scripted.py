@@ -1,0 +1,85 @@
+"""Draw flat colours by a script: for tests and load benches, without torch and without a GPU."""
+
+from __future__ import annotations
+
+import asyncio
+import colorsys
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from PIL import Image, ImageOps
+
+from flux_core.errors import GenerationFailed
+from flux_core.generation import GenerationRequest
+from flux_core.models import Catalogue
+from flux_core.providers.base import Drawn, DrawTask, Progress
+
+GOLDEN_RATIO = 0.618033988749895
+"""Neighbouring seeds get hues far apart."""
+
+
+class ScriptedProvider:
+    """A provider whose pictures, delays and failures are known beforehand."""
+
+    name = "scripted"
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        *,
+        step_seconds: float = 0.0,
+        script: Iterable[GenerationFailed | None] = (),
+        concurrency: int = 1,
+    ) -> None:
+        """Offer the catalogue's models, taking ``step_seconds`` a step.
+
+        ``script`` has one entry for each coming drawing: None draws, an error is raised after half of the steps. When
+        it is used up, everything is drawn.
+        """
+        self._catalogue = catalogue
+        self._step_seconds = step_seconds
+        self._script = deque(script)
+        self.concurrency = concurrency
+        self.tasks: list[DrawTask] = []
+        """Every task that was begun, in order."""
+
+    @property
+    def models(self) -> Sequence[str]:
+        """Return the ids of all models of the catalogue."""
+        return [spec.id for spec in self._catalogue]
+
+    async def draw(self, task: DrawTask, progress: Progress) -> list[Drawn]:
+        """Draw flat pictures in the colours of their seeds, or fail as the script says."""
+        self.tasks.append(task)
+        failure = self._script.popleft() if self._script else None
+        total = task.request.steps
+        progress.step(0, total)
+        for step in range(1, total + 1):
+            await asyncio.sleep(self._step_seconds)
+            if failure is not None and step > total // 2:
+                raise failure
+            progress.step(step, total)
+            progress.preview(lambda: self._picture(task, task.request.seed))
+        return [Drawn(image=self._picture(task, seed), seed=seed) for seed in task.request.seeds]
+
+    async def close(self) -> None:
+        """Do nothing: there is nothing to give back."""
+
+    def _picture(self, task: DrawTask, seed: int) -> Image.Image:
+        request = task.request
+        enlarge = self._catalogue[request.model].enlarge
+        flat = Image.new("RGB", (request.width * enlarge, request.height * enlarge), colour_of(seed))
+        if task.input_image is None:
+            return flat
+        return Image.blend(ImageOps.fit(task.input_image, flat.size), flat, strength_of(request))
+
+
+def colour_of(seed: int) -> tuple[int, int, int]:
+    """Return the RGB colour that stands for ``seed``."""
+    red, green, blue = colorsys.hsv_to_rgb(seed * GOLDEN_RATIO % 1, 0.7, 0.9)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def strength_of(request: GenerationRequest) -> float:
+    """Return how much of the input picture is drawn over, 0 to 1."""
+    return 1.0 if request.strength is None else request.strength

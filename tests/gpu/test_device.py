@@ -1,0 +1,29 @@
+"""Choosing a device, on whatever machine this is."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from flux_core.errors import ConfigurationError
+from flux_core.gpu.device import choose_device, free_bytes, precision, title
+
+
+def test_auto_takes_the_best_there_is() -> None:
+    wanted = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    assert choose_device("auto").type == wanted
+    assert choose_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:99", "meta", "cpu!"])
+def test_a_device_that_is_not_here_is_the_operators_to_put_right(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="DEVICE"):
+        choose_device(name)
+
+
+def test_a_cpu_draws_in_single_precision_and_cards_in_bfloat16() -> None:
+    assert precision(torch.device("cpu")) == torch.float32
+    assert precision(torch.device("cuda")) == torch.bfloat16
+    assert title(torch.device("cpu")) == "cpu"
+    free = free_bytes(torch.device("cpu"))
+    assert free is None or free > 0

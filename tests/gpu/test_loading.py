@@ -1,0 +1,70 @@
+"""Loading: one set of weights for both operations, and clear words where there is none."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from httpx import Request, Response
+from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+from flux_core.errors import ModelUnavailable
+from flux_core.gpu.device import weight_bytes
+from flux_core.gpu.loading import explain, load, weights_in
+from flux_core.models import FLUX_DEV, Catalogue
+
+CPU = torch.device("cpu")
+
+
+def test_both_operations_share_every_weight(catalogue: Catalogue) -> None:
+    model = load(catalogue["flux-tiny"], CPU)
+    for name, part in model.text_to_image.components.items():
+        assert model.image_to_image.components[name] is part
+    assert model.text_to_image.transformer.dtype == torch.float32
+    assert model.text_to_image.text_encoder_2.dtype == torch.float32
+    assert not model.text_to_image.transformer.training
+
+
+def test_the_size_of_weights_is_known_before_they_are_loaded(catalogue: Catalogue, tiny_folder: Path) -> None:
+    estimate = weight_bytes(str(tiny_folder), torch.float32)
+    assert estimate == pytest.approx(weights_in(load(catalogue["flux-tiny"], CPU).text_to_image), rel=0.05)
+    assert weight_bytes("black-forest-labs/FLUX.1-dev", torch.float32) is None
+
+
+@pytest.mark.parametrize("missing", ["model_index.json", "vae", "transformer/diffusion_pytorch_model.safetensors"])
+def test_an_incomplete_folder_says_which_setting_to_check(
+    catalogue: Catalogue, tiny_folder: Path, tmp_path: Path, missing: str
+) -> None:
+    folder = tmp_path / "flux"
+    shutil.copytree(tiny_folder, folder)
+    shutil.rmtree(folder / missing) if (folder / missing).is_dir() else (folder / missing).unlink()
+    with pytest.raises(ModelUnavailable, match="FLUX_TINY_PATH") as caught:
+        load(replace(catalogue["flux-tiny"], source=str(folder)), CPU)
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_weights_say_so(catalogue: Catalogue, tiny_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "flux"
+    shutil.copytree(tiny_folder, folder)
+    (folder / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(ModelUnavailable, match="FLUX_TINY_PATH"):
+        load(replace(catalogue["flux-tiny"], source=str(folder)), CPU)
+
+
+def test_what_the_hub_answers_becomes_advice() -> None:
+    spec = replace(FLUX_DEV, source="black-forest-labs/FLUX.1-dev")
+    answer = Response(403, request=Request("GET", "https://huggingface.co"))
+    wrapped = OSError("Cannot load model_index.json")
+    wrapped.__cause__ = GatedRepoError("403", response=answer)
+    said = explain(wrapped, spec, local=False)
+    assert "https://huggingface.co/black-forest-labs/FLUX.1-dev" in said
+    assert "HF_TOKEN" in said
+    missing = explain(RepositoryNotFoundError("404", response=answer), spec, local=False)
+    assert "neither a folder nor a hub repository" in missing
+    assert "FLUX_DEV_PATH" in missing
+    for error in (LocalEntryNotFoundError("offline"), ConnectionError("no route")):
+        assert "network" in explain(error, spec, local=False)
+    assert explain(ValueError("odd\nsecond line"), spec, local=False).endswith("(odd).")

@@ -1,0 +1,117 @@
+"""What every provider promises, run over each of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from flux_core.errors import Cancelled, LeaseLost
+from flux_core.generation import GenerationRequest, InputPicture, RequestOptions, resolve
+from flux_core.models import Catalogue
+from flux_core.providers.base import DrawTask, Provider
+from flux_core.providers.local import LocalProvider
+from flux_core.providers.scripted import ScriptedProvider
+from flux_core.tiny.architecture import build_random
+from tests.providers.recorder import Recorder
+
+
+@pytest.fixture(scope="session")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
+    return Catalogue({"flux-tiny": str(build_random(tmp_path_factory.mktemp("flux-tiny")))})
+
+
+@pytest.fixture(params=[ScriptedProvider, LocalProvider])
+async def provider(request: pytest.FixtureRequest, catalogue: Catalogue) -> AsyncIterator[Provider]:
+    made: Callable[[Catalogue], Provider] = (
+        ScriptedProvider if request.param is ScriptedProvider else lambda known: LocalProvider(known, threads=1)
+    )
+    provider = made(catalogue)
+    yield provider
+    await provider.close()
+
+
+@pytest.fixture
+def task(catalogue: Catalogue) -> Callable[..., DrawTask]:
+    def make(*, picture: Image.Image | None = None, **options: object) -> DrawTask:
+        given = RequestOptions.model_validate({"prompt": "a circle", "seed": 3, "count": 2, "steps": 4} | options)
+        key = None if picture is None else InputPicture(key="inputs/x.png", width=picture.width, height=picture.height)
+        return DrawTask(job_id="a", request=resolve(given, catalogue, picture=key), input_image=picture)
+
+    return make
+
+
+def pixels(request: GenerationRequest, catalogue: Catalogue) -> tuple[int, int]:
+    enlarge = catalogue[request.model].enlarge
+    return request.width * enlarge, request.height * enlarge
+
+
+async def test_it_offers_the_models_of_the_catalogue(provider: Provider) -> None:
+    assert list(provider.models) == ["flux-tiny"]
+    assert provider.name
+    assert provider.concurrency >= 1
+
+
+async def test_it_draws_every_picture_in_order_in_its_full_size(
+    provider: Provider, catalogue: Catalogue, task: Callable[..., DrawTask]
+) -> None:
+    wanted = task(count=3, aspect="3:2")
+    drawn = await provider.draw(wanted, Recorder())
+    assert [picture.seed for picture in drawn] == [3, 4, 5]
+    assert {picture.image.size for picture in drawn} == {pixels(wanted.request, catalogue)}
+    assert {picture.image.mode for picture in drawn} == {"RGB"}
+    assert len({picture.image.tobytes() for picture in drawn}) == 3
+
+
+async def test_the_same_task_gives_the_same_pictures(provider: Provider, task: Callable[..., DrawTask]) -> None:
+    first = await provider.draw(task(), Recorder())
+    second = await provider.draw(task(), Recorder())
+    assert [picture.image.tobytes() for picture in first] == [picture.image.tobytes() for picture in second]
+
+
+async def test_it_starts_from_a_picture(provider: Provider, task: Callable[..., DrawTask]) -> None:
+    start = Image.radial_gradient("L").convert("RGB")
+    light = await provider.draw(task(picture=start, strength=0.2, steps=10), Recorder())
+    strong = await provider.draw(task(picture=start, strength=1.0, steps=10), Recorder())
+    assert light[0].image.tobytes() != strong[0].image.tobytes()
+
+
+async def test_it_tells_that_it_begins_and_every_step(provider: Provider, task: Callable[..., DrawTask]) -> None:
+    recorder = Recorder()
+    await provider.draw(task(steps=3), recorder)
+    assert recorder.steps == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert recorder.previews
+
+
+@pytest.mark.parametrize("error", [Cancelled(), LeaseLost()], ids=["cancelled", "lease lost"])
+async def test_it_stops_where_progress_says_so_and_can_draw_again(
+    provider: Provider, task: Callable[..., DrawTask], error: Cancelled | LeaseLost
+) -> None:
+    recorder = Recorder(stop=2, error=error)
+    with pytest.raises(type(error)) as caught:
+        await provider.draw(task(), recorder)
+    assert caught.value is error
+    assert recorder.steps[-1] == (2, 4)
+    assert len(await provider.draw(task(), Recorder())) == 2
+
+
+async def test_a_cancelled_call_gives_the_drawing_up(provider: Provider, task: Callable[..., DrawTask]) -> None:
+    begun = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    class Signalling(Recorder):
+        def step(self, done: int, total: int) -> None:
+            super().step(done, total)
+            loop.call_soon_threadsafe(begun.set)
+
+    recorder = Signalling()
+    drawing = asyncio.create_task(provider.draw(task(steps=50), recorder))
+    await begun.wait()
+    drawing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await drawing
+    await provider.draw(task(), Recorder())  # waits for its turn behind what was given up
+    assert recorder.steps[-1][0] < 50
