@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 import referencing
 from referencing.jsonschema import DRAFT202012
@@ -47,7 +47,7 @@ class Description:
         spelled = document["components"]["schemas"]["SnowflakeType"]
         document["components"]["schemas"]["SnowflakeType"] = {"anyOf": [spelled, {"type": "integer", "minimum": 0}]}
         self._paths = document["paths"]
-        resource = referencing.Resource(contents=document, specification=DRAFT202012)
+        resource = DRAFT202012.create_resource(document)
         self._registry: Any = referencing.Registry().with_resource(ADDRESS, resource)
         self._validators: dict[str, Any] = {}
 

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from bot.sandbox import events
 from bot.sandbox.community import GUILD_ID
 from bot.sandbox.driver import Person
 from bot.sandbox.server import Sandbox
@@ -225,11 +226,9 @@ class TestShortTimes:
 
 @pytest.mark.parametrize(("how", "then"), [("resume", "RESUMED"), ("reconnect", "RESUMED"), ("invalid", "READY")])
 async def test_discord_py_comes_back(bot: ExampleBot, ada: Person, how: str, then: str) -> None:
-    bot.seen.clear()
+    back = asyncio.ensure_future(bot.wait_for("socket_event_type", check=lambda event: event == then, timeout=20))
     await ada.faults(drop_gateway=how)
-    async with asyncio.timeout(20):
-        while then not in bot.seen:
-            await asyncio.sleep(0.02)
+    await back
     assert (await ada.response(await ada.command("say", text="back")))["content"] == "back"
 
 
@@ -239,11 +238,18 @@ async def test_an_interaction_during_the_gap_is_replayed(bot: ExampleBot, ada: P
     assert message["content"] == "in the gap"
 
 
-async def test_the_page_hears_whether_the_bot_is_there(start_bot: StartBot, ada: Person) -> None:
+async def test_the_page_hears_whether_the_bot_is_there(sandbox: Sandbox, start_bot: StartBot, ada: Person) -> None:
+    changes: asyncio.Queue[bool] = asyncio.Queue()
+
+    def note(event: events.Event) -> None:
+        if isinstance(event, events.BotPresence):
+            changes.put_nowait(event.online)
+
+    sandbox.world.bus.subscribe(note)
     assert (await ada.world())["bot"]["online"] is False
     bot = await start_bot()
+    assert await asyncio.wait_for(changes.get(), 5) is True
     assert (await ada.world())["bot"]["online"] is True
     await bot.finish()
-    async with asyncio.timeout(5):
-        while (await ada.world())["bot"]["online"]:
-            await asyncio.sleep(0.02)
+    assert await asyncio.wait_for(changes.get(), 5) is False
+    assert (await ada.world())["bot"]["online"] is False

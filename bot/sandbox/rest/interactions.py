@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from bot.sandbox import composing, errors
 from bot.sandbox.composing import Body, about_interaction
+from bot.sandbox.errors import ApiError
 from bot.sandbox.events import ModalOpened
 from bot.sandbox.interactions import Callback, Interaction
 from bot.sandbox.messages import EPHEMERAL, LOADING, Message
@@ -59,12 +62,23 @@ async def callback(call: Call) -> Any:
     return _answer(interaction, kind) if call.flag("with_response") else None
 
 
+@contextlib.contextmanager
+def _inside_data() -> Iterator[None]:
+    """Name violations of a message body where they are in a callback: under "data"."""
+    try:
+        yield
+    except ApiError as error:
+        errors_inside = {"data": error.errors} if error.errors else None
+        raise ApiError(error.status, error.code, error.message, errors_inside) from None
+
+
 def _perform(call: Call, interaction: Interaction, kind: Callback, data: dict[str, Any]) -> None:
     world = call.world
     match kind:
         case Callback.MESSAGE:
             hidden = interaction.member_id if (_flags(data) & EPHEMERAL) else None
-            interaction.original = respond(world, interaction, Body(data, call.files), ephemeral_for=hidden)
+            with _inside_data():
+                interaction.original = respond(world, interaction, Body(data, call.files), ephemeral_for=hidden)
             interaction.response_message_id = interaction.original.id
         case Callback.DEFERRED_MESSAGE:
             errors.refuse(list(_DEFERRED(data, ("data",))))
@@ -79,7 +93,8 @@ def _perform(call: Call, interaction: Interaction, kind: Callback, data: dict[st
             source = interaction.source
             if source is None or world.messages.get(source.channel_id, source.id) is None:
                 raise errors.unknown_message()
-            composing.edit(world, source, Body(data, call.files))
+            with _inside_data():
+                composing.edit(world, source, Body(data, call.files))
             interaction.original = source
             interaction.response_message_id = source.id
         case Callback.CHOICES:

@@ -61,8 +61,8 @@ _ATTACHMENT = form(
 )
 _FIELDS: dict[str, Check] = {
     "content": optional(text(0, MOST_CONTENT)),
-    "embeds": anything,
-    "components": anything,
+    "embeds": optional(array(anything)),
+    "components": optional(array(anything)),
     "flags": optional(integer(0)),
     "allowed_mentions": optional(_MENTIONS),
     "attachments": optional(array(_ATTACHMENT, 0, MOST_FILES)),
