@@ -10,7 +10,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-TABLES = "ledger pictures jobs inputs discarded members virtual_time pauses workers speeds".split()
+TABLES = ["ledger", "pictures", "jobs", "inputs", "discarded", "members", "virtual_time", "pauses", "workers", "speeds"]
 """Those that refer to others first."""
 
 LEDGER_IS_APPEND_ONLY = {

@@ -1,0 +1,23 @@
+"""Every test here runs once per kind of database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.database.scene import Scene, a_scene
+
+
+@pytest.fixture(params=["sqlite"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database that does not exist yet."""
+    return f"{request.param}:///{tmp_path / 'studio' / 'flux-bot.db'}"
+
+
+@pytest.fixture
+async def scene(database_url: str, tmp_path: Path) -> AsyncIterator[Scene]:
+    """A studio on an empty database."""
+    async with a_scene(database_url, tmp_path) as scene:
+        yield scene
