@@ -1,0 +1,128 @@
+"""The real bot in a sandbox, with the real studio on a database of its own; only drawing is in the test's hands."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import discord
+import pytest
+from discord.gateway import DiscordWebSocket
+
+from bot.client import FluxBot, connect_to
+from bot.sandbox.driver import Person
+from bot.sandbox.server import Sandbox
+from bot.sandbox.world import Limits
+from flux_core.bootstrap import job_queue, open_database, quota_rules
+from flux_core.images.store import PictureStore
+from flux_core.service import Studio
+from flux_core.settings import Settings
+from tests.bot.easel import Easel
+
+
+class Stage:
+    """A sandbox with a bot that can be stopped and started again."""
+
+    def __init__(self, sandbox: Sandbox, settings: Settings, studio: Studio, easel: Easel) -> None:
+        self.sandbox = sandbox
+        self.settings = settings
+        self.studio = studio
+        self.easel = easel
+        self.bot: FluxBot | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    async def start_bot(self) -> FluxBot:
+        """Log in and wait until the gateway is there."""
+        bot = self.bot = FluxBot(self.settings, self.studio)
+        self._running = asyncio.create_task(bot.start(self.sandbox.token), name="bot")
+        ready = asyncio.create_task(bot.wait_until_ready())
+        await asyncio.wait({ready, self._running}, timeout=15, return_when=asyncio.FIRST_COMPLETED)
+        if self._running.done():
+            self._running.result()
+        assert bot.is_ready()
+        return bot
+
+    async def stop_bot(self) -> None:
+        """Close the bot as an operator would."""
+        if self.bot is not None and self._running is not None:
+            await self.bot.close()
+            await asyncio.gather(self._running, return_exceptions=True)
+            self.bot = self._running = None
+
+    async def kill_bot(self) -> None:
+        """Let the bot vanish without a word to anybody: no delivery is ended, nothing is written."""
+        assert self.bot is not None
+        if self.bot._delivery is not None:
+            delivery, self.bot._delivery = self.bot._delivery, None
+            for task in asyncio.all_tasks():
+                if task is delivery or task.get_name().startswith(("deliver-", "progress-", "delivery-")):
+                    task.cancel()
+        await self.stop_bot()
+
+    def person(self, name: str, channel: str = "studio") -> Person:
+        """Return a member at the keyboard, to be used as an async context manager."""
+        return Person(self.sandbox.base_url, name, channel)
+
+
+@pytest.fixture
+def limits() -> Limits:
+    return Limits(rate_limits=False)
+
+
+@pytest.fixture
+def overrides() -> dict[str, object]:
+    """Settings that a test wants otherwise."""
+    return {}
+
+
+@pytest.fixture
+async def stage(
+    tmp_path: Path, limits: Limits, overrides: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Stage]:
+    # Whatever connect_to sets for the whole process is put back after the test.
+    monkeypatch.setattr(discord.http.Route, "BASE", discord.http.Route.BASE)
+    monkeypatch.setattr(DiscordWebSocket, "DEFAULT_GATEWAY", DiscordWebSocket.DEFAULT_GATEWAY)
+    monkeypatch.setattr(discord.asset.Asset, "BASE", discord.asset.Asset.BASE)
+    async with Sandbox(limits=limits) as sandbox:
+        settings = Settings(
+            _env_file=None,
+            discord_api_base=sandbox.api_base,
+            discord_gateway=sandbox.gateway_url,
+            discord_cdn=sandbox.cdn_base,
+            data_dir=tmp_path,
+            flux_tiny_path="tiny",
+            flux_schnell_path="schnell",
+            flux_dev_path="dev",
+            default_model="flux-tiny",
+            **overrides,
+        )
+        connect_to(settings)
+        async with open_database(settings) as database:
+            store = PictureStore(settings.pictures)
+            studio = Studio(database, store, settings.catalogue, quota_rules(settings))
+            easel = Easel(job_queue(settings, database), store, settings.catalogue)
+            await easel.register()
+            stage = Stage(sandbox, settings, studio, easel)
+            await stage.start_bot()
+            yield stage
+            await stage.stop_bot()
+
+
+@pytest.fixture
+async def ada(stage: Stage) -> AsyncIterator[Person]:
+    async with stage.person("Ada") as person:
+        yield person
+
+
+@pytest.fixture
+async def linus(stage: Stage) -> AsyncIterator[Person]:
+    async with stage.person("Linus") as person:
+        yield person
+
+
+@pytest.fixture
+async def grace(stage: Stage) -> AsyncIterator[Person]:
+    """The moderator, who also owns the application."""
+    async with stage.person("Grace") as person:
+        yield person
