@@ -56,7 +56,7 @@ const trouble = new TroublePanel(part("trouble-body"));
 
 /** Run a command of any type; rejects with the sentence to show when the sandbox refuses it. */
 async function run(form, shownName) {
-  const local = timeline.addLocal(shownName, directory.member(me));
+  const local = timeline.addLocal(shownName, form.type, directory.member(me));
   let started;
   try {
     started = await api.runCommand({ member: me, channel, ...form });
@@ -177,7 +177,7 @@ async function load() {
   held = [];
   const asked = { me, channel };
   try {
-    const { messages } = await api.messages(me, channel, limit);
+    const messages = await api.messages(me, channel, limit);
     if (asked.me !== me || asked.channel !== channel) return;
     timeline.show({ directory, me, channel, messages });
     part("earlier").hidden = messages.length < limit;

@@ -43,6 +43,7 @@ export class Composer {
     this.text.placeholder = placeholder;
     const leaf = this.#filling && leaves.find((each) => each.name === this.#filling.leaf.name);
     if (fresh || (this.#filling && !leaf)) this.leave("", false);
+    else if (!this.#filling && document.activeElement === this.text) this.#showCommands();
   }
 
   focus() {

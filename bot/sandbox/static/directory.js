@@ -38,8 +38,9 @@ export class Directory {
   }
 
   #offered(command, member, channel) {
-    if (channel === "dm") return command.contexts ? command.contexts.includes(1) || command.contexts.includes(2) : command.dm_permission !== false;
+    if (channel === "dm") return !command.guild_id && (command.contexts ? command.contexts.includes(1) : command.dm_permission !== false);
     if (command.contexts && !command.contexts.includes(0)) return false;
+    if (command.nsfw && !this.channel(channel)?.nsfw) return false;
     const wanted = command.default_member_permissions;
     if (wanted === null || wanted === undefined) return true;
     if (member?.permissions === undefined) return member?.role === "moderator";

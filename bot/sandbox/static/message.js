@@ -21,12 +21,12 @@ function isThinking(message) {
   return message.interaction_state === "thinking" || ((message.flags ?? 0) & LOADING) !== 0;
 }
 
-/** The interaction a message answers: `{id, name, user}`, the name without its slash, or null. */
+/** The interaction a message answers: `{id, name, user, type}`, the name as members write it (`/imagine`), or null. */
 export function interactionOf(message) {
   const metadata = message.interaction_metadata ?? message.interaction;
   if (!metadata) return null;
-  const name = message.interaction?.name ?? metadata.name ?? null;
-  return { id: metadata.id, name, user: metadata.user ?? message.interaction?.user, type: metadata.type };
+  const name = metadata.name ?? message.interaction?.name;
+  return { id: metadata.id, name: name && `${(metadata.command_type ?? 1) === 1 ? "/" : ""}${name}`, user: metadata.user, type: metadata.type };
 }
 
 /** Whether a message continues the one above it, so that author and avatar need not be drawn again. */
@@ -113,7 +113,7 @@ function aboveLine(message, directory) {
     const user = directory.member(interaction.user?.id) ?? interaction.user;
     return h(
       "div", { class: "above-line", "data-above": "command" }, avatar(user, "tiny"),
-      h("b", { class: "author", style: { "--color": colorOf(user) } }, displayName(user)), " used ", h("span", { class: "command-chip" }, `/${interaction.name}`),
+      h("b", { class: "author", style: { "--color": colorOf(user) } }, displayName(user)), " used ", h("span", { class: "command-chip" }, interaction.name),
     );
   }
   if (!message.message_reference) return null;

@@ -107,12 +107,12 @@ export class Timeline {
   }
 
   /** Show "Sending command…" until the interaction is settled. Returns the local message's id. */
-  addLocal(name, user) {
+  addLocal(name, commandType, user) {
     const id = String((BigInt(Date.now()) - DISCORD_EPOCH_MS) << 22n);
     this.#pinned = true;
     this.put({
       id, local: "sending", author: this.directory.bot, timestamp: new Date().toISOString(), flags: 64, content: "",
-      interaction: { id: null, name, user, type: 2 },
+      interaction_metadata: { id: null, name, user, type: 2, command_type: commandType },
     });
     return id;
   }
@@ -123,11 +123,11 @@ export class Timeline {
     if (!local) return;
     const answered = [...this.#messages.values()].some((message) => !message.local && interactionOf(message)?.id === interactionId);
     if (answered) this.remove(id);
-    else local.interaction.id = interactionId;
+    else local.interaction_metadata.id = interactionId;
   }
 
   removeLocal(interactionId) {
-    for (const [id, message] of this.#messages) if (message.local === "sending" && message.interaction.id === interactionId) this.remove(id);
+    for (const [id, message] of this.#messages) if (message.local === "sending" && message.interaction_metadata.id === interactionId) this.remove(id);
   }
 
   failLocal(id, sentence) {

@@ -53,8 +53,8 @@ export class TroublePanel {
   /** Show the faults in force. */
   show(faults) {
     const words = [
-      faults.rest_500 > 0 && `${faults.rest_500} server errors to come`,
-      faults.rest_429 > 0 && `${faults.rest_429} rate limits to come`,
+      faults.rest_500 > 0 && `${faults.rest_500} server error${faults.rest_500 === 1 ? "" : "s"} to come`,
+      faults.rest_429 > 0 && `${faults.rest_429} rate limit${faults.rest_429 === 1 ? "" : "s"} to come`,
       faults.slow_ms > 0 && `Calls slowed by ${faults.slow_ms} ms`,
       faults.deny?.length > 0 && `Denied: ${faults.deny.map((bit) => PERMISSIONS[bit] ?? bit).join(", ")}`,
       faults.closed_dms && "Direct messages closed",
