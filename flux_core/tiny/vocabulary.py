@@ -30,7 +30,8 @@ automobile driving road street wheels rainbow arch moon crescent starry glowing 
 meadow landscape scene view
 picture image drawing painting photo photograph illustration icon clipart render sketch poster cartoon art artwork
 digital simple flat minimal minimalist cute beautiful nice lovely clean vivid crisp clear detailed high quality highly
-4k 8k hd masterpiece style vector abstract geometric child childs children s kids book oil watercolor watercolour
+colors during rhombuses pluses 4k 8k hd masterpiece style vector abstract geometric
+child childs children childrens s kids book oil watercolor watercolour
 please draw me show make paint create i want some you can see we my
 """
 
