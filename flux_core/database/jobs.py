@@ -91,6 +91,7 @@ def values_of(job: Job, key: str | None = None) -> dict[str, Any]:
         "units": job.request.megapixel_steps,
         "created_at": job.created_at,
         "state": job.state.value,
+        "waits_for": job.request.model,
         "start_tag": job.start_tag,
         "finish_tag": job.finish_tag,
         "application_id": reply and reply.application_id,
@@ -165,7 +166,7 @@ def recent_prompts(connection: Connection, account: Account, prefix: str, limit:
 _CANCEL_QUEUED = (
     sa.update(jobs)
     .where(c.id == bindparam("job"), IS_QUEUED)
-    .values(state=JobState.CANCELLED.value, ended_at=bindparam("now"), held=False)
+    .values(state=JobState.CANCELLED.value, ended_at=bindparam("now"), waits_for=None)
     .returning(*COLUMNS)
 )
 _REQUEST_CANCEL = (
@@ -216,13 +217,21 @@ def retag(connection: Connection, job_id: str, start: float, finish: float) -> N
     connection.execute(_MOVE, {"job": job_id, "start": start, "finish": finish})
 
 
-_HOLD = sa.update(jobs).where(IS_QUEUED, c.guild_id == bindparam("guild")).values(held=bindparam("hold"))
+_HOLD = sa.update(jobs).where(IS_QUEUED, c.guild_id == bindparam("guild")).values(waits_for=None)
+_RELEASE = _HOLD.values(waits_for=c.model)
 
 
-def hold(connection: Connection, guild_id: int, held: bool) -> None:
-    """Keep the waiting jobs of a guild from being claimed, or let them go."""
-    connection.execute(_HOLD, {"guild": guild_id, "hold": held})
+def hold(connection: Connection, guild_id: int) -> None:
+    """Keep the waiting jobs of a guild from being claimed."""
+    connection.execute(_HOLD, {"guild": guild_id})
 
 
-GUILD_IS_PAUSED = sa.exists(sa.select(pauses.c.guild_id).where(pauses.c.guild_id == c.guild_id))
-"""Whether a job that goes back to the queue is held there."""
+def release(connection: Connection, guild_id: int) -> None:
+    """Let the waiting jobs of a guild be claimed again."""
+    connection.execute(_RELEASE, {"guild": guild_id})
+
+
+WAITS_AGAIN_FOR = sa.case(
+    (sa.exists(sa.select(pauses.c.guild_id).where(pauses.c.guild_id == c.guild_id)), None), else_=c.model
+)
+"""What a job that goes back to the queue waits for: nothing while its guild is paused."""

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
 from flux_core.database import ledger
-from flux_core.database.jobs import COLUMNS, GUILD_IS_PAUSED, IS_RUNNING, advance_virtual_time, job_of
+from flux_core.database.jobs import COLUMNS, IS_RUNNING, WAITS_AGAIN_FOR, advance_virtual_time, job_of
 from flux_core.database.pictures import discard, insert_pictures
 from flux_core.database.tables import EVERYWHERE, jobs, pauses
 from flux_core.errors import FluxError, LeaseLost, WorkerLost
@@ -30,11 +30,7 @@ def _claim(models: int) -> sa.sql.dml.ReturningUpdate[Any]:
         waiting = jobs.alias(f"waiting_{number}")
         heads.append(
             sa.select(waiting.c.id, waiting.c.start_tag)
-            .where(
-                waiting.c.model == bindparam(f"model_{number}"),
-                waiting.c.state == sa.literal_column("'queued'"),
-                sa.not_(waiting.c.held),
-            )
+            .where(waiting.c.waits_for == bindparam(f"model_{number}"))
             .order_by(waiting.c.start_tag, waiting.c.id)
             .limit(sa.literal_column("1"))
             .subquery(f"head_{number}")
@@ -49,6 +45,7 @@ def _claim(models: int) -> sa.sql.dml.ReturningUpdate[Any]:
         .where(c.id == chosen.scalar_subquery(), open_everywhere)
         .values(
             state=JobState.RUNNING.value,
+            waits_for=None,
             attempts=c.attempts + 1,
             worker_id=bindparam("worker"),
             lease_until=bindparam("until"),
@@ -87,6 +84,17 @@ def heartbeat(connection: Connection, worker_id: str, job_ids: Sequence[str], un
     if not job_ids:
         return {}
     rows = connection.execute(_EXTEND, {"jobs": list(job_ids), "worker": worker_id, "until": until})
+    return {row.id: row.cancel_requested for row in rows}
+
+
+_WANTED = sa.select(c.id, c.cancel_requested).where(
+    c.id.in_(bindparam("jobs", expanding=True)), IS_RUNNING, c.worker_id == bindparam("worker")
+)
+
+
+def wanted(connection: Connection, worker_id: str, job_ids: Sequence[str]) -> dict[str, bool]:
+    """Return what a heartbeat would, without extending any lease."""
+    rows = connection.execute(_WANTED, {"jobs": list(job_ids), "worker": worker_id})
     return {row.id: row.cancel_requested for row in rows}
 
 
@@ -207,7 +215,7 @@ _REQUEUE = (
         lease_until=None,
         started_at=None,
         attempts=c.attempts - bindparam("uncounted", type_=sa.Integer),
-        held=GUILD_IS_PAUSED,
+        waits_for=WAITS_AGAIN_FOR,
         steps_done=0,
         steps_total=0,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
-from flux_core.database.jobs import hold
+from flux_core.database.jobs import hold, release
 from flux_core.database.tables import EVERYWHERE, pauses
 
 c = pauses.c
@@ -31,11 +31,11 @@ def pause(connection: Connection, guild_id: int | None, by: int, why: str, now: 
     connection.execute(_DELETE, {"guild": where})
     connection.execute(_INSERT, {"guild_id": where, "reason": why, "by_user": by, "since": now})
     if guild_id is not None:
-        hold(connection, guild_id, True)
+        hold(connection, guild_id)
 
 
 def resume(connection: Connection, guild_id: int | None) -> None:
     """End a pause."""
     connection.execute(_DELETE, {"guild": EVERYWHERE if guild_id is None else guild_id})
     if guild_id is not None:
-        hold(connection, guild_id, False)
+        release(connection, guild_id)

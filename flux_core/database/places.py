@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
 from flux_core.database import speeds, workers
-from flux_core.database.jobs import COLUMNS, IS_QUEUED, IS_RUNNING, job_of
+from flux_core.database.jobs import COLUMNS, IS_RUNNING, job_of
 from flux_core.database.pauses import reason
 from flux_core.database.tables import jobs
 from flux_core.estimates import Speed, wait
@@ -35,7 +35,7 @@ c = jobs.c
 
 _ahead = (
     sa.select(c.units)
-    .where(IS_QUEUED, sa.not_(c.held), c.model == bindparam("of"))
+    .where(c.waits_for == bindparam("of"))
     .where(sa.tuple_(c.start_tag, c.id) < sa.tuple_(bindparam("start"), bindparam("job")))
     .limit(bindparam("most"))
     .subquery("ahead")

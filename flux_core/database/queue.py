@@ -37,6 +37,10 @@ class JobQueue:
         """
         return await self._db.write(leases.heartbeat, worker_id, job_ids, self._db.clock() + self.lease_seconds)
 
+    async def wanted(self, worker_id: str, job_ids: Sequence[str]) -> dict[str, bool]:
+        """Return the same as ``heartbeat`` without extending a lease: a look, which others do not notice as a write."""
+        return await self._db.read(leases.wanted, worker_id, job_ids)
+
     async def progress(
         self, worker_id: str, job_id: str, done: int, total: int, preview_key: str | None = None
     ) -> None:

@@ -53,8 +53,9 @@ jobs = sa.Table(
     sa.Column("units", sa.Double, nullable=False),
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
-    # Waiting in a paused guild: outside the claim's index, so that a pause never makes a claim slow.
-    sa.Column("held", sa.Boolean, nullable=False, server_default=sa.false()),
+    # The model, while a worker that has it may claim the job; NULL when it does not wait, or waits in a paused guild.
+    # So one index holds exactly what can be claimed, and answers alone.
+    sa.Column("waits_for", sa.Text),
     sa.Column("start_tag", sa.Double, nullable=False),
     sa.Column("finish_tag", sa.Double, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
@@ -93,17 +94,14 @@ jobs = sa.Table(
         name="running_is_leased",
     ),
     sa.CheckConstraint("(state IN ('queued', 'running')) = (ended_at IS NULL)", name="ended_has_a_time"),
-    sa.CheckConstraint("held IS FALSE OR state = 'queued'", name="only_waiting_is_held"),
+    sa.CheckConstraint("waits_for IS NULL OR (state = 'queued' AND waits_for = model)", name="claimable"),
     sa.CheckConstraint("state <> 'succeeded' OR error_code IS NULL", name="success_has_no_error"),
     sa.CheckConstraint("cost >= 0 AND units > 0 AND finish_tag > start_tag AND attempts >= 0", name="amounts"),
     sa.CheckConstraint("channel_id IS NULL OR application_id IS NOT NULL", name="answer_has_a_place"),
 )
 _job = jobs.c
 # A claim is one step into this index, per model; `units` lets the estimate be answered from it alone.
-_partial(
-    "ix_jobs_claim", _job.model, _job.start_tag, _job.id, _job.units,
-    where="state = 'queued' AND held = 0", postgresql_where="state = 'queued' AND NOT held",
-)  # fmt: skip
+_partial("ix_jobs_claim", _job.waits_for, _job.start_tag, _job.id, _job.units, where="waits_for IS NOT NULL")
 _partial("ix_jobs_queued", _job.guild_id, _job.user_id, _job.id, where="state = 'queued'")
 # Without the lease, which every heartbeat moves: few jobs run, so looking through them all for expired ones is cheap.
 _partial("ix_jobs_running", _job.guild_id, _job.user_id, _job.id, where="state = 'running'")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -78,11 +79,12 @@ class Scene:
     queue: JobQueue
     store: PictureStore
     clock: Clock
-    names: dict[str, int] = field(default_factory=dict)
 
     async def submit(self, account: Account = ANNE, model: str = SCHNELL, **more: Any) -> Job:
         """Submit one job."""
         request = more.pop("request", None) or a_request(model, count=more.pop("count", 1))
+        # Equal turns are taken by id, which is sorted by the millisecond.
+        await asyncio.sleep(0.0011)
         return await self.studio.submit(
             Submission(account=account, request=request, origin=more.pop("origin", Origin.IMAGINE), **more)
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from flux_core.errors import DrawingBroken, LeaseLost, OutOfMemory, Refused
@@ -40,7 +38,6 @@ async def test_a_worker_gets_only_what_it_can_draw(scene: Scene) -> None:
 
 async def test_equal_turns_are_taken_in_the_order_of_submission(scene: Scene) -> None:
     first = await scene.submit(ANNE)
-    await asyncio.sleep(0.002)
     second = await scene.submit(BERT, DEV, request=a_request(DEV, steps=4))
     assert first.start_tag == second.start_tag
     assert [(await scene.claim("w", SCHNELL, DEV)).id for _ in range(2)] == [first.id, second.id]

@@ -63,7 +63,7 @@ def upgrade() -> None:
         sa.Column("units", sa.Double(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("held", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("waits_for", sa.Text(), nullable=True),
         sa.Column("start_tag", sa.Double(), nullable=False),
         sa.Column("finish_tag", sa.Double(), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
@@ -101,10 +101,12 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "(state IN ('queued', 'running')) = (ended_at IS NULL)", name=op.f("ck_jobs_ended_has_a_time")
         ),
-        sa.CheckConstraint("held IS FALSE OR state = 'queued'", name=op.f("ck_jobs_only_waiting_is_held")),
         sa.CheckConstraint("state <> 'succeeded' OR error_code IS NULL", name=op.f("ck_jobs_success_has_no_error")),
         sa.CheckConstraint(
             "state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled', 'refused')", name=op.f("ck_jobs_state")
+        ),
+        sa.CheckConstraint(
+            "waits_for IS NULL OR (state = 'queued' AND waits_for = model)", name=op.f("ck_jobs_claimable")
         ),
         sa.CheckConstraint("channel_id IS NULL OR application_id IS NOT NULL", name=op.f("ck_jobs_answer_has_a_place")),
         sa.CheckConstraint(
@@ -115,10 +117,10 @@ def upgrade() -> None:
     op.create_index(
         "ix_jobs_claim",
         "jobs",
-        ["model", "start_tag", "id", "units"],
+        ["waits_for", "start_tag", "id", "units"],
         unique=False,
-        sqlite_where=sa.text("state = 'queued' AND held = 0"),
-        postgresql_where=sa.text("state = 'queued' AND NOT held"),
+        sqlite_where=sa.text("waits_for IS NOT NULL"),
+        postgresql_where=sa.text("waits_for IS NOT NULL"),
     )
     op.create_index("ix_jobs_history", "jobs", ["guild_id", "user_id", "id"], unique=False)
     op.create_index(

@@ -1,0 +1,214 @@
+"""Opening, transactions, and noticing what others wrote."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from flux_core.database.engine import Database
+from flux_core.database.tables import pauses
+from flux_core.errors import ConfigurationError, FluxError, StorageUnavailable
+from tests.database.scene import ANNE, Scene
+
+
+def put(connection: Connection, guild: int) -> None:
+    connection.execute(sa.insert(pauses), {"guild_id": guild, "reason": "x", "by_user": 1, "since": 0.0})
+
+
+def guilds(connection: Connection) -> list[int]:
+    return list(connection.execute(sa.select(pauses.c.guild_id).order_by(pauses.c.guild_id)).scalars())
+
+
+async def test_the_folder_is_made_and_data_outlives_closing(database_url: str) -> None:
+    for expected in ([], [1]):
+        db = await Database.open(database_url)
+        assert await db.read(guilds) == expected
+        if not expected:
+            await db.write(put, 1)
+        await db.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["", "nonsense", "mysql://host/name", "sqlite://", "sqlite:///:memory:", "sqlite+aiosqlite://"]
+)
+async def test_a_url_that_cannot_work_is_explained(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="DATABASE_URL"):
+        await Database.open(url)
+
+
+async def test_any_sqlite_driver_in_the_url_means_the_same_file(tmp_path: Path) -> None:
+    for url in (f"sqlite+aiosqlite:///{tmp_path / 'a.db'}", f"sqlite:///{tmp_path / 'a.db'}"):
+        db = await Database.open(url)
+        seen = await db.read(guilds)
+        await db.write(put, len(seen))
+        await db.close()
+    assert seen == [0]
+
+
+async def test_a_transaction_that_raises_changes_nothing(scene: Scene) -> None:
+    def half(connection: Connection) -> None:
+        put(connection, 1)
+        raise KeyError("on purpose")
+
+    with pytest.raises(KeyError):
+        await scene.db.write(half)
+    with pytest.raises(IntegrityError):
+        await scene.db.write(lambda connection: [put(connection, 2), put(connection, 2)])
+    assert await scene.db.read(guilds) == []
+
+
+async def test_reading_cannot_write(scene: Scene) -> None:
+    with pytest.raises(FluxError):
+        await scene.db.read(put, 1)
+    assert await scene.db.read(guilds) == []
+
+
+async def test_a_reader_sees_one_moment_while_others_write(scene: Scene) -> None:
+    loop = asyncio.get_running_loop()
+
+    def slowly(connection: Connection) -> tuple[list[int], list[int]]:
+        before = guilds(connection)
+        asyncio.run_coroutine_threadsafe(scene.db.write(put, 1), loop).result(10)
+        return before, guilds(connection)
+
+    assert await scene.db.read(slowly) == ([], [])
+    assert await scene.db.read(guilds) == [1]
+
+
+async def test_the_loop_goes_on_while_a_transaction_runs(scene: Scene) -> None:
+    beats = 0
+
+    async def heart() -> None:
+        nonlocal beats
+        while True:
+            beats += 1
+            await asyncio.sleep(0.001)
+
+    beating = asyncio.create_task(heart())
+    await scene.db.write(lambda connection: time.sleep(0.1))
+    beating.cancel()
+    assert beats > 5
+
+
+async def test_a_write_here_is_noticed(scene: Scene) -> None:
+    version = await scene.db.changed(None, 0)
+    assert await scene.db.changed(version, 0.05) == version
+    waiting = asyncio.create_task(scene.db.changed(version, 20))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    await scene.db.write(put, 1)
+    later = await waiting
+    assert later != version
+    assert await scene.db.changed(version, 20) == later
+
+
+async def test_a_write_of_another_process_is_noticed(scene: Scene, database_url: str) -> None:
+    version = await scene.db.changed(None, 0)
+    program = (
+        "import asyncio, sys\n"
+        "from flux_core.database.engine import Database\n"
+        "from tests.database.test_engine import put\n"
+        "async def main():\n"
+        "    db = await Database.open(sys.argv[1])\n"
+        "    await db.write(put, 5)\n"
+        "    await db.close()\n"
+        "asyncio.run(main())\n"
+    )
+    other = await asyncio.create_subprocess_exec(sys.executable, "-c", program, database_url)
+    assert await scene.db.changed(version, 60) != version
+    assert await other.wait() == 0
+    assert await scene.db.read(guilds) == [5]
+
+
+async def test_several_processes_may_open_a_new_database_at_once(database_url: str) -> None:
+    program = (
+        "import asyncio, sys\n"
+        "from flux_core.database.engine import Database\n"
+        "from tests.database.test_engine import put\n"
+        "async def main():\n"
+        "    sys.stdin.readline()\n"
+        "    db = await Database.open(sys.argv[1])\n"
+        "    await db.write(put, int(sys.argv[2]))\n"
+        "    await db.close()\n"
+        "asyncio.run(main())\n"
+    )
+    others = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", program, database_url, str(number), stdin=asyncio.subprocess.PIPE
+        )
+        for number in range(4)
+    ]
+    assert await asyncio.gather(*(other.communicate(b"go\n") for other in others))
+    assert [other.returncode for other in others] == [0, 0, 0, 0]
+    db = await Database.open(database_url)
+    assert await db.read(guilds) == [0, 1, 2, 3]
+    await db.close()
+
+
+async def test_one_process_may_open_a_new_database_twice(database_url: str) -> None:
+    databases = await asyncio.gather(*(Database.open(database_url) for _ in range(3)))
+    await asyncio.gather(*(db.write(put, number) for number, db in enumerate(databases)))
+    assert await databases[0].read(guilds) == [0, 1, 2]
+    await asyncio.gather(*(db.close() for db in databases))
+
+
+async def test_a_database_of_a_newer_program_is_left_alone(database_url: str) -> None:
+    db = await Database.open(database_url)
+    await db.write(lambda connection: connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'"))
+    await db.close()
+    with pytest.raises(ConfigurationError, match="9999"):
+        await Database.open(database_url)
+
+
+async def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "letter.db"
+    path.write_text("Dear reader, " * 1000)
+    with pytest.raises(StorageUnavailable, match="not a database"):
+        await Database.open(f"sqlite:///{path}")
+
+
+async def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageUnavailable):
+        await Database.open(f"sqlite:///{tmp_path / 'file' / 'x.db'}")
+
+
+async def test_a_closed_database_says_so(scene: Scene) -> None:
+    await scene.db.close()
+    await scene.db.close()
+    for use in (scene.db.read(guilds), scene.db.write(guilds), scene.db.changed(None, 0), scene.studio.quota(ANNE)):
+        with pytest.raises(StorageUnavailable, match="closed"):
+            await use
+
+
+async def test_a_lock_that_is_never_let_go_becomes_storage_unavailable(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flux_core.database.engine.BUSY_SECONDS", 0.05)
+    db = await Database.open(database_url)
+    other = sqlite3.connect(sa.make_url(database_url).database or "", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StorageUnavailable, match="locked"):
+        await db.write(put, 1)
+    other.execute("ROLLBACK")
+    other.close()
+    await db.write(put, 1)
+    await db.close()
+
+
+async def test_errors_do_not_tell_the_parameters(scene: Scene) -> None:
+    with pytest.raises(IntegrityError) as caught:
+        await scene.db.write(
+            lambda connection: connection.execute(
+                sa.insert(pauses), {"guild_id": 1, "reason": "a-secret-token", "by_user": None, "since": 0.0}
+            )
+        )
+    assert "a-secret-token" not in str(caught.value)

@@ -1,0 +1,93 @@
+"""Position and estimate."""
+
+from __future__ import annotations
+
+import pytest
+
+from flux_core.database import places
+from flux_core.database.places import Place
+from flux_core.errors import JobNotFound
+from tests.database.scene import ANNE, BERT, CLEO, DEV, SCHNELL, TINY, Scene, a_request
+
+
+async def test_nothing_measured_and_nobody_there(scene: Scene) -> None:
+    job = await scene.submit()
+    assert await scene.studio.place(job.id) == Place(1, None, 0)
+    await scene.worker("w1")
+    assert await scene.studio.place(job.id) == Place(1, None, 1)
+    with pytest.raises(JobNotFound):
+        await scene.studio.place("0" * 24)
+
+
+async def test_an_idle_worker_starts_at_once(scene: Scene) -> None:
+    job = await scene.submit()
+    await scene.worker("w1")
+    await scene.queue.record_speed(SCHNELL, 4, 2.0)
+    assert await scene.studio.place(job.id) == Place(1, 2.0, 1)
+    scene.clock.now += 31
+    assert await scene.studio.place(job.id) == Place(1, None, 0)
+
+
+async def test_position_counts_what_is_claimed_before(scene: Scene) -> None:
+    await scene.worker("w1")
+    await scene.queue.record_speed(SCHNELL, 4, 2.0)
+    mine = [await scene.submit(ANNE) for _ in range(3)]
+    theirs = await scene.submit(BERT)
+    places = [await scene.studio.place(job.id) for job in (mine[0], theirs, *mine[1:])]
+    assert [(place.position, place.seconds) for place in places] == [(1, 2.0), (2, 4.0), (3, 6.0), (4, 8.0)]
+    order = [(await scene.claim()).id for _ in range(4)]
+    assert order == [mine[0].id, theirs.id, mine[1].id, mine[2].id]
+
+
+async def test_running_jobs_count_with_what_is_left_of_them(scene: Scene) -> None:
+    await scene.worker("w1")
+    await scene.queue.record_speed(SCHNELL, 4, 2.0)
+    running, prefetched, waiting = [await scene.submit(account) for account in (ANNE, BERT, CLEO)]
+    await scene.claim()
+    scene.clock.now += 0.5
+    await scene.claim()
+    await scene.queue.progress("w1", running.id, 1, 4)
+    assert await scene.studio.place(running.id) == Place(0, 1.5, 1)
+    assert await scene.studio.place(prefetched.id) == Place(0, 3.5, 1)
+    assert await scene.studio.place(waiting.id) == Place(1, 5.5, 1)
+    await scene.succeed(running)
+    assert await scene.studio.place(running.id) == Place(0, 0.0, 1)
+
+
+async def test_work_ahead_is_shared_by_the_workers(scene: Scene) -> None:
+    for name in ("w1", "w2"):
+        await scene.worker(name)
+    await scene.queue.record_speed(SCHNELL, 4, 2.0)
+    jobs = [await scene.submit(account) for account in (ANNE, BERT, CLEO)]
+    await scene.claim("w1")
+    assert await scene.studio.place(jobs[1].id) == Place(1, 2.0, 2)
+    assert await scene.studio.place(jobs[2].id) == Place(2, 4.0, 2)
+    await scene.claim("w2")
+    assert await scene.studio.place(jobs[2].id) == Place(1, 4.0, 2)
+
+
+async def test_only_jobs_for_the_same_workers_stand_ahead(scene: Scene) -> None:
+    await scene.worker("w1", SCHNELL)
+    await scene.worker("w2", DEV, TINY)
+    await scene.submit(ANNE, SCHNELL)
+    await scene.submit(BERT, TINY)
+    job = await scene.submit(CLEO, DEV)
+    assert (await scene.studio.place(job.id)).position == 2
+    await scene.queue.record_speed(DEV, 28, 28.0)
+    assert (await scene.studio.place(job.id)).seconds is None
+    await scene.queue.record_speed(TINY, 1, 10.0)
+    assert (await scene.studio.place(job.id)).seconds == pytest.approx(28.0 + 10 * a_request(TINY).megapixel_steps)
+
+
+async def test_a_held_job_has_no_estimate(scene: Scene) -> None:
+    await scene.worker("w1")
+    await scene.queue.record_speed(SCHNELL, 4, 2.0)
+    job = await scene.submit()
+    await scene.studio.pause(ANNE.guild_id, by=1, reason="storm")
+    assert (await scene.studio.place(job.id)).seconds is None
+
+
+async def test_a_look_ends_at_the_far_end(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "FAR", 3)
+    jobs = [await scene.submit() for _ in range(6)]
+    assert [(await scene.studio.place(job.id)).position for job in jobs] == [1, 2, 3, 4, 4, 4]

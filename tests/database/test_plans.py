@@ -1,0 +1,73 @@
+"""What must stay fast however long the queue is takes its index: the plans, as the database tells them."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, event
+
+from flux_core.database import jobs, leases, outbox, places, submissions
+from flux_core.quota import period_at
+from tests.database.scene import ANNE, SCHNELL, TINY, Scene, rules
+
+
+async def plans(scene: Scene, query, *args) -> str:  # type: ignore[no-untyped-def]
+    """Run a query and return the plans of its statements."""
+
+    def explained(connection: Connection) -> str:
+        statements: list[tuple[str, object]] = []
+
+        def note(conn, cursor, statement, parameters, context, executemany):  # type: ignore[no-untyped-def]
+            if not executemany:
+                statements.append((statement, parameters))
+
+        event.listen(connection, "before_cursor_execute", note)
+        query(connection, *args)
+        event.remove(connection, "before_cursor_execute", note)
+        rows = [
+            connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            for statement, parameters in statements
+        ]
+        return "\n".join(str(row.detail) for result in rows for row in result)
+
+    return await scene.db.write(explained)
+
+
+async def test_a_claim_steps_into_its_index_once_per_model(scene: Scene) -> None:
+    await scene.submit()
+    plan = await plans(scene, leases.claim, "w", [SCHNELL, TINY], 0.0, 30.0)
+    assert plan.count("USING COVERING INDEX ix_jobs_claim (waits_for=?)") == 2
+    assert "SCAN jobs" not in plan
+    assert "SCAN waiting" not in plan
+
+
+async def test_submitting_reads_nothing_but_the_accounts_own(scene: Scene) -> None:
+    job = await scene.submit()
+    plan = await plans(scene, submissions.check, ANNE, 1, rules(), scene.clock.now)
+    assert plan.count("USING COVERING INDEX ix_ledger_balance (guild_id=? AND user_id=? AND purse=?") == 3
+    assert "ix_jobs_queued (guild_id=? AND user_id=?)" in plan
+    assert "SCAN jobs" not in plan
+    assert period_at(scene.clock.now, rules().zone).purse == (await scene.ledger(job))[0][1]
+
+
+async def test_the_place_is_counted_on_the_claims_index_alone(scene: Scene) -> None:
+    job = await scene.submit()
+    plan = await plans(scene, places.place_of, job, 0.0, 0.0)
+    assert "USING COVERING INDEX ix_jobs_claim (waits_for=?" in plan
+    assert "USING INDEX ix_jobs_running" in plan
+
+
+async def test_rescue_looks_at_running_jobs_only(scene: Scene) -> None:
+    assert "USING INDEX ix_jobs_running" in await plans(scene, leases.rescue, 0.0, 3)
+
+
+async def test_the_outbox_is_looked_at_by_state(scene: Scene) -> None:
+    plan = await plans(scene, outbox.live, None, [])
+    assert "USING INDEX ix_jobs_outbox (state=?)" in plan
+    assert "ix_jobs_outbox" in await plans(scene, outbox.forget_expired_tokens, 0.0)
+
+
+async def test_a_members_jobs_are_found_by_member(scene: Scene) -> None:
+    active = await plans(scene, jobs.of_account, ANNE, True, 25, None)
+    for index in ("ix_jobs_queued", "ix_jobs_running", "ix_jobs_undeliverable"):
+        assert f"USING INDEX {index} (guild_id=? AND user_id=? AND id<?)" in active
+    everything = await plans(scene, jobs.of_account, ANNE, False, 25, None)
+    assert "ix_jobs_history (guild_id=? AND user_id=? AND id<?)" in everything
