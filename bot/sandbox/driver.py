@@ -98,17 +98,28 @@ class Person:
         return self._known.get(message_id)
 
     async def command(
-        self, name: str, /, *, channel: str | None = None, kind: int = 1, target: str | None = None, **options: Any
+        self, name: str, options: Mapping[str, Any] | None = None, /, *, channel: str | None = None, **more: Any
     ) -> str:
         """Send a command, subcommands after spaces ("admin grant"), and return the interaction's id.
 
-        An attachment option takes what `upload` returned. Raises Refused with the sentence the page would show.
+        Options go as keywords, or in a mapping where a name would clash. An attachment option takes what `upload`
+        returned. Raises Refused with the sentence the page would show.
         """
-        top, *path = name.split(" ") if kind == 1 else [name]
-        body: dict[str, Any] = {"member": self.id, "channel": self._channel_id(channel), "name": top, "type": kind}
-        body["options"] = await self._options(top, path, options)
-        if target is not None:
-            body["target_id"] = target
+        top, *path = name.split(" ")
+        given = await self._options(top, path, {**(options or {}), **more})
+        return await self._send_command(top, 1, channel, options=given)
+
+    async def user_menu(self, name: str, user_id: str, /, *, channel: str | None = None) -> str:
+        """Choose a command from a member's context menu; return the interaction's id."""
+        return await self._send_command(name, 2, channel, target_id=user_id)
+
+    async def message_menu(self, name: str, message: RawMessage, /) -> str:
+        """Choose a command from a message's context menu; return the interaction's id."""
+        return await self._send_command(name, 3, _channel_of(message), target_id=message["id"])
+
+    async def _send_command(self, name: str, kind: int, channel: str | None, **parts: Any) -> str:
+        place = self._channel_id(channel)
+        body = {"member": self.id, "channel": place, "name": name, "type": kind, **parts}
         return await self._open("/sandbox/commands", body)
 
     async def autocomplete(
@@ -142,7 +153,7 @@ class Person:
     ) -> str:
         body = {
             "member": self.id,
-            "channel": message["channel_id"] if "guild_id" in message else DM,
+            "channel": _channel_of(message),
             "message_id": message["id"],
             "custom_id": custom_id,
             "component_type": kind,
@@ -300,6 +311,10 @@ class Person:
 def is_thinking(message: RawMessage) -> bool:
     """Tell whether a message is a placeholder that still waits for its text."""
     return bool(message["interaction_state"] == "thinking")
+
+
+def _channel_of(message: RawMessage) -> str:
+    return str(message["channel_id"]) if "guild_id" in message else DM
 
 
 def _innermost(options: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -125,9 +125,9 @@ async def test_channel_message_edit_and_direct_message(bot: ExampleBot, ada: Per
 
 async def test_context_menus(bot: ExampleBot, ada: Person, grace: Person) -> None:
     message = await ada.response(await ada.command("say", text="to quote"))
-    quoted = await ada.response(await ada.command("Quote", kind=3, target=message["id"]))
+    quoted = await ada.response(await ada.message_menu("Quote", message))
     assert quoted["content"] == "> to quote"
-    greeted = await ada.response(await ada.command("Greet", kind=2, target=grace.id))
+    greeted = await ada.response(await ada.user_menu("Greet", grace.id))
     assert greeted["content"] == "Hello Grace"
 
 

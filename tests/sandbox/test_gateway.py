@@ -238,6 +238,19 @@ async def test_an_interaction_during_the_gap_is_replayed(bot: ExampleBot, ada: P
     assert message["content"] == "in the gap"
 
 
+async def test_a_bot_that_is_killed_comes_back_as_a_new_session(sandbox: Sandbox, ada: Person) -> None:
+    gone: asyncio.Queue[events.Event] = asyncio.Queue()
+    async with connect(sandbox) as client:
+        await client.identify(sandbox)
+        first = (await client.until("READY"))["d"]["session_id"]
+        sandbox.world.bus.subscribe(gone.put_nowait)
+        client.socket._response.connection.transport.abort()  # type: ignore[union-attr]
+        assert await asyncio.wait_for(gone.get(), 5) == events.BotPresence(False)
+    async with connect(sandbox) as client:
+        await client.identify(sandbox)
+        assert (await client.until("READY"))["d"]["session_id"] != first
+
+
 async def test_the_page_hears_whether_the_bot_is_there(sandbox: Sandbox, start_bot: StartBot, ada: Person) -> None:
     changes: asyncio.Queue[bool] = asyncio.Queue()
 

@@ -1,0 +1,119 @@
+"""Faults and rate limits: what a bot has to live with."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from bot.sandbox.driver import Person
+from bot.sandbox.ratelimits import GLOBAL_PER_SECOND
+from bot.sandbox.server import Sandbox
+from bot.sandbox.world import Limits
+from tests.sandbox.conftest import StartBot
+from tests.sandbox.example_bot import ExampleBot
+
+
+async def _studio(person: Person) -> str:
+    return f"/channels/{(await person.world())['channels'][0]['id']}/messages"
+
+
+async def test_discord_py_tries_again_after_500s(bot: ExampleBot, ada: Person) -> None:
+    await ada.faults(rest_500=1)
+    message = await ada.response(await ada.command("say", text="in spite of it"))
+    assert message["content"] == "in spite of it"
+    assert (await ada.faults())["rest_500"] == 0
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+async def test_discord_py_waits_out_429s(bot: ExampleBot, ada: Person, everywhere: bool) -> None:
+    await ada.faults(rest_429=1, retry_after=0.05, **{"global": everywhere})
+    await ada.outcome(await ada.command("post", text="patience"))
+    await ada.wait_for(lambda m: m["content"] == "privately: patience")
+    assert not bot.errors
+
+
+async def test_the_shape_of_a_429(rest: httpx.AsyncClient, ada: Person) -> None:
+    await ada.faults(rest_429=2, retry_after=1.5)
+    limited = await rest.get("/users/@me")
+    assert limited.status_code == 429
+    assert limited.json() == {"message": "You are being rate limited.", "retry_after": 1.5, "global": False}
+    assert limited.headers["via"]
+    assert limited.headers["x-ratelimit-scope"] == "user"
+    await ada.faults(**{"global": True})
+    limited = await rest.get("/users/@me")
+    assert limited.json()["global"] is True
+    assert limited.headers["x-ratelimit-global"] == "true"
+    assert (await rest.get("/users/@me")).status_code == 200
+
+
+async def test_headers_count_down_to_a_429(rest: httpx.AsyncClient, ada: Person) -> None:
+    path = await _studio(ada)
+    answers = [await rest.post(path, json={"content": "x"}) for _ in range(6)]
+    assert [answer.status_code for answer in answers] == [200] * 5 + [429]
+    assert [answer.headers["x-ratelimit-remaining"] for answer in answers[:5]] == ["4", "3", "2", "1", "0"]
+    assert answers[0].headers["x-ratelimit-limit"] == "5"
+    assert len({answer.headers["x-ratelimit-bucket"] for answer in answers}) == 1
+    assert 0 < answers[5].json()["retry_after"] <= 5
+    other = path.replace(path.split("/")[2], (await ada.world())["channels"][1]["id"])
+    assert (await rest.post(other, json={"content": "x"})).status_code == 200
+
+
+async def test_the_global_limit_counts_the_bot_token_only(rest: httpx.AsyncClient) -> None:
+    answers = [await rest.get("/users/1") for _ in range(GLOBAL_PER_SECOND * 3)]
+    limited = [answer for answer in answers if answer.status_code == 429]
+    assert limited
+    free = await rest.post("/webhooks/1/x", json={"content": "x"}, headers={"Authorization": ""})
+    assert free.status_code == 404
+
+
+async def test_discord_py_keeps_within_the_limits_by_itself(bot: ExampleBot, ada: Person, sandbox: Sandbox) -> None:
+    messages = [await ada.response(await ada.command("say", text=str(number))) for number in range(7)]
+    channel = bot.guilds[0].text_channels[0]
+    for message in messages:
+        await channel.get_partial_message(int(message["id"])).delete()
+    assert [record.status for record in sandbox.records if record.method == "DELETE"] == [204] * 7
+
+
+class TestUnlimited:
+    @pytest.fixture
+    def limits(self) -> Limits:
+        return Limits(rate_limits=False)
+
+    async def test_limits_can_be_switched_off(self, rest: httpx.AsyncClient, ada: Person) -> None:
+        path = await _studio(ada)
+        answers = [await rest.post(path, json={"content": "x"}) for _ in range(8)]
+        assert {answer.status_code for answer in answers} == {200}
+        assert "0" not in {answer.headers["x-ratelimit-remaining"] for answer in answers}
+
+
+async def test_denied_permissions_reach_the_bots_cache(bot: ExampleBot, ada: Person) -> None:
+    channel = bot.guilds[0].text_channels[0]
+    assert channel.permissions_for(channel.guild.me).attach_files
+    await ada.faults(deny=["ATTACH_FILES"])
+    # The gateway is in order: once the bot has answered this, it has seen the change before it.
+    await ada.response(await ada.command("say", text="seen"))
+    assert not channel.permissions_for(channel.guild.me).attach_files
+    await ada.faults(deny=[])
+    await ada.response(await ada.command("say", text="seen again"))
+    assert channel.permissions_for(channel.guild.me).attach_files
+
+
+class TestShortTimes:
+    @pytest.fixture
+    def limits(self) -> Limits:
+        return Limits(ack_seconds=0.2)
+
+    async def test_a_bot_that_says_nothing(self, bot: ExampleBot, ada: Person) -> None:
+        assert (await ada.outcome(await ada.command("silent"))).state == "failed"
+        assert not bot.errors
+
+    async def test_a_bot_that_is_away(self, start_bot: StartBot, ada: Person) -> None:
+        bot = await start_bot()
+        await bot.finish()
+        assert (await ada.outcome(await ada.command("say", text="hello?"))).state == "failed"
+
+
+async def test_slowness(rest: httpx.AsyncClient, ada: Person) -> None:
+    await ada.faults(slow_ms=300)
+    answer = await rest.get("/users/@me")
+    assert answer.elapsed.total_seconds() >= 0.3
