@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -134,10 +135,18 @@ class Settings(BaseSettings):
         return Catalogue({id: path for id, path in paths.items() if path}, default=self.default_model)
 
 
-def load_settings() -> Settings:
-    """Read the settings; raises ConfigurationError with one line for each that is wrong, never with its value."""
+def load_settings(**changes: Any) -> Settings:
+    """Read the settings, with ``changes`` over them.
+
+    Raises ConfigurationError with one line for each setting that is wrong, never with its value: it may be a secret.
+    """
     try:
-        return Settings()
+        return Settings(**changes)
     except ValidationError as error:
         lines = [f"{'.'.join(str(part) for part in e['loc']).upper()}: {e['msg']}" for e in error.errors()]
-        raise ConfigurationError("Settings that need a look:\n  " + "\n  ".join(lines)) from None
+        raise ConfigurationError("These settings need a look:\n  " + "\n  ".join(lines)) from None
+
+
+def child_environment(**changes: str) -> dict[str, str]:
+    """Return the environment for a child process: this one's, with ``changes``."""
+    return {**os.environ, **changes}

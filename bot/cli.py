@@ -1,0 +1,175 @@
+"""The flux-bot command.
+
+Each command imports what it needs: a worker runs without discord.py, and the bot without torch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from flux_core.errors import ConfigurationError, FluxError
+from flux_core.logs import configure_logging
+from flux_core.settings import Settings, load_settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="flux-bot, the image studio of a Discord community.",
+)
+database = typer.Typer(no_args_is_help=True, help="Look after the database.")
+app.add_typer(database, name="db")
+
+DataDir = Annotated[
+    Path | None, typer.Option(help="Folder for the database and the pictures; by default the setting DATA_DIR.")
+]
+
+
+def main() -> None:
+    """Run the command line; an operator's mistake ends with one sentence and status 2, not with a traceback."""
+    try:
+        app()
+    except ConfigurationError as error:
+        Console(stderr=True).print(f"[bold red]flux-bot cannot start.[/] {error}", highlight=False)
+        sys.exit(2)
+    except FluxError as error:
+        from bot.wording import sentence
+
+        Console(stderr=True).print(sentence(error), highlight=False, markup=False)
+        sys.exit(1)
+
+
+@app.command()
+def run(data_dir: DataDir = None) -> None:
+    """Run everything on this machine: the bot and its workers. Without DISCORD_TOKEN: the sandbox."""
+    from bot import house
+
+    settings = _settings(data_dir)
+    if settings.discord_token is None:
+        Console(stderr=True).print(
+            "DISCORD_TOKEN is not set, so this opens the sandbox: a local stand-in for Discord.\n"
+            "To join a real server, put DISCORD_TOKEN=… into the file .env (README, “Your own server”).",
+            highlight=False,
+        )
+        _start(settings, house.sandbox(settings))
+    else:
+        _start(settings, house.run(settings))
+
+
+@app.command()
+def bot(data_dir: DataDir = None) -> None:
+    """Run the Discord side alone; workers on this or other machines draw."""
+    from bot import house
+
+    settings = _settings(data_dir)
+    _start(settings, house.bot(settings))
+
+
+@app.command()
+def worker(
+    supervised: Annotated[
+        bool, typer.Option("--supervised", hidden=True, help="End when standard input is closed.")
+    ] = False,
+    data_dir: DataDir = None,
+    log_level: Annotated[str | None, typer.Option(help="Least severity that is logged, over LOG_LEVEL.")] = None,
+) -> None:
+    """Run one worker; start as many as there are cards."""
+    from flux_core.worker_process import run_worker
+
+    settings = _settings(data_dir, **({} if log_level is None else {"log_level": log_level}))
+    _start(settings, run_worker(settings, supervised=supervised))
+
+
+@app.command()
+def sandbox(
+    port: Annotated[int | None, typer.Option(help="Port of the page; 0 takes a free one.")] = None,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Only the stand-in for Discord, without bot and worker.")
+    ] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Open a local stand-in for Discord with a web page to type in; no account needed."""
+    from bot import house
+
+    settings = _settings(data_dir, **({} if port is None else {"sandbox_port": port}))
+    _start(settings, house.sandbox(settings, alone=alone))
+
+
+@app.command()
+def imagine(
+    prompt: Annotated[
+        str, typer.Argument(help='What to draw; flags as in Discord work here too: "a red circle --ar 16:9".')
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write; several pictures get -1, -2 …")] = Path(
+        "flux-bot.webp"
+    ),
+    model: Annotated[str | None, typer.Option(help="flux-tiny, flux-schnell or flux-dev.")] = None,
+    aspect: Annotated[str | None, typer.Option(help="Such as 16:9.")] = None,
+    size: Annotated[str | None, typer.Option(help="Such as 1024x768.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Drawing steps.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="How closely the prompt is followed.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed draws the same picture.")] = None,
+    count: Annotated[int | None, typer.Option("-n", "--count", help="Pictures; 1 if not given.")] = None,
+    image: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A picture to start from.")] = None,
+    strength: Annotated[float | None, typer.Option(help="How far to go from that picture, up to 1.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Draw from the shell, through the same queue as everybody."""
+    from bot import shell
+    from flux_core.generation import RequestOptions
+
+    settings = _settings(data_dir, log_level="warning")
+    options = RequestOptions(
+        prompt=prompt,
+        model=model,
+        aspect=aspect,
+        size=size,
+        steps=steps,
+        guidance=guidance,
+        seed=seed,
+        count=count,
+        strength=strength,
+    )
+    _start(settings, shell.imagine(settings, options, output=output, image=image))
+
+
+@app.command()
+def doctor(data_dir: DataDir = None) -> None:
+    """Check token, database, picture store, models and workers, and say what to do."""
+    from bot.doctor import examine
+
+    healthy = asyncio.run(examine(_settings(data_dir), Console()))
+    raise typer.Exit(0 if healthy else 1)
+
+
+@database.command()
+def upgrade(data_dir: DataDir = None) -> None:
+    """Bring the database to this version's schema (every command does so on start as well)."""
+    from flux_core.bootstrap import open_database
+
+    async def go() -> None:
+        async with open_database(settings):
+            Console().print("The database is up to date.")
+
+    settings = _settings(data_dir)
+    _start(settings, go())
+
+
+def _settings(data_dir: Path | None, **changes: Any) -> Settings:
+    return load_settings(**changes, **({} if data_dir is None else {"data_dir": data_dir}))
+
+
+def _start(settings: Settings, work: Coroutine[Any, Any, None]) -> None:
+    configure_logging(settings)
+    try:
+        asyncio.run(work)
+    except KeyboardInterrupt:
+        # Ctrl-C that came before the work listened for it: it has been cancelled and awaited by now.
+        raise SystemExit(130) from None

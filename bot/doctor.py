@@ -1,0 +1,146 @@
+"""Look at an installation the way an operator would, and say what to do about each thing that is wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from flux_core.bootstrap import open_database
+from flux_core.database import workers
+from flux_core.errors import FluxError
+from flux_core.images.store import PictureStore
+from flux_core.models import ModelSpec
+from flux_core.settings import Settings
+
+PROBE_KEY = "doctor/probe.txt"
+SECONDS = 10.0
+INVITE_PERMISSIONS = (1 << 10) | (1 << 11) | (1 << 14) | (1 << 15) | (1 << 38)
+"""View Channel, Send Messages, Embed Links, Attach Files, Send Messages in Threads (Discord's permission bits)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at, whether it is well (None: a remark), and what to do or know."""
+
+    subject: str
+    well: bool | None
+    remark: str
+
+
+async def examine(settings: Settings, console: Console) -> bool:
+    """Print a finding for every part of the installation; return whether all are well."""
+    findings: list[Finding] = []
+    for check in (_token, _database, _pictures, _models, _workers):
+        with console.status("Looking …"):
+            findings += await _guarded(check, settings)
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for finding in findings:
+        mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]•[/]"}[finding.well]
+        table.add_row(mark, finding.subject, finding.remark)
+    console.print(table, highlight=False)
+    return all(finding.well is not False for finding in findings)
+
+
+async def _guarded(check: Callable[[Settings], Awaitable[list[Finding]]], settings: Settings) -> list[Finding]:
+    try:
+        return await check(settings)
+    except FluxError as error:
+        return [Finding(check.__name__.strip("_"), False, str(error))]
+
+
+async def _token(settings: Settings) -> list[Finding]:
+    if settings.discord_token is None:
+        return [Finding("Discord", None, "DISCORD_TOKEN is not set: `flux-bot run` opens the sandbox.")]
+    headers = {"Authorization": f"Bot {settings.discord_token.get_secret_value()}"}
+    try:
+        async with httpx.AsyncClient(base_url=settings.discord_api_base, headers=headers, timeout=SECONDS) as client:
+            answer = await client.get("users/@me")
+    except httpx.HTTPError as error:
+        return [
+            Finding(
+                "Discord",
+                False,
+                f"{settings.discord_api_base} cannot be reached ({type(error).__name__}). "
+                "Check the network and DISCORD_API_BASE.",
+            )
+        ]
+    if answer.status_code == httpx.codes.UNAUTHORIZED:
+        return [
+            Finding(
+                "Discord",
+                False,
+                "The token was not accepted. Developer Portal → your application → Bot → Reset Token, "
+                "then put the new one into DISCORD_TOKEN.",
+            )
+        ]
+    if answer.is_error:
+        return [Finding("Discord", False, f"Discord answered {answer.status_code}. Try again in a few minutes.")]
+    bot = answer.json()
+    invite = (
+        f"https://discord.com/oauth2/authorize?client_id={bot['id']}"
+        f"&scope=bot+applications.commands&permissions={INVITE_PERMISSIONS}"
+    )
+    return [
+        Finding("Discord", True, f"The token belongs to {bot['username']}."),
+        Finding("Invitation", None, f"To add the bot to a server, open {invite}"),
+    ]
+
+
+async def _database(settings: Settings) -> list[Finding]:
+    async with open_database(settings):
+        return [Finding("Database", True, _without_password(settings.database))]
+
+
+async def _pictures(settings: Settings) -> list[Finding]:
+    store = PictureStore(settings.pictures)
+    await store.put(PROBE_KEY, b"probe", "text/plain")
+    read = await store.get(PROBE_KEY)
+    await store.delete([PROBE_KEY])
+    if read != b"probe":
+        return [Finding("Picture store", False, f"{_without_password(settings.pictures)} gave back other bytes.")]
+    return [Finding("Picture store", True, _without_password(settings.pictures))]
+
+
+async def _models(settings: Settings) -> list[Finding]:
+    return [_model(spec, default=spec is settings.catalogue.default) for spec in settings.catalogue]
+
+
+def _model(spec: ModelSpec, *, default: bool) -> Finding:
+    source = spec.source or ""
+    note = f"{source}; licence: {spec.licence}" + ("; default" if default else "")
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        if (folder / "model_index.json").is_file():
+            return Finding(spec.id, True, note)
+        return Finding(spec.id, False, f"{source} has no model_index.json: it is no folder in diffusers format.")
+    if source.count("/") == 1 and not source.startswith((".", "/", "~")):
+        return Finding(spec.id, None, f"{note}; a hub id: downloaded by the worker that first needs it.")
+    return Finding(spec.id, False, f"There is no folder {source}.")
+
+
+async def _workers(settings: Settings) -> list[Finding]:
+    async with open_database(settings) as database:
+        alive = await database.read(workers.alive, time.time() - settings.lease_seconds)
+    findings = [
+        Finding(f"Worker {worker.id}", True, f"{worker.host}, {worker.device}: {', '.join(worker.models)}")
+        for worker in alive
+    ]
+    if not findings:
+        findings.append(Finding("Workers", None, "None is running. `flux-bot run` starts them with the bot."))
+    if settings.workers and find_spec("torch") is None:
+        findings.append(
+            Finding("torch", False, "Not installed, so no worker can run here: pip install 'flux-bot[worker]'.")
+        )
+    return findings
+
+
+def _without_password(place: str) -> str:
+    scheme, separator, rest = place.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if separator else place

@@ -1,0 +1,110 @@
+"""What runs together: the bot and its workers on Discord, or on the sandbox that stands in for it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from pydantic import SecretStr
+from rich.console import Console
+
+from flux_core.bootstrap import open_studio
+from flux_core.errors import ConfigurationError
+from flux_core.lifetime import obey_signals
+from flux_core.settings import Settings
+from flux_core.supervisor import Supervisor
+
+
+async def run(settings: Settings) -> None:
+    """Run the bot and its workers until a signal; raises ConfigurationError."""
+    stop = asyncio.Event()
+    obey_signals(stop)
+    await _open(settings, _crew(settings, settings.workers), stop)
+
+
+async def bot(settings: Settings) -> None:
+    """Run the bot alone until a signal; raises ConfigurationError."""
+    stop = asyncio.Event()
+    obey_signals(stop)
+    await _open(settings, _crew(settings, 0), stop)
+
+
+async def sandbox(settings: Settings, *, alone: bool = False) -> None:
+    """Run the stand-in for Discord until a signal, with a bot and its workers unless ``alone``.
+
+    Raises ConfigurationError for an address that cannot be taken.
+    """
+    from bot.sandbox.server import Sandbox
+
+    stop = asyncio.Event()
+    obey_signals(stop)
+    stand_in = Sandbox()
+    try:
+        await stand_in.start(settings.sandbox_host, settings.sandbox_port)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"The sandbox cannot listen on {settings.sandbox_host}:{settings.sandbox_port} ({error}). "
+            "Set SANDBOX_PORT to another port, or to 0 for any free one."
+        ) from error
+    reached = {
+        "discord_token": SecretStr(stand_in.token),
+        "discord_api_base": stand_in.api_base,
+        "discord_gateway": stand_in.gateway_url,
+        "discord_cdn": stand_in.cdn_base,
+    }
+    screen = Console(stderr=True)
+    try:
+        if alone:
+            screen.print(f"The sandbox is at {stand_in.base_url}. A bot reaches it with", highlight=False)
+            for name, value in reached.items():
+                shown = value.get_secret_value() if isinstance(value, SecretStr) else value
+                screen.print(f"  {name.upper()}={shown}", highlight=False)
+            await stop.wait()
+        else:
+            screen.print(f"Open [bold]{stand_in.base_url}[/] in a browser. Ctrl-C ends it.", highlight=False)
+            joined = settings.model_copy(update=reached)
+            await _open(joined, _crew(joined, settings.workers), stop)
+    finally:
+        await stand_in.stop()
+
+
+@asynccontextmanager
+async def lent_worker(settings: Settings, *, needed: bool) -> AsyncIterator[None]:
+    """Keep one worker of our own running meanwhile, if it is ``needed``."""
+    stop = asyncio.Event()
+    crew = asyncio.create_task(_crew(settings, 1 if needed else 0).run(stop), name="crew")
+    try:
+        yield
+    finally:
+        stop.set()
+        await crew
+
+
+async def _open(settings: Settings, crew: Supervisor, stop: asyncio.Event) -> None:
+    """Run the bot and the crew; when either ends, or on ``stop``, end both."""
+    from bot.client import run_bot
+
+    if settings.discord_token is None:
+        raise ConfigurationError(
+            "DISCORD_TOKEN is not set. Put DISCORD_TOKEN=… into the file .env, or try `flux-bot sandbox`."
+        )
+    token = settings.discord_token.get_secret_value()
+    async with open_studio(settings) as studio:
+        working = asyncio.create_task(crew.run(stop), name="crew")
+        talking = asyncio.create_task(run_bot(settings, studio, token=token), name="bot")
+        stopped = asyncio.create_task(stop.wait(), name="stop")
+        await asyncio.wait({talking, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stop.set()
+        talking.cancel()
+        await working
+        with suppress(asyncio.CancelledError):
+            await talking
+
+
+def _crew(settings: Settings, count: int) -> Supervisor:
+    """Return the supervisor of ``count`` local workers."""
+    command = [sys.executable, "-m", "bot", "worker", "--supervised"]
+    command += ["--data-dir", str(settings.data_dir.resolve()), "--log-level", settings.log_level]
+    return Supervisor(lambda number: command, count)

@@ -1,0 +1,124 @@
+"""Draw from the shell: the same queue, worker and store as everybody, with a progress bar."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from bot import house, prompt_flags
+from flux_core.bootstrap import open_studio
+from flux_core.errors import ConfigurationError, FluxError, from_code
+from flux_core.generation import GenerationRequest, InputPicture, RequestOptions, resolve
+from flux_core.images.intake import vet
+from flux_core.jobs import SHELL_ACCOUNT, Job, JobState, Origin, Picture
+from flux_core.service import MemberSettings, Studio, Submission
+from flux_core.settings import Settings
+
+FORMATS = {".webp": "webp", ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
+POLL_SECONDS = 5.0
+UNLIMITED = 10**12
+"""Allowance of whoever sits at the machine itself, in thousandths of a credit: they pay for it already."""
+
+
+async def imagine(settings: Settings, options: RequestOptions, *, output: Path, image: Path | None) -> None:
+    """Draw ``options`` and write the pictures to ``output``; starts a worker when none is running.
+
+    Raises MemberError for options that cannot be drawn and the job's GenerationFailed when it fails.
+    """
+    output_format = FORMATS.get(output.suffix.lower())
+    if output_format is None:
+        raise ConfigurationError(f"{output} needs one of these endings: {', '.join(FORMATS)}.")
+    if not output.parent.is_dir():
+        raise ConfigurationError(f"There is no folder {output.parent}.")
+    options = prompt_flags.combine(prompt_flags.parse(options.prompt), options)
+    options = options.model_copy(update={"output_format": output_format, "count": options.count or 1})
+    async with open_studio(settings) as studio:
+        picture = await _input(settings, studio, image)
+        request = resolve(options, studio.catalogue, picture=picture)
+        await studio.set_member(SHELL_ACCOUNT, MemberSettings(allowance=UNLIMITED))
+        job = await studio.submit(Submission(account=SHELL_ACCOUNT, request=request, origin=Origin.SHELL))
+        try:
+            job = await _watched(settings, studio, job)
+        except asyncio.CancelledError:
+            await _cancel(studio, job)
+            raise
+        if job.state is not JobState.SUCCEEDED:
+            raise _why(job)
+        drawn = await studio.pictures(job.id)
+        for one, path in zip(drawn, _paths(output, len(drawn)), strict=True):
+            await asyncio.to_thread(path.write_bytes, await studio.picture_bytes(_key(one)))
+            Console().print(f"{path}  {_facts(request, one)}", highlight=False)
+
+
+async def _input(settings: Settings, studio: Studio, image: Path | None) -> InputPicture | None:
+    if image is None:
+        return None
+    data = await asyncio.to_thread(image.read_bytes)
+    vetted = await asyncio.to_thread(
+        vet, data, max_bytes=settings.max_upload_bytes, max_pixels=settings.max_upload_pixels
+    )
+    return await studio.store_input(vetted)
+
+
+async def _watched(settings: Settings, studio: Studio, job: Job) -> Job:
+    """Show the job's progress until it ended; lend it a worker when nobody else draws its model."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    async with house.lent_worker(settings, needed=(await studio.place(job.id)).workers == 0):
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task("Waiting for a worker", total=None)
+            version = None
+            while not job.state.ended:
+                version = await studio.changed(version, POLL_SECONDS)
+                job = await studio.job(job.id)
+                await _show(studio, job, bar, task)
+            bar.update(task, description=job.state.value.capitalize(), total=1, completed=1)
+    return job
+
+
+async def _show(studio: Studio, job: Job, bar: Progress, task: TaskID) -> None:
+    if job.state is JobState.RUNNING and job.steps_total:
+        bar.update(
+            task,
+            description=f"Step {job.steps_done} of {job.steps_total}",
+            completed=job.steps_done,
+            total=job.steps_total,
+        )
+    elif job.state is JobState.RUNNING:
+        bar.update(task, description="Loading the model")
+    elif not job.state.ended:
+        place = await studio.place(job.id)
+        if place.position > 1:
+            bar.update(task, description=f"Waiting, {place.position - 1} before this one")
+
+
+async def _cancel(studio: Studio, job: Job) -> None:
+    try:
+        await studio.cancel(job.id, by=SHELL_ACCOUNT.user_id, moderator=True)
+    except FluxError:
+        # It ended in the same moment: nothing is left to stop.
+        return
+
+
+def _why(job: Job) -> FluxError:
+    if job.state is JobState.CANCELLED:
+        return FluxError("The job was cancelled.")
+    return from_code(job.error_code or "generation_failed", job.error_facts or {})
+
+
+def _paths(output: Path, count: int) -> list[Path]:
+    if count == 1:
+        return [output]
+    return [output.with_name(f"{output.stem}-{number}{output.suffix}") for number in range(1, count + 1)]
+
+
+def _key(picture: Picture) -> str:
+    if picture.key is None:
+        raise FluxError("The picture was deleted before it could be written.")
+    return picture.key
+
+
+def _facts(request: GenerationRequest, picture: Picture) -> str:
+    return f"{request.model} · {picture.width}×{picture.height} · {request.steps} steps · seed {picture.seed}"

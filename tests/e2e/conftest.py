@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+
+from bot.sandbox.driver import Person
+from bot.sandbox.server import Sandbox
+from tests.e2e.installation import Installation
+
+
+@pytest.fixture
+async def sandbox():
+    async with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+async def installation(sandbox, tmp_path):
+    installation = Installation(sandbox, tmp_path)
+    yield installation
+    await installation.close()
+
+
+@pytest.fixture
+async def running(installation):
+    """A bot and a worker that are up."""
+    await installation.bot()
+    await installation.worker()
+    return installation
+
+
+@pytest.fixture
+async def ada(sandbox):
+    async with Person(sandbox.base_url, "Ada") as person:
+        yield person
+
+
+@pytest.fixture
+async def linus(sandbox):
+    async with Person(sandbox.base_url, "Linus") as person:
+        yield person
+
+
+@pytest.fixture
+async def grace(sandbox):
+    """A moderator."""
+    async with Person(sandbox.base_url, "Grace") as person:
+        yield person

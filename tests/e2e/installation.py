@@ -1,0 +1,96 @@
+"""A whole installation for a test: the sandbox here, the bot and its workers as processes of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from bot.sandbox.driver import Person
+from bot.sandbox.server import Sandbox
+from flux_core.bootstrap import open_studio
+from flux_core.service import Studio
+from flux_core.settings import Settings, child_environment
+
+ROOT = Path(__file__).parents[2]
+
+
+class Installation:
+    """Starts, kills and restarts the parts of flux-bot over one data folder."""
+
+    def __init__(self, sandbox: Sandbox, data_dir: Path, **settings: str) -> None:
+        self.sandbox = sandbox
+        self.data_dir = data_dir
+        self._settings = {
+            "DATA_DIR": str(data_dir),
+            "DISCORD_TOKEN": sandbox.token,
+            "DISCORD_API_BASE": sandbox.api_base,
+            "DISCORD_GATEWAY": sandbox.gateway_url,
+            "DISCORD_CDN": sandbox.cdn_base,
+            "LEASE_SECONDS": "2",
+            "TORCH_THREADS": "1",
+            "LOG_FORMAT": "json",
+            **settings,
+        }
+        self._processes: list[asyncio.subprocess.Process] = []
+
+    @property
+    def settings(self) -> Settings:
+        """Return the settings its processes run with."""
+        return Settings(**{name.lower(): value for name, value in self._settings.items()}, _env_file=None)
+
+    async def bot(self) -> asyncio.subprocess.Process:
+        """Start the bot and wait until Discord has it online."""
+        process = await self._start("bot")
+        async with Person(self.sandbox.base_url) as person:
+            async with asyncio.timeout(30):
+                while not ((await person.world())["bot"]["online"] and await person.registered()):
+                    if process.returncode is not None:
+                        raise AssertionError(f"The bot ended with {process.returncode}:\n{self.log('bot')}")
+                    await asyncio.sleep(0.05)
+        return process
+
+    async def worker(self) -> asyncio.subprocess.Process:
+        """Start a worker; it claims jobs as soon as it is up."""
+        return await self._start("worker")
+
+    async def _start(self, part: str) -> asyncio.subprocess.Process:
+        with (self.data_dir / f"{part}.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "bot", part, env=child_environment(**self._settings), cwd=ROOT, stderr=log
+            )
+        self._processes.append(process)
+        return process
+
+    def log(self, part: str) -> str:
+        """Return what a part has logged so far."""
+        return (self.data_dir / f"{part}.log").read_text()
+
+    @asynccontextmanager
+    async def studio(self) -> AsyncIterator[Studio]:
+        """Open the installation's studio beside its processes, to look at jobs and balances."""
+        async with open_studio(self.settings) as studio:
+            yield studio
+
+    async def close(self) -> None:
+        """End every process."""
+        for process in self._processes:
+            if process.returncode is None:
+                process.terminate()
+        for process in self._processes:
+            try:
+                async with asyncio.timeout(15):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+async def kill(process: asyncio.subprocess.Process) -> None:
+    """Kill a process as a power cut would: nothing of it runs any more."""
+    os.kill(process.pid, signal.SIGKILL)
+    await process.wait()

@@ -1,0 +1,87 @@
+"""A power cut at any moment loses nothing, posts nothing twice and charges nothing twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.sandbox.reading import labels_of, pictures_of, text_of
+from flux_core.jobs import Account, JobState
+from tests.e2e.installation import kill
+
+pytestmark = pytest.mark.e2e
+MINUTE = 60
+PROMPT = "a red circle on a blue background"
+
+
+async def drawing(person):
+    """Start a long job and wait until its first steps are drawn."""
+    first = await person.response(await person.command("imagine", prompt=f"{PROMPT} --steps 50"), MINUTE)
+    await person.wait_for(lambda message: message["id"] == first["id"] and pictures_of(message), MINUTE)
+    return first
+
+
+async def results(person):
+    """Return every message with a result of ours."""
+    return [m for m in await person.messages() if "Reroll" in labels_of(m) and PROMPT in text_of(m)]
+
+
+async def assert_drawn_once(installation, person):
+    async with installation.studio() as studio:
+        account = Account(int(installation.sandbox.world.guild_id), int(person.id))
+        [job] = await studio.jobs_of(account, active_only=False)
+        assert job.state is JobState.SUCCEEDED
+        assert job.delivered_at is not None
+        quota = await studio.quota(account)
+        assert quota.allowance - quota.left == job.cost
+    assert len(await results(person)) == 1
+
+
+@pytest.mark.parametrize("victims", [("bot",), ("worker",), ("bot", "worker")], ids="+".join)
+async def test_a_killed_process_loses_no_job(installation, ada, victims):
+    processes = {"bot": await installation.bot(), "worker": await installation.worker()}
+    first = await drawing(ada)
+    for victim in victims:
+        await kill(processes[victim])
+    for victim in victims:
+        await getattr(installation, victim)()
+    card = await ada.wait_for(lambda message: "Reroll" in labels_of(message), MINUTE)
+    assert card["id"] == first["id"], "the one message lived through it"
+    assert len(pictures_of(card)) == 4
+    await assert_drawn_once(installation, ada)
+    details = await ada.response(await ada.press(card, "Details"))
+    assert PROMPT in text_of(details)
+
+
+async def test_a_job_that_ended_while_the_bot_was_away_is_posted_after_its_return(installation, ada):
+    bot = await installation.bot()
+    await ada.response(await ada.command("imagine", prompt=PROMPT), MINUTE)
+    await kill(bot)
+    await installation.worker()
+    async with installation.studio() as studio:
+        version = None
+        account = Account(int(installation.sandbox.world.guild_id), int(ada.id))
+        while not (await studio.jobs_of(account, active_only=False))[0].state.ended:
+            version = await studio.changed(version, 5)
+    assert await results(ada) == []
+    await installation.bot()
+    await ada.wait_for(lambda message: "Reroll" in labels_of(message), MINUTE)
+    await assert_drawn_once(installation, ada)
+
+
+async def test_a_result_finds_its_channel_after_the_token_has_expired(installation, ada):
+    await installation.bot()
+    await ada.response(await ada.command("imagine", prompt=PROMPT), MINUTE)
+    await ada.faults(expire_tokens=True)
+    await installation.worker()
+    await ada.wait_for(lambda message: "Reroll" in labels_of(message), MINUTE)
+    await assert_drawn_once(installation, ada)
+
+
+async def test_discord_in_trouble_delays_a_result_and_loses_none(installation, ada):
+    await installation.bot()
+    await ada.response(await ada.command("imagine", prompt=PROMPT), MINUTE)
+    await ada.faults(rest_500=4, rest_429=3, retry_after=0.2)
+    await ada.faults(drop_gateway="resume")
+    await installation.worker()
+    await ada.wait_for(lambda message: "Reroll" in labels_of(message), MINUTE)
+    await assert_drawn_once(installation, ada)

@@ -1,0 +1,128 @@
+"""From /imagine to posted pictures, with a real bot process, a real worker process and the model that ships."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bot.sandbox.reading import labels_of, pictures_of, text_of
+from flux_core.images.encoding import read_provenance
+
+pytestmark = pytest.mark.e2e
+MINUTE = 60
+
+
+async def pictures(person, message):
+    """Download the pictures a message shows, decoded to RGB."""
+    return [Image.open(io.BytesIO(await person.download(url))).convert("RGB") for url in pictures_of(message)]
+
+
+async def finished(person, interaction, count=None):
+    """Wait for the card of an interaction to become a result."""
+    first = await person.response(interaction, MINUTE)
+    return await person.wait_for(
+        lambda message: message["id"] == first["id"] and "Reroll" in labels_of(message), MINUTE
+    )
+
+
+def colour_at(image, x, y):
+    """Return the mean RGB of a patch around (x, y), given as parts of the sides."""
+    pixels = np.asarray(image, dtype=float)
+    height, width, _ = pixels.shape
+    patch = pixels[int(y * height) - 8 : int(y * height) + 8, int(x * width) - 8 : int(x * width) + 8]
+    return patch.mean(axis=(0, 1))
+
+
+def likeness(one, other):
+    """Return the correlation of two pictures' brightness, seen from afar (16 × 16)."""
+    seen = [np.asarray(image.convert("L").resize((16, 16)), dtype=float).ravel() for image in (one, other)]
+    return float(np.corrcoef(*seen)[0, 1])
+
+
+async def test_a_prompt_becomes_four_pictures(running, ada):
+    interaction = await ada.command("imagine", prompt="a red circle on a blue background --seed 7")
+    card = await finished(ada, interaction)
+    assert labels_of(card) == ["Reroll", "V1", "V2", "V3", "V4", "Details", "Delete"]
+    assert "a red circle on a blue background" in text_of(card)
+    assert "flux-tiny" in text_of(card)
+    drawn = await pictures(ada, card)
+    assert [picture.size for picture in drawn] == [(512, 512)] * 4
+    assert len({picture.tobytes() for picture in drawn}) == 4
+    for picture in drawn:
+        red, _, blue = colour_at(picture, 0.06, 0.06)
+        assert blue > red + 40, "the background is blue"
+    assert "Seed: 7" in read_provenance(await ada.download(pictures_of(card)[0]))
+
+
+async def test_the_card_shows_progress_with_a_preview_before_the_result(running, ada):
+    seen = []
+
+    def watch(message):
+        seen.append((text_of(message), len(pictures_of(message)), labels_of(message)))
+        return "Reroll" in labels_of(message)
+
+    await ada.command("imagine", prompt="a green square --steps 50")
+    await ada.wait_for(watch, MINUTE)
+    steps = [entry for entry in seen if "Cancel" in entry[2]]
+    assert steps, "the card lived before it had a result"
+    assert any(count == 1 for _, count, _ in steps), "a preview was shown"
+
+
+async def test_every_button_of_a_result_works(running, ada, linus, sandbox):
+    card = await finished(ada, await ada.command("imagine", prompt="a yellow star --n 2 --seed 3"))
+    original = await pictures(ada, card)
+
+    details = await ada.response(await ada.press(card, "Details"))
+    assert details["ephemeral_for"] == ada.id
+    assert "3" in text_of(details) and "4" in text_of(details)
+    assert "Apache-2.0" in text_of(details)
+
+    rerolled = await finished(linus, await linus.press(card, "Reroll"))
+    assert rerolled["id"] != card["id"]
+    assert {p.tobytes() for p in await pictures(linus, rerolled)}.isdisjoint(p.tobytes() for p in original)
+
+    varied = await finished(ada, await ada.press(card, "V2"))
+    assert max(likeness(picture, original[1]) for picture in await pictures(ada, varied)) > 0.3
+
+    refused = await linus.response(await linus.press(card, "Delete"))
+    assert refused["ephemeral_for"] == linus.id
+    await ada.press(card, "Delete")
+    await ada.wait_gone(card["id"])
+    async with running.studio() as studio:
+        [job] = [job for job in await studio.jobs_of(account(running, ada), active_only=False) if job.request.seed == 3]
+        assert [picture.key for picture in await studio.pictures(job.id)] == [None, None]
+        [variation] = [j for j in await studio.jobs_of(account(running, ada), active_only=False) if j.parent_id]
+        assert (variation.parent_id, variation.parent_position) == (job.id, 1)
+
+
+async def test_cancel_stops_a_running_job_and_gives_its_credits_back(running, ada):
+    async with running.studio() as studio:
+        before = (await studio.quota(account(running, ada))).left
+        first = await ada.response(await ada.command("imagine", prompt="a blue fish --steps 50"))
+        await ada.press(first, "Cancel")
+        card = await ada.wait_for(
+            lambda message: message["id"] == first["id"] and "ancelled" in text_of(message), MINUTE
+        )
+        assert pictures_of(card) == []
+        assert (await studio.quota(account(running, ada))).left == before
+
+
+async def test_an_uploaded_picture_with_little_strength_keeps_its_composition(running, ada):
+    picture = Image.new("RGB", (600, 400), (40, 60, 200))
+    picture.paste((230, 60, 40), (60, 100, 260, 300))
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    upload = await ada.upload(data.getvalue(), "mine.png")
+    card = await finished(ada, await ada.command("imagine", prompt="a red square", image=upload, strength=0.3, count=1))
+    [drawn] = await pictures(ada, card)
+    assert drawn.size == (768, 512), "the size follows the picture"
+    assert likeness(drawn, picture) > 0.8
+
+
+def account(installation, person):
+    from flux_core.jobs import Account
+
+    return Account(int(installation.sandbox.world.guild_id), int(person.id))
