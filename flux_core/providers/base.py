@@ -32,7 +32,7 @@ class Drawn:
 
 
 class Progress(Protocol):
-    """How a provider tells what it does. Safe to call from any thread; returns at once."""
+    """How a provider tells what it does. ``step`` and ``preview`` may be called from any thread and return at once."""
 
     def step(self, done: int, total: int) -> None:
         """Tell that ``done`` of ``total`` steps are drawn; raises Cancelled or LeaseLost when nobody wants the rest.
@@ -46,8 +46,8 @@ class Progress(Protocol):
         The picture may be as small as an eighth of the final one: whoever shows it scales it.
         """
 
-    def submitted(self, provider_job_id: str) -> None:
-        """Keep the provider's own id; it is stored before anything else happens."""
+    async def submitted(self, provider_job_id: str) -> None:
+        """Keep the provider's own id; it is stored when this returns. Raises LeaseLost."""
 
 
 class Provider(Protocol):

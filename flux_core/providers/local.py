@@ -75,8 +75,8 @@ class _GivenUp:
     def preview(self, show: Callable[[], Image.Image]) -> None:
         self._progress.preview(show)
 
-    def submitted(self, provider_job_id: str) -> None:
-        self._progress.submitted(provider_job_id)
+    async def submitted(self, provider_job_id: str) -> None:
+        await self._progress.submitted(provider_job_id)
 
 
 def _enlarged(images: list[Image.Image], spec: ModelSpec) -> list[Image.Image]:

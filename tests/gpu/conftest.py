@@ -72,5 +72,5 @@ class Watcher:
     def preview(self, show: Callable[[], Image.Image]) -> None:
         self.previews.append(show())
 
-    def submitted(self, provider_job_id: str) -> None:
+    async def submitted(self, provider_job_id: str) -> None:
         raise AssertionError("A local drawing has no foreign id.")

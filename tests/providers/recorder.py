@@ -27,5 +27,5 @@ class Recorder:
     def preview(self, show: Callable[[], Image.Image]) -> None:
         self.previews.append(show())
 
-    def submitted(self, provider_job_id: str) -> None:
+    async def submitted(self, provider_job_id: str) -> None:
         raise AssertionError("Nothing here has a foreign id.")

@@ -1,0 +1,132 @@
+"""One job in a worker's hands: how far it is, whether it is still wanted, and what others get to see of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from enum import Enum, auto
+
+from PIL import Image
+
+from flux_core.database.queue import JobQueue
+from flux_core.errors import StorageUnavailable
+from flux_core.images.encoding import encode_preview
+from flux_core.images.store import PictureStore
+from flux_core.jobs import Job
+
+log = logging.getLogger(__name__)
+
+REPORT_SECONDS = 0.25
+"""Least time between two writes about one job; what happens between them is summed up by the next."""
+
+
+class Phase(Enum):
+    """What a worker does with a job."""
+
+    PREPARING = auto()
+    """Its input is fetched; it waits for its turn on the engine."""
+    DRAWING = auto()
+    FINISHING = auto()
+    """Its pictures are encoded and stored while the engine draws the next job."""
+
+
+class Assignment:
+    """A claimed job. It is the provider's ``Progress`` for that job, so its methods are called from any thread."""
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        queue: JobQueue,
+        worker_id: str,
+        provider: str,
+        preview_every: int,
+        on_step: Callable[[], None],
+    ) -> None:
+        """Hold ``job``; ``on_step`` is called in the event loop after each step. Made in the event loop."""
+        self.job = job
+        self.phase = Phase.PREPARING
+        self.verdict: Exception | None = None
+        """Why the drawing has to stop."""
+        self.stopped = asyncio.Event()
+        self._queue = queue
+        self._worker_id = worker_id
+        self._provider = provider
+        self._preview_every = preview_every
+        self._on_step = on_step
+        self._loop = asyncio.get_running_loop()
+        self._news = asyncio.Event()
+        self._done, self._total = 0, 0
+        self._began: float | None = None
+        self._preview: tuple[int, Image.Image] | None = None
+
+    @property
+    def half_drawn(self) -> bool:
+        """Whether at least half of the steps are drawn."""
+        return self._total > 0 and self._done * 2 >= self._total
+
+    @property
+    def drawing_seconds(self) -> float:
+        """Return how long the drawing has taken so far, loading of models apart."""
+        return 0.0 if self._began is None else time.monotonic() - self._began
+
+    def stop(self, verdict: Exception) -> None:
+        """Stop the drawing; it ends with ``verdict``. The first verdict counts."""
+        if self.verdict is None:
+            self.verdict = verdict
+            self.stopped.set()
+
+    # Progress
+
+    def step(self, done: int, total: int) -> None:
+        """Take note of a step; raises the verdict when there is one."""
+        if self.verdict is not None:
+            raise self.verdict
+        if self._began is None:
+            self._began = time.monotonic()
+        self._done, self._total = done, total
+        self._loop.call_soon_threadsafe(self._tell)
+
+    def preview(self, show: Callable[[], Image.Image]) -> None:
+        """Take a preview every few steps, unless the one before has not been shown yet."""
+        if self._preview_every == 0 or self._done % self._preview_every or self._done >= self._total:
+            return
+        if self._preview is None:
+            self._preview = (self._done, show())
+            self._loop.call_soon_threadsafe(self._tell)
+
+    async def submitted(self, provider_job_id: str) -> None:
+        """Store the provider's own id before anything else happens; raises LeaseLost."""
+        await self._queue.submitted(self._worker_id, self.job.id, self._provider, provider_job_id)
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._on_step()
+
+    async def report(self, pictures: PictureStore) -> None:
+        """Write progress and previews down, over and over, until cancelled. The engine never waits for it."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            try:
+                await self._queue.progress(
+                    self._worker_id, self.job.id, self._done, self._total, await self._stored_preview(pictures)
+                )
+            except StorageUnavailable as error:
+                log.warning("The progress of job %s is not told: %s", self.job.id, error)
+            await asyncio.sleep(REPORT_SECONDS)
+
+    async def _stored_preview(self, pictures: PictureStore) -> str | None:
+        if self._preview is None:
+            return None
+        done, image = self._preview
+        try:
+            encoded = await asyncio.to_thread(encode_preview, image)
+            # A second attempt must not reuse the names of the first: what a job no longer shows is pruned by name.
+            key = f"previews/{self.job.id}/{self.job.attempts}-{done}.{encoded.extension}"
+            await pictures.put(key, encoded.data, encoded.content_type)
+        finally:
+            self._preview = None
+        return key

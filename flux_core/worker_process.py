@@ -1,0 +1,103 @@
+"""A worker as a process of its own: wiring, signals, and an end with its supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import secrets
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+
+from flux_core.bootstrap import job_queue, open_database
+from flux_core.images.store import PictureStore
+from flux_core.providers.base import Provider
+from flux_core.settings import Settings
+from flux_core.worker import Worker
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 8.0
+"""What a drawing gets to end when its worker is stopped; container runtimes kill after ten seconds."""
+ORPHAN_SECONDS = 3 * STOP_SECONDS
+"""After this long without its supervisor a worker ends by force."""
+
+
+async def run_worker(
+    settings: Settings, *, provider: Provider | None = None, worker_id: str | None = None, supervised: bool = False
+) -> None:
+    """Draw jobs until SIGTERM or SIGINT; a second signal ends the process at once.
+
+    ``provider`` is the local engine unless another is given. A worker that takes over the id of one that died makes
+    its jobs due for rescue at once. ``supervised`` says that standard input is a pipe which a supervisor holds open:
+    when it closes, the supervisor is gone, and the worker stops as well.
+    Raises ConfigurationError or StorageUnavailable when it cannot begin.
+    """
+    stop = asyncio.Event()
+    _obey_signals(stop)
+    if supervised:
+        _end_with_supervisor(stop)
+    drawing = provider if provider is not None else await asyncio.to_thread(local_provider, settings)
+    try:
+        async with open_database(settings) as database:
+            worker = Worker(
+                job_queue(settings, database),
+                PictureStore(settings.pictures),
+                drawing,
+                worker_id=worker_id or f"{platform.node()}-{os.getpid()}-{secrets.token_hex(3)}",
+                changed=database.changed,
+                lease_seconds=settings.lease_seconds,
+                preview_every=settings.preview_every,
+                job_timeout=settings.job_timeout,
+                stop_seconds=STOP_SECONDS,
+                device=getattr(drawing, "device", drawing.name),
+            )
+            await worker.run(stop)
+    finally:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(drawing.close(), STOP_SECONDS)
+
+
+def local_provider(settings: Settings) -> Provider:
+    """Return the engine of this machine; raises ConfigurationError. Takes seconds: it imports torch."""
+    # Threads of a team that wait for each other by spinning make a step a hundred times slower as soon as anything
+    # else needs the CPU. OpenMP reads this once, when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from flux_core.gpu.quiet import silence
+
+    silence()
+    from flux_core.providers.local import LocalProvider
+
+    return LocalProvider(settings.catalogue, device=settings.device, threads=settings.torch_threads)
+
+
+def _obey_signals(stop: asyncio.Event) -> None:
+    def on_signal(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        log.info("Stopping; a second signal ends the worker at once")
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for known in (signal.SIGTERM, signal.SIGINT):
+        with suppress(NotImplementedError):  # an event loop of Windows
+            loop.add_signal_handler(known, on_signal, known)
+
+
+def _end_with_supervisor(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def watch() -> None:
+        with suppress(OSError):
+            while os.read(sys.stdin.fileno(), 1024):
+                pass
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(stop.set)
+        time.sleep(ORPHAN_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="supervisor-watch", daemon=True).start()
