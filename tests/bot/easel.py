@@ -33,17 +33,17 @@ class Easel:
     async def register(self) -> None:
         """Become known as a living worker."""
         await self.queue.register(
-            WorkerInfo(
-                id=WORKER, host="test", pid=1, device="cpu", models=tuple(self.models), started_at=time.time()
-            )
+            WorkerInfo(id=WORKER, host="test", pid=1, device="cpu", models=tuple(self.models), started_at=time.time())
         )
 
     async def take(self, within: float = 5.0) -> Job:
         """Wait for the next job and claim it."""
         async with asyncio.timeout(within):
-            while (job := await self.queue.claim(WORKER, self.models)) is None:
+            while True:
+                job = await self.queue.claim(WORKER, self.models)
+                if job is not None:
+                    return job
                 await asyncio.sleep(0.01)
-        return job
 
     async def step(self, job: Job, done: int, *, preview: bool = False) -> None:
         """Report a step, with a preview where asked for."""

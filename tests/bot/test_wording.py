@@ -1,0 +1,99 @@
+"""What members read."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot import wording
+from flux_core.errors import (
+    FluxError,
+    GenerationFailed,
+    InvalidSize,
+    PictureTooHeavy,
+    PictureTooLarge,
+    QueuePaused,
+    QuotaSpent,
+    UnknownModel,
+    walk,
+)
+
+ERRORS = sorted(set(walk()), key=lambda kind: kind.code)
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=[kind.__name__ for kind in ERRORS])
+def test_every_error_has_a_sentence_of_its_own(kind: type[FluxError]) -> None:
+    assert kind.code in wording.SENTENCES, f"wording.SENTENCES lacks {kind.code!r} ({kind.__name__})"
+    text = wording.sentence(kind())
+    assert re.fullmatch(r"[A-Z“`].*[.!?]|[A-Z“`].*`", text, re.DOTALL), text
+    assert "_" not in text
+    assert "None" not in text
+
+
+def test_no_sentence_is_left_over() -> None:
+    assert set(wording.SENTENCES) == {kind.code for kind in walk()}
+
+
+@pytest.mark.parametrize("kind", [k for k in ERRORS if issubclass(k, GenerationFailed)], ids=lambda k: k.__name__)
+def test_a_failed_job_tells_where_the_credits_are(kind: type[GenerationFailed]) -> None:
+    assert "credits are back" in wording.sentence(kind())
+
+
+def test_a_spent_quota_tells_when_it_renews() -> None:
+    text = wording.sentence(QuotaSpent(cost=4000, left=500, renews_at=1_800_000_000.2))
+    assert "4 credits" in text
+    assert "0.5 credits" in text
+    assert "<t:1800000001:R>" in text
+
+
+def test_what_a_member_typed_is_repeated_harmlessly() -> None:
+    text = wording.sentence(UnknownModel(value="@everyone **x** [y](https://z) `", known=["flux-dev"]))
+    assert "@everyone" not in text
+    assert r"\*\*x\*\*" in text
+    assert "https://" not in text
+    assert "@here" not in wording.sentence(QueuePaused(reason="@here"))
+
+
+def test_sizes_are_told_in_full() -> None:
+    assert "25.5 MB; I take up to 25 MB" in wording.sentence(PictureTooHeavy(size=26_738_688, limit=26_214_400))
+    assert "9000×9000" in wording.sentence(PictureTooLarge(width=9000, height=9000, limit=50_000_000))
+    assert "50 megapixels" in wording.sentence(PictureTooLarge(width=9000, height=9000, limit=50_000_000))
+    assert "2048 pixels a side" in wording.sentence(InvalidSize(value="4096×256", reason="large", limit=2048))
+
+
+@pytest.mark.parametrize(
+    ("position", "text"), [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (112, "112th"), (121, "121st")]
+)
+def test_ordinals(position: int, text: str) -> None:
+    assert wording.ordinal(position) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.84, "0.8 s"), (12.4, "12 s"), (200, "3 min 20 s"), (180, "3 min"), (3900, "1 h 5 min"), (59.7, "1 min")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert wording.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"), [(1000, "1 credit"), (0, "0 credits"), (250, "0.25 credits"), (1_234_567, "1,234.567 credits")]
+)
+def test_credits(amount: int, text: str) -> None:
+    assert wording.credits(amount) == text
+
+
+@given(st.text(max_size=200))
+def test_escaped_text_carries_no_markup(text: str) -> None:
+    escaped = wording.escape(text)
+    assert "\n" not in escaped
+    assert re.search(r"(?<!\\)(?:\\\\)*[*_~`|<>\[\]():#]", escaped) is None
+    assert re.search(r"@(?!\u200b)", escaped) is None
+
+
+@given(st.text(max_size=300), st.integers(1, 100))
+def test_shortened_text_fits(text: str, limit: int) -> None:
+    assert len(wording.shorten(text, limit)) <= limit
