@@ -14,7 +14,7 @@ def a_job(**changes: object) -> Job:
     return Job(id="1", account=ANNE, request=a_request(), origin=Origin.IMAGINE, cost=1, created_at=0.0, **changes)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("before", "after"), itertools.permutations(JobState, 2))
+@pytest.mark.parametrize(("before", "after"), list(itertools.permutations(JobState, 2)))
 def test_only_named_transitions_happen(before: JobState, after: JobState) -> None:
     job = a_job(state=before)
     if after in TRANSITIONS[before]:
