@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from bot.sandbox.server import Sandbox
+from bot.sandbox.world import Limits
 
 from .browser import PageView, start
 from .line import Line
@@ -22,6 +23,13 @@ from .line import Line
 ROOT = Path(__file__).parents[2]
 T = TypeVar("T")
 Chromium = Callable[..., PageView]
+
+
+def pytest_exception_interact(node: pytest.Item) -> None:
+    """Save what the browser showed when a test failed."""
+    view = getattr(node, "funcargs", {}).get("page")
+    if isinstance(view, PageView):
+        view.picture(f"failed-{node.name.partition('[')[0]}")
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +70,8 @@ def loop() -> Iterator[Loop]:
 
 @pytest.fixture(scope="module")
 def sandbox(chromium_paths: tuple[str, str], loop: Loop) -> Iterator[Sandbox]:
-    running = Sandbox()
+    # Tests post faster than Discord lets a bot.
+    running = Sandbox(limits=Limits(rate_limits=False))
     loop.run(running.start())
     yield running
     loop.run(running.stop())
@@ -137,6 +146,5 @@ def page(desktop: Any, line: Line, scripted_bot: ScriptedBot) -> Iterator[PageVi
     view.none("[data-banner=offline]")
     desktop.get_log("browser")
     yield view
-    view.picture("sandbox-last")
     complaints = [entry["message"] for entry in desktop.get_log("browser") if entry["level"] == "SEVERE"]
     assert [text for text in complaints if "Failed to load resource" not in text and "WebSocket" not in text] == []

@@ -136,6 +136,27 @@ def test_a_deleted_message_goes(page: PageView) -> None:
     page.none(f"[data-message-id='{identity}']")
 
 
+def test_direct_messages_stay_with_their_member(page: PageView) -> None:
+    page.one("[data-channel=dm]").click()
+    draw(page, "between us")
+    page.one("[data-channel]", "studio").click()
+    page.wait(lambda: not [card for card in page.all(CARD) if "between us" in card.text], "the channel")
+    page.become("Linus")
+    page.one("[data-channel=dm]").click()
+    page.one("[data-hint]")
+    assert not page.all(CARD)
+
+
+def test_messages_elsewhere_are_marked_unread(page: PageView, chromium: Callable[..., Any]) -> None:
+    other = PageView(chromium(), page.address, ROOT / ".artifacts")
+    other.open("Linus", "studio")
+    page.one("[data-channel]", "read-only").click()
+    draw(other, "news in the studio")
+    page.one("[data-channel][data-unread]", "studio").click()
+    page.one(CARD, "news in the studio")
+    page.none("[data-unread]")
+
+
 def test_pictures_open_large_and_turn(page: PageView) -> None:
     card = draw(page)
     card.find_elements(By.CSS_SELECTOR, ".gallery-item")[1].click()

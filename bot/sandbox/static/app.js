@@ -44,6 +44,7 @@ const timeline = new Timeline(part("scroller"), part("messages"), part("jump"), 
   menu: openMessageMenu,
   command: (name) => composer.suggest(`/${name} `),
   changed: drawEmpty,
+  dropped: () => { part("earlier").hidden = false; },
 });
 
 const composer = new Composer({ form: part("composer"), line: part("composer-line"), menu: part("composer-menu"), problem: part("composer-problem"), plus: part("composer-plus") }, {
@@ -166,7 +167,7 @@ function drawFrame(fresh = false) {
   part("channel-topic").textContent = place.topic ?? "";
   document.title = `${place.dm ? "@" : "#"}${place.name} · flux-bot sandbox`;
   part("offline").hidden = directory.bot.online;
-  composer.setPlace({ directory, leaves: typeable(directory.commandsFor(me, 1, channel)), placeholder: `Type / for commands, as ${displayName(who)} in ${place.dm ? "@" : "#"}${place.name}`, fresh });
+  composer.setPlace({ directory, leaves: typeable(directory.commandsFor(me, 1, channel)), placeholder: `Type / for a command, as ${displayName(who)}`, fresh });
   address.searchParams.set("member", me);
   address.searchParams.set("channel", channel);
   history.replaceState(null, "", address);
@@ -177,6 +178,7 @@ async function load() {
   held = [];
   const asked = { me, channel };
   try {
+    limit = Math.max(limit, timeline.size);
     const messages = await api.messages(me, channel, limit);
     if (asked.me !== me || asked.channel !== channel) return;
     timeline.show({ directory, me, channel, messages });
@@ -249,6 +251,7 @@ function receiveMessage(type, data) {
     if (type === "message_create") { unread.add(key); drawFrame(); }
   } else if (held) held.push([type, data]);
   else if (type === "message_delete") timeline.remove(data.id);
+  else if (type === "message_update") timeline.update(data);
   else timeline.put(data);
 }
 
@@ -271,18 +274,21 @@ function listen() {
   };
   part("trouble-toggle").addEventListener("click", toggleTrouble);
   part("trouble-close").addEventListener("click", toggleTrouble);
-  part("earlier").addEventListener("click", () => { limit += PAGE_OF_MESSAGES; load(); });
+  part("trouble").addEventListener("keydown", (event) => { if (event.key === "Escape") toggleTrouble(); });
+  part("sidebar").addEventListener("keydown", (event) => { if (event.key === "Escape") closeSidebar(); });
+  part("earlier").addEventListener("click", () => { limit = Math.max(limit, timeline.size) + PAGE_OF_MESSAGES; load(); });
+  // A file dropped beside its place must not replace the page.
+  for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => event.preventDefault());
   const main = part("main");
   main.addEventListener("dragover", (event) => {
     if (![...event.dataTransfer.types].includes("Files")) return;
-    event.preventDefault();
     document.body.setAttribute("data-dragging", "");
   });
   main.addEventListener("dragleave", (event) => { if (!main.contains(event.relatedTarget)) document.body.removeAttribute("data-dragging"); });
   main.addEventListener("drop", (event) => {
     document.body.removeAttribute("data-dragging");
     const [file] = event.dataTransfer.files;
-    if (file) { event.preventDefault(); composer.attach(file); }
+    if (file) composer.attach(file);
   });
   document.addEventListener("keydown", (event) => {
     // Typing anywhere goes to the composer, as in a chat.

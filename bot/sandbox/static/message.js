@@ -108,17 +108,18 @@ function header(message, author) {
 }
 
 function aboveLine(message, directory) {
+  if (message.message_reference && message.referenced_message !== undefined) return replyLine(message.referenced_message, directory);
   const interaction = commandLine(message);
-  if (interaction) {
-    const user = directory.member(interaction.user?.id) ?? interaction.user;
-    return h(
-      "div", { class: "above-line", "data-above": "command" }, avatar(user, "tiny"),
-      h("b", { class: "author", style: { "--color": colorOf(user) } }, displayName(user)), " used ", h("span", { class: "command-chip" }, interaction.name),
-    );
-  }
-  if (!message.message_reference) return null;
-  const original = message.referenced_message;
-  if (!original) return h("div", { class: "above-line", "data-above": "reply" }, h("i", {}, "Original message was deleted"));
+  if (!interaction) return null;
+  const user = directory.member(interaction.user?.id) ?? interaction.user;
+  return h(
+    "div", { class: "above-line", "data-above": "command" }, avatar(user, "tiny"),
+    h("b", { class: "author", style: { "--color": colorOf(user) } }, displayName(user)), " used ", h("span", { class: "command-chip" }, interaction.name),
+  );
+}
+
+function replyLine(original, directory) {
+  if (original === null) return h("div", { class: "above-line", "data-above": "reply" }, h("i", {}, "Original message was deleted"));
   const user = directory.member(original.author.id) ?? original.author;
   return h(
     "button", { class: "above-line", type: "button", "data-above": "reply", "data-action": "jump", "data-target": original.id },

@@ -34,14 +34,16 @@ export function modalField(raw, host) {
     raw.description && h("div", { class: "field-description" }, raw.description),
     control.node, problem,
   );
+  const mark = (sentence) => {
+    problem.textContent = sentence ?? "";
+    problem.hidden = !sentence;
+    node.toggleAttribute("data-invalid", Boolean(sentence));
+  };
+  node.addEventListener("input", () => mark(null));
   return {
     node,
+    mark,
     focus: () => control.focus(),
-    mark: (sentence) => {
-      problem.textContent = sentence ?? "";
-      problem.hidden = !sentence;
-      node.toggleAttribute("data-invalid", Boolean(sentence));
-    },
     read: async () => {
       const { problem: sentence, ...answer } = await control.read();
       if (sentence) return { problem: sentence };
@@ -99,6 +101,7 @@ function select(raw, id, { directory }) {
       if (values === null) return;
       chosen = values;
       draw().focus();
+      holder.dispatchEvent(new Event("input", { bubbles: true }));
     });
     holder.replaceChildren(trigger);
     return trigger;
@@ -129,6 +132,7 @@ function fileUpload(raw, id, { upload }) {
       files.push(entry);
       rows.append(row);
     }
+    holder.dispatchEvent(new Event("input", { bubbles: true }));
   };
   input.addEventListener("change", () => { take(input.files); input.value = ""; });
   const holder = h("div", { class: "field-holder" }, button, input, rows);

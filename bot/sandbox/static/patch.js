@@ -55,6 +55,7 @@ function patchAttributes(current, wanted, withSource = false) {
   }
   for (const { name, value } of [...wanted.attributes]) {
     if (name === "style" || (name === "src" && keepsSource)) continue;
+    if (name === "aria-label" && current.hasAttribute("data-revealed")) continue;
     if (current.getAttribute(name) !== value) current.setAttribute(name, value);
   }
   // Through the CSSOM: the page's content security policy refuses style attributes.

@@ -1,17 +1,18 @@
 /** The left column: channels, the direct message, and who sits at the keyboard. */
 import { displayName } from "./directory.js";
-import { fill, h, icon } from "./dom.js";
+import { h, icon } from "./dom.js";
 import { avatar } from "./message.js";
+import { patchChildren } from "./patch.js";
 
 /**
- * Draw the column.
+ * Draw the column, in place, so that a member on the way through it by keyboard is not thrown out by news.
  * `parts` are `{guild, channels, direct, members}`; `now` is `{directory, channel, me, unread: Set of channel keys}`;
  * `on` hears `{channel(id), member(id), memberMenu(member, anchor)}`.
  */
 export function drawSidebar(parts, { directory, channel, me, unread }, on) {
   parts.guild.textContent = directory.guild.name;
   const link = (each) => h(
-    "li", {},
+    "li", { "data-key": each.id },
     h(
       "button", { class: "channel", type: "button", "data-channel": each.id, "aria-current": each.id === channel ? "page" : null, "data-unread": unread.has(each.id), onclick: () => on.channel(each.id) },
       each.dm ? avatar(directory.bot, "small") : icon("hash"),
@@ -21,15 +22,15 @@ export function drawSidebar(parts, { directory, channel, me, unread }, on) {
       unread.has(each.id) && h("span", { class: "visually-hidden" }, "unread"),
     ),
   );
-  fill(parts.channels, directory.channels.filter((each) => !each.dm).map(link));
-  fill(parts.direct, directory.channels.filter((each) => each.dm).map(link));
-  fill(parts.members, directory.members.map((member) => h(
-    "li", { class: "member-row" },
+  patchChildren(parts.channels, h("ul", {}, directory.channels.filter((each) => !each.dm).map(link)));
+  patchChildren(parts.direct, h("ul", {}, directory.channels.filter((each) => each.dm).map(link)));
+  patchChildren(parts.members, h("ul", {}, directory.members.map((member) => h(
+    "li", { class: "member-row", "data-key": member.id },
     h(
-      "button", { class: "member", type: "button", role: "radio", "aria-checked": String(member.id === me), "data-member": member.id, onclick: () => on.member(member.id) },
+      "button", { class: "member", type: "button", "aria-pressed": String(member.id === me), "data-member": member.id, onclick: () => on.member(member.id) },
       avatar(member), h("span", { class: "member-text" }, h("span", { class: "member-name" }, displayName(member)), h("small", {}, member.role === "moderator" ? "Moderator" : "Member")),
       member.id === me && h("span", { class: "you-badge" }, "You"),
     ),
     h("button", { class: "icon-button", type: "button", "aria-label": `More about ${displayName(member)}`, title: "More", "aria-haspopup": "menu", onclick: (event) => on.memberMenu(member, event.currentTarget) }, icon("more", 18)),
-  )));
+  ))));
 }

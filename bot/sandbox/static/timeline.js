@@ -6,6 +6,7 @@ import { patch } from "./patch.js";
 
 const DISCORD_EPOCH_MS = 1_420_070_400_000n;
 const NEAR_BOTTOM_PX = 80;
+const MOST_SHOWN = 300;
 const day = new Intl.DateTimeFormat("en-GB", { dateStyle: "long" });
 
 /** Snowflakes in the order of time. */
@@ -25,7 +26,8 @@ export class Timeline {
 
   /**
    * `root` scrolls and holds `list`. `heard` are the actions the timeline does not do itself:
-   * `{press, select, menu, command, changed}`, called with the message and the node that was used.
+   * `{press, select, menu, command}`, called with the message and the node that was used; `changed()` after every
+   * drawing; `dropped()` when the oldest messages were taken off a long page.
    */
   constructor(root, list, jump, heard) {
     this.root = root;
@@ -63,12 +65,24 @@ export class Timeline {
     this.#order = [...this.#messages.keys()].sort(compareIds);
     for (const [id, node] of this.#nodes) if (!this.#messages.has(id)) { node.remove(); this.#nodes.delete(id); }
     for (const id of this.#order) this.#dirty.add(id);
+    const fromEnd = this.root.scrollHeight - this.root.scrollTop;
     this.#draw();
     if (!same) this.scrollToEnd();
+    else if (!this.#pinned) this.root.scrollTop = this.root.scrollHeight - fromEnd;
   }
 
   get isEmpty() {
     return this.#order.length === 0;
+  }
+
+  /** How many messages are on the page. */
+  get size() {
+    return this.#order.length;
+  }
+
+  /** A message changed; one that is not on the page, because it is older than what is shown, stays away. */
+  update(message) {
+    if (this.#messages.has(message.id)) this.put(message);
   }
 
   /** A message came or changed. */
@@ -185,8 +199,23 @@ export class Timeline {
       }
     }
     this.#dirty.clear();
-    if (this.#pinned) this.scrollToEnd();
+    if (this.#pinned) {
+      this.#shorten();
+      this.scrollToEnd();
+    }
     this.heard.changed();
+  }
+
+  /** Somebody who reads the newest messages needs no endless page above them. */
+  #shorten() {
+    if (this.#order.length <= MOST_SHOWN) return;
+    for (const id of this.#order.splice(0, this.#order.length - MOST_SHOWN)) {
+      this.#messages.delete(id);
+      this.#states.delete(id);
+      this.#nodes.get(id)?.remove();
+      this.#nodes.delete(id);
+    }
+    this.heard.dropped();
   }
 
   #nodeAfter(index) {
@@ -243,6 +272,8 @@ function isCovered(node) {
 
 function reveal(node) {
   node.dataset.revealed = "";
+  // The label said only that something is hidden; what it hid speaks for itself now.
+  node.removeAttribute("aria-label");
 }
 
 /** An empty channel's picture and hint; `suggest` fills the composer with `example`. */
