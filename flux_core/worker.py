@@ -190,12 +190,12 @@ class Worker:
             try:
                 version = await self._changed(version, POLL_SECONDS)
                 self._wake.set()
-                if self._held:
-                    self._obey(await self._queue.wanted(self._id, list(self._held)), list(self._held))
+                if asked := list(self._held):
+                    self._obey(await self._queue.wanted(self._id, asked), asked)
+                    await asyncio.sleep(LOOK_SECONDS)
             except StorageUnavailable as error:
                 log.warning("Changes cannot be watched: %s", error)
                 await asyncio.sleep(RETRY_SECONDS[-1])
-            await asyncio.sleep(LOOK_SECONDS)
 
     async def _beat(self) -> None:
         """Keep the leases; jobs whose lease ran out unrenewed are somebody else's by now."""

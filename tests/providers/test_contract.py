@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from PIL import Image
@@ -23,14 +23,16 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
     return Catalogue({"flux-tiny": str(build_random(tmp_path_factory.mktemp("flux-tiny")))})
 
 
-@pytest.fixture(params=[ScriptedProvider, LocalProvider])
-async def provider(request: pytest.FixtureRequest, catalogue: Catalogue) -> AsyncIterator[Provider]:
-    made: Callable[[Catalogue], Provider] = (
-        ScriptedProvider if request.param is ScriptedProvider else lambda known: LocalProvider(known, threads=1)
-    )
-    provider = made(catalogue)
+@pytest.fixture(scope="session")
+def local(catalogue: Catalogue) -> Iterator[LocalProvider]:
+    provider = LocalProvider(catalogue, device="cpu", threads=1)
     yield provider
-    await provider.close()
+    asyncio.run(provider.close())
+
+
+@pytest.fixture(params=["scripted", "local"])
+def provider(request: pytest.FixtureRequest, catalogue: Catalogue) -> Provider:
+    return ScriptedProvider(catalogue) if request.param == "scripted" else request.getfixturevalue("local")
 
 
 @pytest.fixture
