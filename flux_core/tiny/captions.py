@@ -1,5 +1,6 @@
 """Put the pictures of the small world into words, in several phrasings each."""
 
+import re
 from random import Random
 from typing import Final
 
@@ -190,8 +191,7 @@ def _scene(picture: ScenePicture, rng: Random) -> str:
             text = text.replace("{c}", _word(picture.colour, _COLOUR_WORDS, rng))
         else:
             text = _without_colour(text)
-    for vowel in ("orange",):
-        text = text.replace(f"a {vowel}", f"an {vowel}")
+    text = re.sub(r"\ba (?=[aeio])", "an ", text)
     if picture.tree:
         text += rng.choice((" and a tree", " next to a tree", " and a green tree"))
     if picture.time:

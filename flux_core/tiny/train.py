@@ -23,9 +23,9 @@ from flux_core.tiny.network import TinyFlux
 from flux_core.tiny.text_pretraining import pretrain_text
 from flux_core.tiny.vae_training import train_vae
 
-VAE_MINUTES = 9.0
+VAE_MINUTES = 14.0
 TEXT_SECONDS = 60.0
-FLOW_MINUTES = 80.0
+FLOW_MINUTES = 66.0
 PROCESSES = 2
 
 
