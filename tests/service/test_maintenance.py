@@ -1,0 +1,148 @@
+"""The chores, each on real rows and real files."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from flux_core.database import workers
+from flux_core.database.pictures import discarded_keys
+from flux_core.errors import PictureGone, StorageUnavailable
+from flux_core.images.intake import VettedPicture
+from flux_core.jobs import JobState
+from flux_core.maintenance import Chore, chores, maintain
+from tests.database.scene import ANNE, BERT, CLEO, DAY, Scene, a_reply, a_request
+
+
+async def do(scene: Scene, *names: str) -> list[int]:
+    """Run the chores whose names contain ``names`` once, in this order."""
+    found = [chore for name in names for chore in chores(scene.db, scene.queue, scene.store) if name in chore.name]
+    assert len(found) == len(names)
+    return [await chore.work() for chore in found]
+
+
+async def test_lost_jobs_are_rescued(scene: Scene) -> None:
+    job = await scene.submit()
+    await scene.claim()
+    assert await do(scene, "rescued") == [0]
+    scene.clock.now += 31
+    assert await do(scene, "rescued") == [1]
+    assert (await scene.studio.job(job.id)).state is JobState.QUEUED
+
+
+async def test_silent_workers_are_forgotten(scene: Scene) -> None:
+    await scene.worker("silent")
+    scene.clock.now += 500
+    await scene.worker("alive")
+    scene.clock.now += 200
+    await scene.queue.beat("alive")
+    assert await do(scene, "workers forgotten") == [1]
+    assert [worker.id for worker in await scene.db.read(workers.alive, 0.0)] == ["alive"]
+
+
+async def test_previews_go_when_their_job_has_ended_for_a_while(scene: Scene) -> None:
+    jobs = [await scene.submit(account) for account in (ANNE, BERT)]
+    for job in jobs:
+        await scene.claim()
+        await scene.store.put(f"previews/{job.id}.webp", b"pixels", "image/webp")
+        await scene.queue.progress("w1", job.id, 2, 4, f"previews/{job.id}.webp")
+    await scene.succeed(jobs[0])
+    assert await do(scene, "previews", "discarded") == [0, 0]
+    scene.clock.now += 61
+    assert await do(scene, "previews", "discarded", "previews") == [1, 1, 0]
+    with pytest.raises(PictureGone):
+        await scene.store.get(f"previews/{jobs[0].id}.webp")
+    assert await scene.store.get(f"previews/{jobs[1].id}.webp") == b"pixels"
+    assert (await scene.studio.job(jobs[0].id)).preview_key is None
+
+
+async def test_expired_tokens_are_forgotten(scene: Scene) -> None:
+    old = await scene.submit(ANNE, reply_to=a_reply(expires=scene.clock.now + 10))
+    new = await scene.submit(BERT, reply_to=a_reply(expires=scene.clock.now + 100))
+    await scene.submit(CLEO)
+    scene.clock.now += 11
+    assert await do(scene, "tokens", "tokens") == [1, 0]
+    assert await scene.column(old, "interaction_token") is None
+    assert await scene.column(new, "interaction_token") == "a-secret"
+    assert len(await scene.studio.live_jobs()) == 2
+
+
+async def test_uploads_without_a_job_go_and_others_stay(scene: Scene) -> None:
+    unused, used, fresh = [
+        await scene.studio.store_input(VettedPicture(png=png, width=64, height=64)) for png in (b"1", b"2", b"3")
+    ]
+    request = a_request().model_copy(update={"input_picture": used, "strength": 0.5})
+    await scene.submit(request=request)
+    scene.clock.now += DAY + 1
+    await scene.studio.store_input(VettedPicture(png=b"3", width=64, height=64))
+    assert await do(scene, "uploads", "discarded") == [1, 1]
+    with pytest.raises(PictureGone):
+        await scene.store.get(unused.key)
+    assert await scene.store.get(used.key) == b"2"
+    assert await scene.store.get(fresh.key) == b"3"
+
+
+async def test_an_upload_that_comes_again_is_not_deleted(scene: Scene) -> None:
+    again = await scene.studio.store_input(VettedPicture(png=b"1", width=64, height=64))
+    scene.clock.now += DAY + 1
+    assert await do(scene, "uploads") == [1]
+    await scene.studio.store_input(VettedPicture(png=b"1", width=64, height=64))
+    assert await do(scene, "discarded") == [0]
+    assert await scene.store.get(again.key) == b"1"
+
+
+async def test_what_the_store_keeps_is_tried_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = await scene.submit()
+    await scene.claim()
+    await scene.queue.progress("w1", job.id, 1, 4, "previews/a.webp")
+    await scene.queue.progress("w1", job.id, 2, 4, "previews/b.webp")
+
+    async def away(keys: list[str]) -> None:
+        raise StorageUnavailable("the bucket is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scene.store, "delete", away)
+        with pytest.raises(StorageUnavailable):
+            await do(scene, "discarded")
+    assert await scene.db.read(discarded_keys, 10) == ["previews/a.webp"]
+    assert await do(scene, "discarded", "discarded") == [1, 0]
+
+
+async def test_a_chore_goes_on_when_the_storage_was_away_and_ends_when_told(caplog: pytest.LogCaptureFixture) -> None:
+    rounds = 0
+    stop = asyncio.Event()
+
+    async def work() -> int:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 1:
+            raise StorageUnavailable("the disk is away")
+        if rounds == 3:
+            stop.set()
+        return rounds
+
+    with caplog.at_level(logging.INFO, "flux_core.maintenance"):
+        await asyncio.wait_for(Chore("things counted", 0.001, work).run(stop), 20)
+    assert rounds == 3
+    assert caplog.messages == [
+        "things counted has to wait: the disk is away",
+        "things counted: 2",
+        "things counted: 3",
+    ]
+
+
+async def test_maintenance_does_all_its_chores_and_ends_when_told(scene: Scene) -> None:
+    job = await scene.submit()
+    await scene.claim()
+    scene.clock.now += 31
+    stop = asyncio.Event()
+    running = asyncio.create_task(maintain(scene.db, scene.queue, scene.store, stop))
+    version = None
+    while (await scene.studio.job(job.id)).state is not JobState.QUEUED:
+        version = await scene.studio.changed(version, 5)
+    names = {task.get_name() for task in asyncio.all_tasks()}
+    assert {f"maintenance: {chore.name}" for chore in chores(scene.db, scene.queue, scene.store)} <= names
+    stop.set()
+    await asyncio.wait_for(running, 20)
