@@ -1,0 +1,272 @@
+"""Cards and panels: every state, within Discord's limits, whatever was typed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from discord import ui
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot import cards, panels
+from bot.cards import Card, Shown, Turn
+from bot.commands.imagine import CHOICE_LIMIT
+from bot.custom_ids import parse
+from bot.wording import shorten
+from flux_core.errors import GenerationFailed, walk
+from flux_core.generation import MAX_PROMPT, GenerationRequest, InputPicture, OutputFormat
+from flux_core.jobs import Account, Job, JobState, Origin, Picture, ReplyTo
+from flux_core.models import FAMILY
+from flux_core.service import Quota
+
+JOB_ID = "0123456789abcdef01234567"
+REPLY = ReplyTo(
+    application_id=1,
+    channel_id=2**63,
+    interaction_token="secret-token",
+    token_expires_at=900.0,
+    message_id=2**63,
+    spoiler=True,
+)
+
+
+def job(state: JobState = JobState.QUEUED, *, prompt: str = "a fox", model: str = "flux-dev", **changes: Any) -> Job:
+    request = GenerationRequest(
+        prompt=prompt,
+        model=model,
+        width=1024,
+        height=1024,
+        steps=28,
+        guidance=3.5,
+        seed=2**32 - 4,
+        count=4,
+        input_picture=InputPicture(key="k", width=64, height=64),
+        strength=0.6,
+        output_format=OutputFormat.WEBP,
+    )
+    made = Job(
+        id=JOB_ID,
+        account=Account(2**63, 2**63 - 1),
+        request=request,
+        origin=Origin.IMAGINE,
+        cost=28_000,
+        created_at=1_700_000_000.0,
+        state=state,
+        reply_to=REPLY,
+    )
+    return replace(made, **changes)
+
+
+def picture(position: int = 0, key: str | None = "pictures/x.webp") -> Picture:
+    return Picture(
+        position=position,
+        key=key,
+        width=1024,
+        height=1024,
+        seed=2**32 - 4 + position,
+        content_type="image/webp",
+        size=345_678,
+    )
+
+
+def shown(number: int = 4) -> list[Shown]:
+    return [Shown(picture(i), f"flux-{JOB_ID}-{i + 1}.webp") for i in range(number)]
+
+
+FAR_TURN = Turn(10_000, 1_800_000_000.0, 3)
+DONE: dict[str, Any] = {"started_at": 1_700_000_100.0, "ended_at": 1_700_000_200.5}
+
+
+def every_card(prompt: str = "a fox", model: str = "flux-dev") -> Iterator[Card]:
+    queued = job(prompt=prompt, model=model)
+    yield cards.preparing(queued.request, queued.account.user_id)
+    for turn in (None, Turn(1, None, 1), FAR_TURN, Turn(3, None, 0)):
+        yield cards.waiting(queued, turn)
+    for done in (0, 13, 28, 99):
+        running = job(JobState.RUNNING, prompt=prompt, model=model, steps_done=done, steps_total=28)
+        yield cards.running(running, FAR_TURN, "preview-3.webp")
+        yield cards.running(replace(running, cancel_requested=True), None, None)
+        yield panels.details(running, [], parent=None)
+    ended = job(JobState.SUCCEEDED, prompt=prompt, model=model, parent_id=JOB_ID, parent_position=3, **DONE)
+    for number in range(5):
+        yield cards.result(ended, shown(number), lead="<@123456789012345678>, this took a while:")
+    yield panels.details(ended, [picture(i) for i in range(4)], parent=queued)
+    yield panels.details(ended, [picture(0, None)], parent=None)
+    yield cards.ended_without(job(JobState.CANCELLED, prompt=prompt, model=model))
+    for kind in walk(GenerationFailed):
+        failed = job(JobState.FAILED, prompt=prompt, model=model, error_code=kind.code, error_facts={}, **DONE)
+        yield cards.ended_without(failed, lead="late")
+        yield panels.details(failed, [], parent=None)
+    everything = [queued, job(JobState.RUNNING, prompt=prompt, steps_done=3, steps_total=9), ended]
+    yield panels.jobs([], [])
+    yield panels.jobs(everything * 10, everything)
+    yield panels.jobs([], [failed] * 25)
+
+
+def check_limits(card: Card) -> None:
+    """Hold a card against what Discord accepts."""
+    items = list(card.walk_children())
+    assert len(items) <= 40
+    assert card.content_length() <= 4000
+    assert card.has_components_v2()
+    custom_ids = [item.custom_id for item in items if isinstance(item, ui.Button)]
+    assert len(custom_ids) == len(set(custom_ids)) or JOB_ID in custom_ids[0]
+    assert all(len(id or "") <= 100 and parse(id or "") is not None for id in custom_ids)
+    for item in items:
+        if isinstance(item, ui.TextDisplay):
+            assert item.content.strip()
+        if isinstance(item, ui.ActionRow):
+            assert 1 <= len(item.children) <= 5
+        if isinstance(item, ui.MediaGallery):
+            assert 1 <= len(item.items) <= 10
+            assert all(len(one.description or "") <= 256 for one in item.items)
+        if isinstance(item, ui.Button):
+            assert 1 <= len(item.label or "") <= 80
+    assert card.to_components()
+
+
+def texts(card: Card) -> str:
+    return "\n".join(item.content for item in card.walk_children() if isinstance(item, ui.TextDisplay))
+
+
+def labels(card: Card) -> list[str]:
+    return [str(item.label) for item in card.walk_children() if isinstance(item, ui.Button) and not item.disabled]
+
+
+HOSTILE = [
+    "x" * MAX_PROMPT,
+    "`" * MAX_PROMPT,
+    "*" * MAX_PROMPT,
+    "@everyone <@123456789012345678> <@&123456789012345678> <#123456789012345678>",
+    "[click](https://example.com) # heading\n> quote\n- list\n```py\ncode\n```",
+    "𓀀" * MAX_PROMPT,
+    "||spoiler|| \\",
+    "a\n" * 900,
+]
+
+
+@pytest.mark.parametrize("prompt", HOSTILE, ids=range(len(HOSTILE)))
+@pytest.mark.parametrize("model", ["flux-dev", "flux-tiny", "a-model-of-tomorrow"])
+def test_every_card_keeps_the_limits(prompt: str, model: str) -> None:
+    for card in every_card(prompt, model):
+        check_limits(card)
+
+
+@given(st.text(min_size=1, max_size=MAX_PROMPT))
+def test_any_prompt_keeps_the_limits(prompt: str) -> None:
+    check_limits(cards.result(job(JobState.SUCCEEDED, prompt=prompt, **DONE), shown()))
+    check_limits(panels.details(job(prompt=prompt), [picture(i) for i in range(4)], parent=None))
+
+
+def test_no_card_shows_the_token() -> None:
+    for card in every_card():
+        assert "secret-token" not in str(card.to_components())
+
+
+def test_a_prompt_cannot_ping_or_break_out() -> None:
+    card = cards.result(job(JobState.SUCCEEDED, prompt="**@everyone** <@1> [x](http://y)\n# big", **DONE), shown(1))
+    text = texts(card).split("\n")[0]
+    assert "@everyone" not in text
+    assert r"\<@" in text
+    assert r"\[x\]\(http\://y\) \# big" in text
+
+
+def test_the_waiting_card_tells_turn_and_time() -> None:
+    assert "10000th in the queue" in texts(cards.waiting(job(), FAR_TURN))
+    assert "ready <t:1800000000:R>" in texts(cards.waiting(job(), FAR_TURN))
+    assert "Next in the queue" in texts(cards.waiting(job(), Turn(1, None, 1)))
+    assert "Nobody is drawing" in texts(cards.waiting(job(), Turn(1, None, 0)))
+    assert labels(cards.waiting(job(), FAR_TURN)) == ["Cancel"]
+
+
+def test_the_running_card_fills_its_bar() -> None:
+    def bar(done: int) -> str:
+        return cards.progress(job(JobState.RUNNING, steps_done=done, steps_total=28))
+
+    assert bar(0).count("▰") == 0
+    assert bar(14).count("▰") == bar(14).count("▱") == cards.BAR / 2
+    assert bar(28).count("▱") == 0
+    assert "50%" in bar(14)
+    assert "step 14 of 28" in bar(14)
+
+
+def test_a_cancelled_run_cannot_be_cancelled_again() -> None:
+    card = cards.running(job(JobState.RUNNING, cancel_requested=True), None, None)
+    assert labels(card) == []
+    assert "Cancelling" in texts(card)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_the_result_has_a_variation_for_each_picture(number: int) -> None:
+    card = cards.result(job(JobState.SUCCEEDED, **DONE), shown(number))
+    expected = [f"V{i + 1}" for i in range(number)]
+    assert labels(card) == [*expected, "Reroll", "Details", "Delete"]
+    gallery = next(item for item in card.walk_children() if isinstance(item, ui.MediaGallery))
+    assert [item.media.url for item in gallery.items] == [f"attachment://{one.filename}" for one in shown(number)]
+    assert all(item.spoiler for item in gallery.items)
+
+
+def test_the_result_tells_what_it_is_made_of() -> None:
+    text = texts(cards.result(job(JobState.SUCCEEDED, **DONE), shown()))
+    for part in ("1024×1024", "28 steps", "strength 0.6", f"seed {2**32 - 4}", "1 min 40 s", "<@9223372036854775807>"):
+        assert part in text
+
+
+def test_details_hold_the_whole_prompt() -> None:
+    prompt = "word " * 399 + "end"
+    assert prompt in texts(panels.details(job(prompt=prompt), [], parent=None))
+
+
+def test_details_tell_the_licence_of_every_model() -> None:
+    for spec in FAMILY:
+        text = texts(panels.details(job(model=spec.id), [], parent=None))
+        assert ("non-commercial use only" in text) is not spec.commercial
+
+
+def test_help_keeps_the_limits_and_names_every_model() -> None:
+    card = panels.help_page(FAMILY)
+    check_limits(card)
+    assert all(f"`{spec.id}`" in texts(card) for spec in FAMILY)
+
+
+@pytest.mark.parametrize(
+    ("spent", "granted", "left"), [(0, 0, 100_000), (40_000, 0, 60_000), (100_000, 5_500, 5_500), (120_000, 0, 0)]
+)
+def test_the_quota_panel_adds_up(spent: int, granted: int, left: int) -> None:
+    held = Quota(
+        allowance=100_000,
+        spent_today=spent,
+        granted=granted,
+        left=left,
+        renews_at=1_800_000_000.0,
+        waiting=1,
+        max_waiting=10,
+    )
+    card = panels.quota(held)
+    check_limits(card)
+    assert f"{left / 1000:g} credits left" in texts(card)
+    assert ("5.5 credits granted" in texts(card)) is (granted > 0)
+    assert "<t:1800000000:R>" in texts(card)
+
+
+def test_no_allowance_is_no_division_by_zero() -> None:
+    empty = Quota(allowance=0, spent_today=0, granted=0, left=0, renews_at=0.0, waiting=0, max_waiting=1)
+    check_limits(panels.quota(empty))
+
+
+def test_a_private_message_is_not_linked() -> None:
+    private = job(JobState.SUCCEEDED, delivered_at=1.0, reply_to=replace(REPLY, private=True), **DONE)
+    assert panels.message_link(private) is None
+    assert "https://" not in texts(panels.jobs([], [private]))
+    public = job(JobState.SUCCEEDED, delivered_at=1.0, **DONE)
+    assert str(panels.message_link(public)) in texts(panels.jobs([], [public]))
+
+
+def test_the_licence_is_seen_where_a_model_is_chosen() -> None:
+    for spec in FAMILY:
+        choice = shorten(f"{spec.title}: {spec.summary}", CHOICE_LIMIT)
+        assert len(choice) <= 100
+        assert ("Non-commercial" in choice) is not spec.commercial, spec.id
