@@ -230,12 +230,17 @@ def test_a_bot_that_left_is_announced(page: PageView, scripted_bot: ScriptedBot)
 
 
 def test_on_a_phone_nothing_overflows(page: PageView, chromium: Callable[..., Any]) -> None:
+    draw(page, "a single picture for the phone", "count: 1")
     draw(page, "a picture for the phone")
     phone = PageView(chromium(width=390, height=844, phone=True), page.address, ROOT / ".artifacts")
     phone.driver.get(phone.address)
     card = phone.one(CARD, "a picture for the phone")
     phone.wait(lambda: pictures_loaded(phone, card), "pictures")
-    assert phone.driver.execute_script("return document.documentElement.scrollWidth <= innerWidth") is True
+    outside = (
+        "return [...document.querySelectorAll('.message *')].filter((node) => node.checkVisibility())"
+        ".filter((node) => node.getBoundingClientRect().right > innerWidth).map((node) => node.className);"
+    )
+    assert phone.driver.execute_script(outside) == []
     phone.picture("sandbox-phone")
     phone.one("#sidebar-toggle").click()
     phone.wait(lambda: phone.one("[data-member]", "Linus").rect["x"] >= 0, "the sidebar")

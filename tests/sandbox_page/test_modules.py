@@ -1,4 +1,4 @@
-"""The page's pure parts, run in the browser they are written for: Markdown and command lines."""
+"""The page's own small machines, run in the browser they are written for: Markdown, command lines, patching."""
 
 from __future__ import annotations
 
@@ -97,3 +97,64 @@ def test_hostile_markdown_takes_no_time(page: PageView) -> None:
 )
 def test_command_lines(page: PageView, typed: str, read: object) -> None:
     assert page.run(READ, typed) == read
+
+
+EXCHANGE = """
+const { patch } = await import('/static/patch.js');
+const picture = (color) => {
+  const canvas = Object.assign(document.createElement('canvas'), { width: 8, height: 8 });
+  const pen = canvas.getContext('2d');
+  pen.fillStyle = color;
+  pen.fillRect(0, 0, 8, 8);
+  return canvas.toDataURL();
+};
+const image = (source, alt) => Object.assign(new Image(), { src: source, alt });
+const [red, blue] = [picture('red'), picture('blue')];
+const shown = image(red, 'preview');
+document.body.append(shown);
+await shown.decode();
+patch(shown, image(blue, 'result'));
+const during = shown.src === red && shown.complete;
+await new Promise((resolve) => new MutationObserver(resolve).observe(shown, { attributeFilter: ['src'] }));
+const after = [shown.src === blue, shown.alt];
+shown.remove();
+return [during, ...after];
+"""
+
+REORDER = """
+const { patchChildren } = await import('/static/patch.js');
+const build = (keys) => {
+  const list = document.createElement('div');
+  for (const key of keys) {
+    const child = document.createElement('p');
+    if (key === key.toUpperCase()) child.dataset.key = key;
+    child.append(key);
+    list.append(child);
+  }
+  return list;
+};
+const list = build(args[0]);
+for (const child of list.children) child.born = child.textContent;
+patchChildren(list, build(args[1]));
+return [[...list.children].map((child) => child.textContent), [...list.children].map((child) => child.born ?? null)];
+"""
+
+
+def test_a_new_picture_replaces_the_old_one_only_once_it_is_there(page: PageView) -> None:
+    assert page.run(EXCHANGE) == [True, True, "result"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kept"),
+    [
+        ("ABC", "ABC", ["A", "B", "C"]),
+        ("ABC", "CA", ["C", "A"]),
+        ("AB", "AxB", ["A", None, "B"]),
+        ("xAy", "A", ["A"]),
+        ("xy", "yx", ["x", "y"]),
+        ("", "Ax", [None, None]),
+        ("AxB", "ByA", ["B", None, "A"]),
+    ],
+)
+def test_children_with_keys_keep_their_nodes(page: PageView, before: str, after: str, kept: list[str | None]) -> None:
+    assert page.run(REORDER, list(before), list(after)) == [list(after), kept]
