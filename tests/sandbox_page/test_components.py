@@ -145,25 +145,8 @@ def test_the_older_kind_of_message(page: PageView, post: Post) -> None:
     hidden.click()
     assert hidden.get_attribute("data-revealed") is not None
 
-
-REPLIES = """
-const { messageNode } = await import('/static/message.js');
-const directory = { member: () => null, channel: () => null };
-const author = { id: '7', username: 'flux-bot', bot: true };
-const state = { pending: new Set(), chosen: new Map(), failed: null };
-const base = { id: '2', author, timestamp: '2026-01-02T03:04:05Z', flags: 0, content: 'Yes' };
-const draw = (original) => {
-  const message = { ...base, message_reference: { message_id: '1' } };
-  if (original !== undefined) message.referenced_message = original;
-  const line = messageNode(message, { directory, me: '1', state, grouped: false }).querySelector('[data-above=reply]');
-  return line && [line.dataset.target ?? null, line.textContent];
-};
-return [draw({ ...base, id: '1', content: '**Hello** you' }), draw(null), draw(undefined)];
-"""
-
-
-def test_replies_name_what_they_answer(page: PageView) -> None:
-    answered, deleted, unknown = page.run(REPLIES)
-    assert answered == ["1", "FBflux-botHello you"], "the avatar's initial, the author, the words"
-    assert deleted == [None, "Original message was deleted"]
-    assert unknown is None
+    reply = post(content="Yes", message_reference={"message_id": first.get_attribute("data-message-id")})
+    line = reply.find_element(By.CSS_SELECTOR, "[data-above=reply]")
+    assert "Hello" in line.text
+    line.click()
+    page.wait(lambda: page.driver.switch_to.active_element == first, "the original to be focused")

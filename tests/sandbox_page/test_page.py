@@ -90,6 +90,7 @@ def test_a_private_answer_is_for_its_member_alone(page: PageView) -> None:
     page.press(draw(page, "a secret"), "Details")
     note = page.one("[data-ephemeral]", "Seed 7, asked by @Ada")
     assert "Only you can see this" in note.text
+    assert "a secret" in note.find_element(By.CSS_SELECTOR, "[data-above=reply]").text, "it names what it answers"
     page.become("Linus")
     page.one(CARD, "a secret")
     assert not page.all("[data-ephemeral]")
@@ -132,8 +133,11 @@ def test_a_command_that_nobody_answers_says_so(page: PageView) -> None:
 def test_a_deleted_message_goes(page: PageView) -> None:
     card = draw(page, "a short life")
     identity = card.get_attribute("data-message-id")
+    page.press(card, "Details")
+    page.one("[data-ephemeral] [data-above=reply]", "a short life")
     page.press(card, "Delete")
     page.none(f"[data-message-id='{identity}']")
+    page.one("[data-ephemeral] [data-above=reply]", "The original message is not here any more")
 
 
 def test_direct_messages_stay_with_their_member(page: PageView) -> None:

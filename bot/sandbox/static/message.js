@@ -60,9 +60,10 @@ export function excerpt(message) {
 
 /**
  * Draw a message.
- * `context` is `{directory, me, state, grouped}`; `state` holds what this reader did to it (see components.js) and `failed`, a sentence or null.
+ * `context` is `{directory, me, state, grouped, original}`: `original` is the message this one answers, or null; `state`
+ * holds what this reader did to it (see components.js) and `failed`, a sentence or null.
  */
-export function messageNode(message, { directory, me, state, grouped }) {
+export function messageNode(message, { directory, me, state, grouped, original = null }) {
   const author = directory.member(message.author.id) ?? message.author;
   const ephemeral = isEphemeral(message);
   const context = { message, directory, state };
@@ -73,7 +74,7 @@ export function messageNode(message, { directory, me, state, grouped }) {
       class: "message", "data-message-id": message.id, "data-key": message.id, "data-grouped": grouped, "data-ephemeral": ephemeral,
       "data-mentioned": mentioned, "data-local": message.local ?? null, tabindex: -1, "aria-label": `${displayName(author)}, ${posted(message.timestamp)}`,
     },
-    aboveLine(message, directory),
+    aboveLine(message, original, directory),
     h("div", { class: "message-gutter" }, grouped ? h("time", { class: "message-time-short", datetime: message.timestamp }, posted(message.timestamp).split(" ").at(-1)) : avatar(author)),
     h(
       "div",
@@ -107,8 +108,8 @@ function header(message, author) {
   );
 }
 
-function aboveLine(message, directory) {
-  if (message.message_reference && message.referenced_message !== undefined) return replyLine(message.referenced_message, directory);
+function aboveLine(message, original, directory) {
+  if (message.message_reference) return replyLine(original, directory);
   const interaction = commandLine(message);
   if (!interaction) return null;
   const user = directory.member(interaction.user?.id) ?? interaction.user;
@@ -119,7 +120,7 @@ function aboveLine(message, directory) {
 }
 
 function replyLine(original, directory) {
-  if (original === null) return h("div", { class: "above-line", "data-above": "reply" }, h("i", {}, "Original message was deleted"));
+  if (original === null) return h("div", { class: "above-line", "data-above": "reply" }, h("i", {}, "The original message is not here any more"));
   const user = directory.member(original.author.id) ?? original.author;
   return h(
     "button", { class: "above-line", type: "button", "data-above": "reply", "data-action": "jump", "data-target": original.id },

@@ -113,9 +113,7 @@ export class Timeline {
     this.#states.delete(id);
     this.#nodes.get(id)?.remove();
     this.#nodes.delete(id);
-    for (const [other, message] of this.#messages) {
-      if (message.referenced_message?.id === id) { this.#messages.set(other, { ...message, referenced_message: null }); this.#schedule(other); }
-    }
+    for (const [other, message] of this.#messages) if (message.message_reference?.message_id === id) this.#schedule(other);
     if (this.#order[at]) this.#schedule(this.#order[at]);
     this.heard.changed();
   }
@@ -189,7 +187,7 @@ export class Timeline {
       const date = day.format(new Date(message.timestamp));
       const newDay = previous !== null && day.format(new Date(previous.timestamp)) !== date;
       const grouped = !newDay && continues(message, previous);
-      const wanted = messageNode(message, { directory: this.directory, me: this.me, state: this.stateOf(id), grouped });
+      const wanted = messageNode(message, { directory: this.directory, me: this.me, state: this.stateOf(id), grouped, original: this.#messages.get(message.message_reference?.message_id) ?? null });
       if (newDay) wanted.dataset.day = date;
       const node = this.#nodes.get(id);
       if (node) this.#nodes.set(id, patch(node, wanted));
