@@ -12,6 +12,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -94,10 +95,10 @@ class Delivery:
                     log.exception("a look at the outbox failed")
                 # A look costs more the more jobs live; it never takes more than a third of the time.
                 await asyncio.sleep(max(LOOK_GAP, 2 * (time.monotonic() - started)))
-                try:
-                    await asyncio.wait_for(self._touched.wait(), self._patience())
-                except TimeoutError:
-                    continue
+                with suppress(TimeoutError):
+                    # Not wait_for: in Python 3.11 it can swallow the cancellation that ends this loop.
+                    async with asyncio.timeout(self._patience()):
+                        await self._touched.wait()
         finally:
             watch.cancel()
             await self._finish()

@@ -59,7 +59,8 @@ async def take(
         await answer(interaction, missing_permissions(lacking))
         return None
     try:
-        await asyncio.wait_for(studio.check(order.account, order.request), CHECK_SECONDS)
+        async with asyncio.timeout(CHECK_SECONDS):
+            await studio.check(order.account, order.request)
     except TimeoutError:
         log.warning("the check before an acknowledgement took more than %s s", CHECK_SECONDS)
     card = preparing(order.request, order.account.user_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import discord
 import pytest
@@ -33,14 +34,14 @@ class Stage:
         self._running: asyncio.Task[None] | None = None
 
     async def start_bot(self) -> FluxBot:
-        """Log in and wait until the gateway is there."""
+        """Log in and wait until the gateway is there; discord.py's ready comes two seconds later and is not needed."""
         bot = self.bot = FluxBot(self.settings, self.studio)
         self._running = asyncio.create_task(bot.start(self.sandbox.token), name="bot")
-        ready = asyncio.create_task(bot.wait_until_ready())
-        await asyncio.wait({ready, self._running}, timeout=15, return_when=asyncio.FIRST_COMPLETED)
+        connected = asyncio.create_task(_connected(bot))
+        await asyncio.wait({connected, self._running}, timeout=15, return_when=asyncio.FIRST_COMPLETED)
         if self._running.done():
             self._running.result()
-        assert bot.is_ready()
+        assert connected.done()
         return bot
 
     async def stop_bot(self) -> None:
@@ -65,20 +66,30 @@ class Stage:
         return Person(self.sandbox.base_url, name, channel)
 
 
+async def _connected(bot: FluxBot) -> None:
+    event = asyncio.Event()
+
+    async def on_shard_connect(_: int) -> None:
+        event.set()
+
+    bot.event(on_shard_connect)
+    await event.wait()
+
+
 @pytest.fixture
 def limits() -> Limits:
     return Limits(rate_limits=False)
 
 
 @pytest.fixture
-def overrides() -> dict[str, object]:
+def overrides() -> dict[str, Any]:
     """Settings that a test wants otherwise."""
     return {}
 
 
 @pytest.fixture
 async def stage(
-    tmp_path: Path, limits: Limits, overrides: dict[str, object], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, limits: Limits, overrides: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Stage]:
     # Whatever connect_to sets for the whole process is put back after the test.
     monkeypatch.setattr(discord.http.Route, "BASE", discord.http.Route.BASE)
