@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum, auto
 
 from PIL import Image
@@ -58,6 +59,7 @@ class Assignment:
         self._on_step = on_step
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
+        self._over = asyncio.Event()
         self._done, self._total = 0, 0
         self._began: float | None = None
         self._preview: tuple[int, Image.Image] | None = None
@@ -105,18 +107,29 @@ class Assignment:
         self._news.set()
         self._on_step()
 
+    def drawn(self) -> None:
+        """Let ``report`` end: there is nothing more to tell."""
+        self._over.set()
+        self._news.set()
+
     async def report(self, pictures: PictureStore) -> None:
-        """Write progress and previews down, over and over, until cancelled. The engine never waits for it."""
+        """Write progress and previews down until ``drawn``. The engine never waits for it.
+
+        What it has begun it ends: a preview in the store that no job knows of would stay there for ever.
+        """
         while True:
             await self._news.wait()
             self._news.clear()
+            if self._over.is_set():
+                return
             try:
                 await self._queue.progress(
                     self._worker_id, self.job.id, self._done, self._total, await self._stored_preview(pictures)
                 )
             except StorageUnavailable as error:
                 log.warning("The progress of job %s is not told: %s", self.job.id, error)
-            await asyncio.sleep(REPORT_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), REPORT_SECONDS)
 
     async def _stored_preview(self, pictures: PictureStore) -> str | None:
         if self._preview is None:

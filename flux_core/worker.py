@@ -71,7 +71,6 @@ class Worker:
         preview_every: int = 2,
         job_timeout: float = 1800.0,
         stop_seconds: float = 8.0,
-        device: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Work as ``worker_id``; ``changed`` is ``Database.changed``.
@@ -87,7 +86,6 @@ class Worker:
         self._preview_every = preview_every
         self._job_timeout = job_timeout
         self._stop_seconds = stop_seconds
-        self._device = device
         self._clock = clock
         self._held: dict[str, Assignment] = {}
         self._jobs: set[asyncio.Task[None]] = set()
@@ -129,7 +127,7 @@ class Worker:
             id=self._id,
             host=platform.node(),
             pid=os.getpid(),
-            device=self._device,
+            device=self._provider.device,
             models=tuple(self._provider.models),
             started_at=self._clock(),
         )
@@ -281,19 +279,26 @@ class Worker:
             input_image=await self._input(job.request),
             provider_job_id=job.provider_job_id if job.provider == self._provider.name else None,
         )
-        async with self._engine:
-            held.phase = Phase.DRAWING
-            reporting = asyncio.create_task(held.report(self._pictures), name=f"report {job.id}")
-            try:
-                async with asyncio.timeout(self._job_timeout) as limit:
-                    drawn = await self._provider.draw(task, held)
+        reporting: asyncio.Task[None] | None = None
+        try:
+            async with self._engine:
+                held.phase = Phase.DRAWING
+                reporting = asyncio.create_task(held.report(self._pictures), name=f"report {job.id}")
+                drawn = await self._in_time(self._provider.draw(task, held))
                 return drawn, held.drawing_seconds
-            except TimeoutError:
-                if not limit.expired():
-                    raise
-                raise TimedOut(seconds=self._job_timeout) from None
-            finally:
-                reporting.cancel()
+        finally:
+            held.drawn()
+            if reporting is not None:  # outside of the engine's turn: the next drawing begins meanwhile
+                await asyncio.wait({reporting})
+
+    async def _in_time(self, drawing: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(self._job_timeout) as limit:
+                return await drawing
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise TimedOut(seconds=self._job_timeout) from None
 
     async def _input(self, request: GenerationRequest) -> Image.Image | None:
         if request.input_picture is None:

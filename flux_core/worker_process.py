@@ -54,12 +54,15 @@ async def run_worker(
                 preview_every=settings.preview_every,
                 job_timeout=settings.job_timeout,
                 stop_seconds=STOP_SECONDS,
-                device=getattr(drawing, "device", drawing.name),
             )
             await worker.run(stop)
     finally:
-        with suppress(TimeoutError):
+        try:
             await asyncio.wait_for(drawing.close(), STOP_SECONDS)
+        except TimeoutError:
+            # A model is being downloaded, say. The engine's thread cannot be ended, and Python would wait for it.
+            log.warning("The engine does not come to an end; the worker ends without it", exc_info=True)
+            os._exit(1)
 
 
 def local_provider(settings: Settings) -> Provider:

@@ -57,6 +57,10 @@ class Provider(Protocol):
     concurrency: int
 
     @property
+    def device(self) -> str:
+        """Return what it draws on, for people: a card's name, "cpu", a vendor's host."""
+
+    @property
     def models(self) -> Sequence[str]:
         """Return the ids of the models it can draw."""
 

@@ -22,6 +22,7 @@ class ScriptedProvider:
     """A provider whose pictures, delays and failures are known beforehand."""
 
     name = "scripted"
+    device = "script"
 
     def __init__(
         self,

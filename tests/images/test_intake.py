@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import struct
 import zlib
+from contextlib import suppress
 from io import BytesIO
 
 import pytest
@@ -250,6 +252,20 @@ def test_where_a_photo_was_taken_is_not_kept() -> None:
     _, image = taken(data)
     assert not image.info
     assert not image.getexif()
+
+
+@pytest.mark.parametrize("fmt", ["PNG", "JPEG", "WEBP", "GIF"])
+def test_damage_anywhere_is_either_survived_or_named(fmt: str) -> None:
+    whole = saved(NOISE.resize((40, 40)), fmt)
+    dice = random.Random(1)
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(dice.choice((1, 3, 30))):
+            data[dice.randrange(len(data))] = dice.randrange(256)
+        if dice.random() < 0.3:
+            del data[dice.randrange(len(data)) :]
+        with suppress(InvalidPicture):
+            vet(bytes(data), max_bytes=1_000_000, max_pixels=1_000_000)
 
 
 def test_a_line_of_pixels_is_a_picture() -> None:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from flux_core.database import speeds
+from flux_core.database.pictures import discarded_keys
 from flux_core.database.queue import JobQueue
 from flux_core.errors import (
     DrawingBroken,
@@ -100,6 +101,16 @@ async def test_a_job_submitted_later_is_noticed_and_progress_is_told(floor: Floo
     measured = (await floor.db.read(speeds.known))["flux-tiny"]
     assert measured.units == pytest.approx(job.request.megapixel_steps)
     assert measured.seconds == pytest.approx(ended.ended_at - ended.started_at, abs=0.5)
+
+
+async def test_no_preview_is_left_that_no_job_knows_of(floor: Floor, scripted: Scripted) -> None:
+    jobs = [await floor.submit(steps=3) for _ in range(8)]
+    async with floor.worker(scripted(step_seconds=0.09), preview_every=1):
+        known = {(await floor.ended(job)).preview_key for job in jobs}
+    discarded = set(await floor.db.read(discarded_keys, 1000))
+    kept = {stored.key for stored in await floor.store.list("previews")}
+    assert kept
+    assert kept <= known | discarded
 
 
 async def test_previews_can_be_turned_off(floor: Floor, scripted: Scripted) -> None:

@@ -36,16 +36,16 @@ def started(tmp_path: Path, database_url: str):  # type: ignore[no-untyped-def]
     """Start a scripted worker process in an empty folder; it is killed at the end, if it still runs."""
 
     @asynccontextmanager
-    async def start(step_seconds: float, *, supervised: bool = False) -> AsyncIterator[Process]:
+    async def start(step_seconds: float, *flags: str) -> AsyncIterator[Process]:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "tests.worker.scripted_worker",
             str(step_seconds),
-            *(["supervised"] if supervised else []),
+            *flags,
             cwd=tmp_path,
             env=environment(tmp_path, database_url),
-            stdin=PIPE if supervised else DEVNULL,
+            stdin=PIPE if "supervised" in flags else DEVNULL,
         )
         try:
             yield process
@@ -98,12 +98,19 @@ async def test_killed_in_the_middle_it_loses_nothing(floor: Floor, started) -> N
 
 
 async def test_it_ends_with_its_supervisor_and_hands_its_job_back_in_time(floor: Floor, started) -> None:  # type: ignore[no-untyped-def]
-    async with started(0.0, supervised=True) as process:
+    async with started(0.0, "supervised") as process:
         job = await floor.submit()
         assert (await floor.ended(job)).state is JobState.SUCCEEDED
         assert process.stdin is not None
         process.stdin.close()
         assert await ends(process) == 0
+
+
+async def test_an_engine_that_comes_to_no_end_does_not_keep_it(floor: Floor, started) -> None:  # type: ignore[no-untyped-def]
+    async with started(0.0, "stuck") as process:
+        assert (await floor.ended(await floor.submit())).state is JobState.SUCCEEDED
+        process.send_signal(signal.SIGTERM)
+        assert await ends(process) == 1
 
 
 async def test_alone_it_does_not_care_for_standard_input(floor: Floor, started) -> None:  # type: ignore[no-untyped-def]
