@@ -45,13 +45,18 @@ class Clock:
 
 def a_request(model: str = SCHNELL, *, count: int = 1, **options: Any) -> GenerationRequest:
     """One megapixel of ``model``: a picture of flux-schnell costs 1,000."""
-    wanted = RequestOptions(**({"prompt": "a red circle", "seed": 7, "count": count, "model": model} | options))
-    return resolve(wanted, CATALOGUE)
+    wanted: dict[str, Any] = {"prompt": "a red circle", "seed": 7, "count": count, "model": model}
+    return resolve(RequestOptions(**(wanted | options)), CATALOGUE)
 
 
 def a_reply(expires: float = NOON + 900, **changes: Any) -> ReplyTo:
     """An answer in a channel."""
-    place = {"application_id": 11, "channel_id": 12, "interaction_token": "a-secret", "token_expires_at": expires}
+    place: dict[str, Any] = {
+        "application_id": 11,
+        "channel_id": 12,
+        "interaction_token": "a-secret",
+        "token_expires_at": expires,
+    }
     return ReplyTo(**(place | changes))
 
 
@@ -130,7 +135,8 @@ class Scene:
 
 def rules(**changes: Any) -> QuotaRules:
     """100 credits a day, ten waiting."""
-    return QuotaRules(**({"allowance": 100_000, "zone": ZoneInfo("UTC"), "max_waiting": 10} | changes))
+    usual: dict[str, Any] = {"allowance": 100_000, "zone": ZoneInfo("UTC"), "max_waiting": 10}
+    return QuotaRules(**(usual | changes))
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +24,11 @@ ACCOUNTS = [Account(7, 1), Account(7, 2), Account(8, 1)]
 WORKERS = ["w1", "w2"]
 ENDINGS = ["well", "badly", "broken", "back", "stop"]
 ALLOWANCE = 9000
+
+
+async def done(awaitable: Awaitable[object]) -> None:
+    """Wait for ``awaitable``."""
+    await awaitable
 
 
 class Studio(RuleBasedStateMachine):
@@ -102,7 +108,7 @@ class Studio(RuleBasedStateMachine):
     def end(self, data: st.DataObject, worker: str, how: str) -> None:
         job = data.draw(st.sampled_from(self.of(JobState.RUNNING)))
         queue = self.scene.queue
-        ways = {
+        ways: dict[str, Callable[[], Awaitable[object]]] = {
             "well": lambda: self.scene.succeed(job, worker),
             "badly": lambda: queue.fail(worker, job.id, OutOfMemory()),
             "broken": lambda: queue.fail(worker, job.id, DrawingBroken()),
@@ -110,7 +116,7 @@ class Studio(RuleBasedStateMachine):
             "stop": lambda: queue.cancelled(worker, job.id),
         }
         try:
-            self.runner.run(ways[how]())
+            self.runner.run(done(ways[how]()))
         except LeaseLost:
             assert job.worker_id != worker
         else:

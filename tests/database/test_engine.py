@@ -23,6 +23,11 @@ def put(connection: Connection, guild: int) -> None:
     connection.execute(sa.insert(pauses), {"guild_id": guild, "reason": "x", "by_user": 1, "since": 0.0})
 
 
+def put_twice(connection: Connection) -> None:
+    put(connection, 2)
+    put(connection, 2)
+
+
 def guilds(connection: Connection) -> list[int]:
     return list(connection.execute(sa.select(pauses.c.guild_id).order_by(pauses.c.guild_id)).scalars())
 
@@ -61,7 +66,7 @@ async def test_a_transaction_that_raises_changes_nothing(scene: Scene) -> None:
     with pytest.raises(KeyError):
         await scene.db.write(half)
     with pytest.raises(IntegrityError):
-        await scene.db.write(lambda connection: [put(connection, 2), put(connection, 2)])
+        await scene.db.write(put_twice)
     assert await scene.db.read(guilds) == []
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import Connection, event
 
 from flux_core.database import jobs, leases, outbox, places, submissions
@@ -13,7 +15,7 @@ async def plans(scene: Scene, query, *args) -> str:  # type: ignore[no-untyped-d
     """Run a query and return the plans of its statements."""
 
     def explained(connection: Connection) -> str:
-        statements: list[tuple[str, object]] = []
+        statements: list[tuple[str, Any]] = []
 
         def note(conn, cursor, statement, parameters, context, executemany):  # type: ignore[no-untyped-def]
             if not executemany:

@@ -77,9 +77,17 @@ async def test_the_ledger_only_grows(scene: Scene, change: sa.Update | sa.Delete
     assert await scene.ledger(job) == before
 
 
-def _entry(job: Job, kind: str, amount: int, **more: Any) -> Callable[[Connection], None]:
-    row = {"at": 0.0, "guild_id": 7, "user_id": 1, "purse": "granted", "kind": kind, "amount": amount, "job_id": job.id}
-    return lambda connection: connection.execute(sa.insert(ledger), row | more) and None
+def _entry(job: Job, kind: str, amount: int, **more: Any) -> Callable[[Connection], int]:
+    row: dict[str, Any] = {
+        "at": 0.0,
+        "guild_id": 7,
+        "user_id": 1,
+        "purse": "granted",
+        "kind": kind,
+        "amount": amount,
+        "job_id": job.id,
+    }
+    return lambda connection: connection.execute(sa.insert(ledger), row | more).rowcount
 
 
 async def test_a_job_is_paid_once_and_ends_once(scene: Scene) -> None:
@@ -132,11 +140,15 @@ async def test_a_job_that_makes_no_sense_cannot_be_stored(scene: Scene, changes:
     assert await scene.studio.job(job.id) == job
 
 
+def _insert(connection: Connection, row: dict[str, Any]) -> None:
+    connection.execute(sa.insert(jobs), row)
+
+
 async def test_a_job_has_one_key_and_one_id(scene: Scene) -> None:
     job = await scene.submit(key="a")
     for values in (values_of(job, "b"), values_of(job, "a") | {"id": "1" * 24}):
         with pytest.raises(IntegrityError):
-            await scene.db.write(lambda connection, row=values: connection.execute(sa.insert(jobs), row).rowcount)
+            await scene.db.write(_insert, values)
 
 
 async def test_pictures_belong_to_a_job(scene: Scene) -> None:

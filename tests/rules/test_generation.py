@@ -101,7 +101,7 @@ def test_what_cannot_be_drawn_says_why(
 def test_an_operation_that_a_model_lacks_is_refused() -> None:
     spec = replace(CATALOGUE["flux-schnell"], operations=frozenset({Operation.TEXT_TO_IMAGE}))
     with pytest.raises(OperationUnavailable):
-        resolve(RequestOptions(prompt="x"), _OneModel(spec), picture=PICTURE)  # type: ignore[arg-type]
+        resolve(RequestOptions(prompt="x"), _OneModel(spec), picture=PICTURE)
 
 
 class _OneModel:
