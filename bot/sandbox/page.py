@@ -20,6 +20,7 @@ from .files import SentFile, describe
 from .gateway import Gateway
 from .interactions import NO_RESPONSE
 from .invoking import Invoker
+from .loopback import is_loopback
 from .messages import Message
 from .multipart import split
 from .rules.invocations import DoesNotFit
@@ -319,7 +320,9 @@ def _guarded(handler: Handler) -> Handler:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         origin = request.headers.get("Origin")
-        if origin is not None and origin.split("://", 1)[-1] != request.host:
+        foreign = origin is not None and origin.split("://", 1)[-1] != request.host
+        # A name that only resolves to this machine is another site's, whatever its origin says.
+        if foreign or not is_loopback(request.url.host):
             return web.json_response({"error": "Only the sandbox's own page may ask for this."}, status=403)
         try:
             return await handler(request)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from aiohttp import web
 
 from . import cdn, rest
 from .gateway import Gateway
+from .loopback import is_loopback
 from .page import Page
 from .recorder import Record, Recorder
 from .rest.api import Api
@@ -51,7 +51,7 @@ class Sandbox:
         Raises ValueError for an address that others can reach: the sandbox has no passwords. Raises OSError when the
         port is taken.
         """
-        if not _is_loopback(host):
+        if not is_loopback(host):
             raise ValueError(f"The sandbox has no passwords, so it listens on this machine only, not on {host!r}.")
         self._recorder = Recorder(self._record)
         self._gateway = Gateway(self.world)
@@ -65,7 +65,11 @@ class Sandbox:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
-        await site.start()
+        try:
+            await site.start()
+        except OSError:
+            await self.stop()
+            raise
         bound = self._runner.addresses[0]
         name = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
         place = f"{name}:{bound[1]}"
@@ -125,18 +129,9 @@ class Sandbox:
             self._page.set_faults(patch)
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 async def serve(
     host: str = "127.0.0.1",
-    port: int = 8750,
+    port: int = 8765,
     *,
     limits: Limits | None = None,
     owner: str = "Grace",

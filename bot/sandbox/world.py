@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .commands import CommandRegistry
-from .community import Community
+from .community import GUILD_ID, Community
 from .events import EventBus, InteractionSettled
 from .faults import Faults
 from .files import FileStore
@@ -67,6 +67,11 @@ class World:
             token_seconds=limits.token_seconds,
             settled=self._publish_settled,
         )
+
+    @property
+    def guild_id(self) -> str:
+        """Return the id of the only guild."""
+        return GUILD_ID
 
     def _publish_settled(self, interaction: Interaction) -> None:
         self.bus.publish(InteractionSettled(interaction))

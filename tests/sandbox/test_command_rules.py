@@ -48,7 +48,7 @@ BROKEN: list[tuple[str, Any, str, str]] = [
     (
         "an option twice",
         [command(option(), option())],
-        "0.options.0.name",
+        "0.options.1.name",
         "APPLICATION_COMMAND_OPTIONS_NAME_ALREADY_EXISTS",
     ),
     (

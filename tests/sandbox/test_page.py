@@ -184,6 +184,8 @@ async def test_other_web_sites_cannot_type_here(sandbox: Sandbox, ada: Person) -
     async with httpx.AsyncClient(base_url=sandbox.base_url) as http:
         foreign = await http.post("/sandbox/faults", json={}, headers={"Origin": "https://example.org"})
         assert foreign.status_code == 403
+        rebound = {"Origin": "http://evil.example", "Host": "evil.example"}
+        assert (await http.post("/sandbox/faults", json={}, headers=rebound)).status_code == 403
         own = await http.post("/sandbox/faults", json={}, headers={"Origin": sandbox.base_url})
         assert own.status_code == 200
     async with aiohttp.ClientSession() as session:
@@ -205,6 +207,15 @@ async def test_files_of_strangers_do_not_run_in_the_page(ada: Person, sandbox: S
 async def test_only_this_machine_may_connect(host: str) -> None:
     with pytest.raises(ValueError, match="this machine only"):
         await Sandbox().start(host)
+
+
+async def test_a_taken_port_is_said_and_leaves_nothing_behind(sandbox: Sandbox) -> None:
+    port = int(sandbox.base_url.rsplit(":", 1)[1])
+    other = Sandbox()
+    with pytest.raises(OSError, match="address already in use"):
+        await other.start(port=port)
+    await other.start()
+    await other.stop()
 
 
 async def test_an_unknown_owner_is_named() -> None:

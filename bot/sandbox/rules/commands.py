@@ -78,44 +78,49 @@ _OPTION_FORMS = {kind: form(_option_fields(kind), "name", "description") for kin
 
 def _check_options(options: Any, path: Path, allowed: tuple[int, ...]) -> Iterator[Violation]:
     broken = list(array(is_object, 0, 25)(options, path))
-    if broken:
-        yield from broken
+    for index, option in enumerate([] if broken else options):
+        broken += _check_option(option, (*path, index), allowed)
+    yield from broken or _check_together(options, path)
+
+
+def _check_option(option: dict[str, Any], path: Path, allowed: tuple[int, ...]) -> Iterator[Violation]:
+    kind = option.get("type")
+    if kind not in allowed or isinstance(kind, bool):
+        yield from choice(*allowed)(kind, (*path, "type"))
         return
+    yield from _OPTION_FORMS[kind](option, path)
+    nested = option.get("options") or []
+    if kind == GROUP:
+        yield from _check_options(nested, (*path, "options"), (SUBCOMMAND,))
+    elif kind == SUBCOMMAND:
+        yield from _check_options(nested, (*path, "options"), tuple(range(STRING, ATTACHMENT + 1)))
+    elif option.get("autocomplete") and option.get("choices"):
+        yield Violation(
+            (*path, "choices"),
+            "APPLICATION_COMMAND_OPTIONS_AUTOCOMPLETE_CHOICES",
+            "Choices and autocomplete cannot be used together",
+        )
+
+
+def _check_together(options: list[dict[str, Any]], path: Path) -> Iterator[Violation]:
     optional_seen = False
     for index, option in enumerate(options):
-        here: Path = (*path, index)
-        kind = option.get("type")
-        if kind not in allowed or isinstance(kind, bool):
-            yield from choice(*allowed)(kind, (*here, "type"))
-            continue
-        yield from _OPTION_FORMS[kind](option, here)
-        if kind == GROUP:
-            yield from _check_options(option.get("options") or [], (*here, "options"), (SUBCOMMAND,))
-        elif kind == SUBCOMMAND:
-            yield from _check_options(option.get("options") or [], (*here, "options"), tuple(range(STRING, 12)))
-        elif option.get("autocomplete") and option.get("choices"):
-            yield Violation(
-                (*here, "choices"),
-                "APPLICATION_COMMAND_OPTIONS_AUTOCOMPLETE_CHOICES",
-                "Choices and autocomplete cannot be used together",
-            )
         if optional_seen and option.get("required"):
             yield Violation(
-                here,
+                (*path, index),
                 "APPLICATION_COMMAND_OPTIONS_REQUIRED_INVALID",
                 "Required options must be placed before non-required options",
             )
         optional_seen = optional_seen or not option.get("required")
-    names = Counter(option.get("name") for option in options)
-    for index, option in enumerate(options):
-        if names[option.get("name")] > 1:
+    names = [option["name"] for option in options]
+    for index, name in enumerate(names):
+        if name in names[:index]:
             yield Violation(
                 (*path, index, "name"),
                 "APPLICATION_COMMAND_OPTIONS_NAME_ALREADY_EXISTS",
                 "Option name already exists",
             )
-            break
-    if len({kind in (SUBCOMMAND, GROUP) for kind in (option.get("type") for option in options)}) > 1:
+    if len({option["type"] in (SUBCOMMAND, GROUP) for option in options}) > 1:
         yield Violation(
             path,
             "APPLICATION_COMMAND_OPTIONS_TYPE_INVALID",
@@ -194,8 +199,10 @@ def check_overwrite(commands: Any) -> Iterator[Violation]:
     if broken:
         yield from broken
         return
-    for index, command in enumerate(commands):
-        yield from check_command(command, (index,))
+    broken = [violation for index, command in enumerate(commands) for violation in check_command(command, (index,))]
+    if broken:
+        yield from broken
+        return
     seen: Counter[tuple[Any, Any]] = Counter()
     kinds: Counter[Any] = Counter()
     for index, command in enumerate(commands):

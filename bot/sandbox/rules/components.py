@@ -259,17 +259,13 @@ def check_reference(address: Any, path: Path, filenames: Collection[str]) -> Ite
             )
 
 
-def check_components(components: Any, *, v2: bool, filenames: Collection[str]) -> Iterator[Violation]:
+def check_components(components: list[Any] | None, *, v2: bool, filenames: Collection[str]) -> Iterator[Violation]:
     """Check the components of a message.
 
     `v2` tells whether the message has the Components V2 flag; `filenames` are those of its attachments.
     """
-    if components is None:
-        return
     path: Path = ("components",)
-    if not isinstance(components, list):
-        yield from array(is_object)(components, path)
-        return
+    components = components or []
     if v2 and (total := sum(1 for _ in walk(components))) > MOST_COMPONENTS:
         yield Violation(
             path,

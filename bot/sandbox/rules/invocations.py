@@ -46,7 +46,7 @@ def fit_options(
     seen: set[str] = set()
     for option in given:
         name = option.get("name")
-        description = by_name.get(name)
+        description = by_name.get(name) if isinstance(name, str) else None
         if description is None:
             raise DoesNotFit(f"There is no option called {name!r}.")
         if name in seen:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +13,6 @@ from .components import (
     TEXT_DISPLAY,
     TEXT_INPUT,
     check_select,
-    walk,
 )
 from .forms import Check, Path, Violation, anything, array, boolean, choice, form, integer, is_object, optional, text
 
@@ -111,34 +109,41 @@ def check_modal(modal: Any, path: Path = ("data",)) -> Iterator[Violation]:
         yield from broken
         return
     for index, component in enumerate(modal["components"]):
-        here: Path = (*path, "components", index)
-        match component.get("type"):
-            case 1:
-                broken = list(_ROW(component, here))
-                yield from broken or _check_field(component["components"][0], (*here, "components", 0), (TEXT_INPUT,))
-                if not broken and not component["components"][0].get("label"):
-                    yield Violation((*here, "components", 0, "label"), "BASE_TYPE_REQUIRED", "This field is required")
-            case 18:
-                broken = list(_LABEL(component, here))
-                yield from broken or _check_field(component["component"], (*here, "component"), _IN_LABEL)
-            case _:
-                yield from _check_field(component, here, (ROW, TEXT_DISPLAY, LABEL))
-    custom_ids = Counter(field["custom_id"] for _, field in walk(modal["components"]) if "custom_id" in field)
-    if any(count > 1 for count in custom_ids.values()):
+        broken += _check_top_level(component, (*path, "components", index))
+    yield from broken
+    custom_ids = [label_and_field[1]["custom_id"] for label_and_field in _listed(modal["components"])]
+    if not broken and len(set(custom_ids)) < len(custom_ids):
         yield Violation(
             (*path, "components"), "COMPONENT_CUSTOM_ID_DUPLICATED", "Component custom id cannot be duplicated"
         )
 
 
+def _check_top_level(component: dict[str, Any], path: Path) -> Iterator[Violation]:
+    match component.get("type"):
+        case 1:
+            broken = list(_ROW(component, path))
+            inner: Path = (*path, "components", 0)
+            yield from broken or _check_field(component["components"][0], inner, (TEXT_INPUT,))
+            if not broken and not component["components"][0].get("label"):
+                yield Violation((*inner, "label"), "BASE_TYPE_REQUIRED", "This field is required")
+        case 18:
+            broken = list(_LABEL(component, path))
+            yield from broken or _check_field(component["component"], (*path, "component"), _IN_LABEL)
+        case _:
+            yield from _check_field(component, path, (ROW, TEXT_DISPLAY, LABEL))
+
+
 def fields_of(components: list[dict[str, Any]]) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Return the fields of a modal by custom_id, each with the label a member sees."""
-    fields: dict[str, tuple[str, dict[str, Any]]] = {}
+    """Return the fields of a modal, or of a member's answer to it, by custom_id, each with the label a member sees."""
+    return {field["custom_id"]: (label, field) for label, field in _listed(components)}
+
+
+def _listed(components: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
     for component in components:
-        inner = component.get("component") or next(iter(component.get("components") or ()), None)
-        if isinstance(inner, dict) and "custom_id" in inner:
-            label = component.get("label") or inner.get("label") or inner["custom_id"]
-            fields[inner["custom_id"]] = (label, inner)
-    return fields
+        rows = component.get("components")
+        inner = component.get("component") or (rows[0] if isinstance(rows, list) and rows else None)
+        if isinstance(inner, dict) and isinstance(inner.get("custom_id"), str):
+            yield component.get("label") or inner.get("label") or inner["custom_id"], inner
 
 
 def check_answer(label: str, field: dict[str, Any], answer: dict[str, Any] | None) -> str | None:
