@@ -51,13 +51,8 @@ def a_request(model: str = SCHNELL, *, count: int = 1, **options: Any) -> Genera
 
 def a_reply(expires: float = NOON + 900, **changes: Any) -> ReplyTo:
     """An answer in a channel."""
-    place: dict[str, Any] = {
-        "application_id": 11,
-        "channel_id": 12,
-        "interaction_token": "a-secret",
-        "token_expires_at": expires,
-    }
-    return ReplyTo(**(place | changes))
+    place: dict[str, Any] = {"application_id": 11, "channel_id": 12, "interaction_token": "a-secret"}
+    return ReplyTo(**(place | {"token_expires_at": expires} | changes))
 
 
 def pictures(job: Job) -> list[Picture]:

@@ -78,15 +78,8 @@ async def test_the_ledger_only_grows(scene: Scene, change: sa.Update | sa.Delete
 
 
 def _entry(job: Job, kind: str, amount: int, **more: Any) -> Callable[[Connection], int]:
-    row: dict[str, Any] = {
-        "at": 0.0,
-        "guild_id": 7,
-        "user_id": 1,
-        "purse": "granted",
-        "kind": kind,
-        "amount": amount,
-        "job_id": job.id,
-    }
+    row: dict[str, Any] = {"at": 0.0, "guild_id": 7, "user_id": 1, "purse": "granted", "job_id": job.id}
+    row |= {"kind": kind, "amount": amount}
     return lambda connection: connection.execute(sa.insert(ledger), row | more).rowcount
 
 
