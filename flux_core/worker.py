@@ -188,8 +188,8 @@ class Worker:
             try:
                 version = await self._changed(version, POLL_SECONDS)
                 self._wake.set()
-                if asked := list(self._held):
-                    self._obey(await self._queue.wanted(self._id, asked), asked)
+                if asked := dict(self._held):
+                    self._obey(await self._queue.wanted(self._id, list(asked)), asked)
                     await asyncio.sleep(LOOK_SECONDS)
             except StorageUnavailable as error:
                 log.warning("Changes cannot be watched: %s", error)
@@ -199,11 +199,11 @@ class Worker:
         """Keep the leases; jobs whose lease ran out unrenewed are somebody else's by now."""
         renewed = time.monotonic()
         while True:
-            asked = list(self._held)
+            asked = dict(self._held)
             began = time.monotonic()
             try:
                 await self._queue.beat(self._id)
-                self._obey(await self._queue.heartbeat(self._id, asked), asked)
+                self._obey(await self._queue.heartbeat(self._id, list(asked)), asked)
                 renewed = began
             except StorageUnavailable as error:
                 log.warning("The heartbeat does not get through: %s", error)
@@ -211,11 +211,11 @@ class Worker:
                     self._obey({}, asked)
             await asyncio.sleep(self._lease_seconds / BEATS_PER_LEASE)
 
-    def _obey(self, wanted: dict[str, bool], asked: list[str]) -> None:
+    def _obey(self, wanted: dict[str, bool], asked: dict[str, Assignment]) -> None:
         """Stop the jobs among ``asked`` that were lost or cancelled."""
-        for job_id in asked:
-            held = self._held.get(job_id)
-            if held is None or held.phase is Phase.FINISHING:
+        for job_id, held in asked.items():
+            # Meanwhile the job may have ended here, and even have been claimed again: the answer is not about that one.
+            if self._held.get(job_id) is not held or held.phase is Phase.FINISHING:
                 continue
             if job_id not in wanted:
                 held.stop(LeaseLost(job=job_id))

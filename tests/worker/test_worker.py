@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -329,6 +329,34 @@ async def test_a_lost_lease_stops_the_drawing_and_nothing_is_written(floor: Floo
     assert (await floor.job(job)).state is JobState.RUNNING
     assert await floor.studio.pictures(job.id) == []
     assert await floor.kinds(job) == ["reserve"]
+
+
+async def test_an_answer_about_an_earlier_attempt_does_not_end_the_next(
+    floor: Floor, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Retried(ScriptedProvider):
+        async def draw(self, task: DrawTask, progress: Progress) -> list[Drawn]:
+            if len(self.tasks) == 1:
+                second_attempt.set()
+            return await super().draw(task, progress)
+
+    looked = floor.queue.wanted
+    second_attempt = asyncio.Event()
+    stale = 0
+
+    async def late(worker_id: str, job_ids: Sequence[str]) -> dict[str, bool]:
+        nonlocal stale
+        if second_attempt.is_set():
+            return await looked(worker_id, job_ids)
+        await second_attempt.wait()
+        stale += 1
+        return {}  # what a look between the attempts would have found
+
+    monkeypatch.setattr(floor.queue, "wanted", late)
+    job = await floor.submit(steps=4)
+    async with floor.worker(Retried(CATALOGUE, step_seconds=0.1, script=[DrawingBroken("hiccup")])):
+        ended = await floor.ended(job)
+    assert (ended.state, ended.attempts, stale) == (JobState.SUCCEEDED, 2, 1)
 
 
 async def test_long_drawings_keep_their_lease(floor: Floor, scripted: Scripted) -> None:
