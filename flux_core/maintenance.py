@@ -46,7 +46,9 @@ class Chore:
                 if done:
                     log.info("%s: %d", self.name, done)
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), self.every)
+                # Not wait_for: in Python 3.11 it can swallow the cancellation that ends this loop.
+                async with asyncio.timeout(self.every):
+                    await stop.wait()
 
 
 def chores(db: Database, queue: JobQueue, store: PictureStore) -> list[Chore]:

@@ -186,7 +186,6 @@ def request_cancel(connection: Connection, job_id: str) -> Job | None:
     return None if row is None else job_of(row)
 
 
-_VIRTUAL_TIME = sa.select(virtual_time.c.value)
 _ADVANCE = sa.update(virtual_time).where(virtual_time.c.value < bindparam("start")).values(value=bindparam("start"))
 
 

@@ -57,6 +57,18 @@ async def test_a_heartbeat_extends_what_is_owned_and_tells_who_is_to_stop(scene:
     assert await scene.queue.heartbeat("w1", []) == {}
 
 
+async def test_a_look_tells_the_same_and_writes_nothing(scene: Scene) -> None:
+    job, other = await scene.submit(ANNE), await scene.submit(BERT)
+    await scene.claim("w1")
+    await scene.studio.cancel(job.id, by=ANNE.user_id, moderator=False)
+    version = await scene.studio.changed(None, 0)
+    scene.clock.now += 5
+    assert await scene.queue.wanted("w1", [job.id, other.id]) == {job.id: True}
+    assert await scene.queue.wanted("w2", [job.id]) == {}
+    assert await scene.studio.changed(version, 0) == version
+    assert (await scene.studio.job(job.id)).lease_until == NOON + 30
+
+
 async def test_progress_shows_and_old_previews_are_discarded(scene: Scene) -> None:
     job = await scene.submit()
     await scene.claim()
