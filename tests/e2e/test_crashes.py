@@ -20,6 +20,12 @@ async def drawing(person):
     return first
 
 
+async def waiting(person):
+    """Order pictures that nobody draws yet."""
+    await person.command("imagine", prompt=PROMPT)
+    return await person.wait_for(lambda message: "Cancel" in labels_of(message), MINUTE)
+
+
 async def results(person):
     """Return every message with a result of ours."""
     return [m for m in await person.messages() if "Reroll" in labels_of(m) and PROMPT in text_of(m)]
@@ -54,7 +60,7 @@ async def test_a_killed_process_loses_no_job(installation, ada, victims):
 
 async def test_a_job_that_ended_while_the_bot_was_away_is_posted_after_its_return(installation, ada):
     bot = await installation.bot()
-    await ada.response(await ada.command("imagine", prompt=PROMPT), MINUTE)
+    await waiting(ada)
     await kill(bot)
     await installation.worker()
     async with installation.studio() as studio:
@@ -70,7 +76,7 @@ async def test_a_job_that_ended_while_the_bot_was_away_is_posted_after_its_retur
 
 async def test_a_result_finds_its_channel_after_the_token_has_expired(installation, ada):
     await installation.bot()
-    await ada.response(await ada.command("imagine", prompt=PROMPT), MINUTE)
+    await waiting(ada)
     await ada.faults(expire_tokens=True)
     await installation.worker()
     await ada.wait_for(lambda message: "Reroll" in labels_of(message), MINUTE)
@@ -79,7 +85,7 @@ async def test_a_result_finds_its_channel_after_the_token_has_expired(installati
 
 async def test_discord_in_trouble_delays_a_result_and_loses_none(installation, ada):
     await installation.bot()
-    await ada.response(await ada.command("imagine", prompt=PROMPT), MINUTE)
+    await waiting(ada)
     await ada.faults(rest_500=4, rest_429=3, retry_after=0.2)
     await ada.faults(drop_gateway="resume")
     await installation.worker()

@@ -1,0 +1,121 @@
+"""Members press /imagine fifty times a second: how fast is the bot, how calm its loop, how small its memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+from bot.sandbox.events import Event, InteractionOpened, InteractionSettled
+from bot.sandbox.invoking import Invoker
+from bot.sandbox.server import Sandbox
+from flux_core.settings import child_environment
+from tests.bench.report import Row, milliseconds, percentile
+
+RATE = 50
+"""Commands a second."""
+SECONDS = 20
+SETTLE_SECONDS = 120
+
+
+class Stopwatch:
+    """Times each interaction from the moment it is sent to the moment it is acknowledged."""
+
+    def __init__(self) -> None:
+        self._opened: dict[str, float] = {}
+        self.acknowledged: list[float] = []
+        self.failed = 0
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, InteractionOpened):
+            self._opened[event.interaction.id] = time.perf_counter()
+        elif isinstance(event, InteractionSettled):
+            took = time.perf_counter() - self._opened.pop(event.interaction.id)
+            if event.interaction.state == "acknowledged":
+                self.acknowledged.append(took)
+            else:
+                self.failed += 1
+
+
+async def main() -> list[Row]:
+    """Run the load and return its rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        return await _measure(Path(folder))
+
+
+async def _measure(folder: Path) -> list[Row]:
+    async with Sandbox() as sandbox:
+        environment = child_environment(
+            DATA_DIR=str(folder),
+            DISCORD_TOKEN=sandbox.token,
+            DISCORD_API_BASE=sandbox.api_base,
+            DISCORD_GATEWAY=sandbox.gateway_url,
+            DISCORD_CDN=sandbox.cdn_base,
+            DAILY_ALLOWANCE="1000000",
+            MAX_WAITING="1000000",
+            LOG_LEVEL="warning",
+        )
+        report = folder / "bot.json"
+        bot = await _process(environment, "tests.bench.bot_process", str(report))
+        worker = await _process(environment, "tests.bench.scripted_worker")
+        try:
+            await asyncio.sleep(8)
+            stopwatch = Stopwatch()
+            sandbox.world.bus.subscribe(stopwatch)
+            fired = await _fire(sandbox)
+            posted = await _posted(folder / "flux-bot.db", fired)
+        finally:
+            for process in (bot, worker):
+                process.terminate()
+                await process.wait()
+        seen = json.loads(report.read_text())
+    asked = f"{fired} /imagine, {RATE} a second"
+    return [
+        (f"{asked}: acknowledged", f"{len(stopwatch.acknowledged)} ({stopwatch.failed} failed)", f"{fired}"),
+        ("acknowledgement p50", milliseconds(percentile(stopwatch.acknowledged, 0.5)), ""),
+        ("acknowledgement p99", milliseconds(percentile(stopwatch.acknowledged, 0.99)), "≤ 100 ms"),
+        ("event loop stall, p99", milliseconds(seen["p99"]), ""),
+        ("event loop stall, longest", milliseconds(seen["longest"]), "≤ 30 ms"),
+        ("delivered", f"{len(posted)} of {fired}", f"{fired}"),
+        ("ready to posted p50", milliseconds(percentile(posted, 0.5)), ""),
+        ("ready to posted p99", milliseconds(percentile(posted, 0.99)), ""),
+        ("bot memory, peak", f"{seen['peak_bytes'] / 1e6:.0f} MB" + (" with torch" * seen["torch"]), "≤ 120 MB"),
+    ]
+
+
+async def _process(environment: dict[str, str], *module: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(sys.executable, "-m", *module, env=environment)
+
+
+async def _fire(sandbox: Sandbox) -> int:
+    """Send the commands on time, whatever becomes of them; return how many."""
+    invoker = Invoker(sandbox.world)
+    members = list(sandbox.world.community.members)
+    channel = next(c for c in sandbox.world.community.channels.values() if c.name == "studio")
+    began = time.perf_counter()
+    total = RATE * SECONDS
+    for number in range(total):
+        await asyncio.sleep(max(0.0, began + number / RATE - time.perf_counter()))
+        options = [
+            {"name": "prompt", "type": 3, "value": f"a red circle, number {number}"},
+            {"name": "count", "type": 4, "value": 1},
+        ]
+        invoker.command(members[number % len(members)], channel, "imagine", 1, options, None)
+    return total
+
+
+async def _posted(database: Path, fired: int) -> list[float]:
+    """Wait until every job is delivered; return the seconds from each job's end to its delivery."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        with closing(sqlite3.connect(database)) as connection:
+            rows = connection.execute("SELECT delivered_at - ended_at FROM jobs WHERE delivered_at IS NOT NULL")
+            times = [float(row[0]) for row in rows]
+        if len(times) >= fired or time.monotonic() > deadline:
+            return times
+        await asyncio.sleep(0.5)
