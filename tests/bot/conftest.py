@@ -20,6 +20,7 @@ from flux_core.images.store import PictureStore
 from flux_core.service import Studio
 from flux_core.settings import Settings
 from tests.bot.easel import Easel
+from tests.sandbox.openapi_check import check, description_path
 
 
 class Stage:
@@ -118,6 +119,9 @@ async def stage(
             await stage.start_bot()
             yield stage
             await stage.stop_bot()
+        # Whatever the test was about, every request of the bot has to be one that Discord describes.
+        if description_path() is not None:
+            check(sandbox.records)
 
 
 @pytest.fixture

@@ -1,0 +1,111 @@
+"""How the bot starts and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import discord
+import pytest
+from discord import app_commands
+
+from bot import client
+from bot.client import COMMANDS, connect_to, run_bot
+from bot.sandbox.driver import Person, Refused
+from flux_core.errors import ConfigurationError
+from flux_core.settings import Settings
+from tests.bot.conftest import Stage
+
+
+async def test_a_wrong_token_says_what_to_do(stage: Stage) -> None:
+    with pytest.raises(ConfigurationError, match="Reset Token") as caught:
+        await run_bot(stage.settings, stage.studio, token="wrong-token")
+    assert "wrong-token" not in str(caught.value)
+
+
+async def test_an_unreachable_discord_says_where_it_was_looked_for(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "LOGIN_TRIES", 1)
+    settings = stage.settings.model_copy(update={"discord_api_base": "http://127.0.0.1:9/api/v10"})
+    with pytest.raises(ConfigurationError, match=r"127\.0\.0\.1:9"):
+        await run_bot(settings, stage.studio, token=stage.sandbox.token)
+
+
+async def test_cancelling_ends_everything_it_started(stage: Stage) -> None:
+    await stage.stop_bot()
+    before = asyncio.all_tasks()
+    running = asyncio.create_task(run_bot(stage.settings, stage.studio, token=stage.sandbox.token))
+    async with asyncio.timeout(10), stage.person("Ada") as ada:
+        await answered(ada)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    await asyncio.sleep(0)
+    left = [task for task in asyncio.all_tasks() - before if "deliver" in task.get_name() or "shard" in task.get_name()]
+    assert left == []
+
+
+async def answered(ada: Person) -> None:
+    """Wait until the new bot answers."""
+    while True:
+        try:
+            await ada.response(await ada.command("help"), within=1)
+        except (AssertionError, TimeoutError, Refused):
+            await asyncio.sleep(0.1)
+        else:
+            return
+
+
+def test_all_three_addresses_are_set_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discord.http.Route, "BASE", "")
+    monkeypatch.setattr(discord.gateway.DiscordWebSocket, "DEFAULT_GATEWAY", None)
+    monkeypatch.setattr(discord.asset.Asset, "BASE", "")
+    settings = Settings(
+        discord_api_base="http://proxy/api/v10/", discord_gateway="ws://proxy/gateway", discord_cdn="http://proxy/cdn/"
+    )
+    connect_to(settings)
+    assert discord.http.Route("GET", "/users/@me").url == "http://proxy/api/v10/users/@me"
+    assert str(discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY) == "ws://proxy/gateway"
+    assert discord.asset.Asset.BASE == "http://proxy/cdn"
+
+
+def test_no_privileged_intent_is_asked_for(tmp_path: Path) -> None:
+    async def intents() -> discord.Intents:
+        return client.FluxBot(Settings(data_dir=tmp_path), studio=None).intents  # type: ignore[arg-type]
+
+    asked = asyncio.run(intents())
+    assert [name for name, on in asked if on] == ["guilds"]
+
+
+def walk(commands: Any) -> Any:
+    for command in commands:
+        if isinstance(command, app_commands.Group):
+            yield from walk(command.commands)
+        else:
+            yield command
+
+
+@pytest.mark.parametrize("command", list(walk(COMMANDS)), ids=lambda command: command.qualified_name)
+def test_every_option_is_described(command: app_commands.Command[Any, ..., Any]) -> None:
+    assert 1 <= len(command.description) <= 100
+    for option in command.parameters:
+        assert str(option.description) not in ("", "…"), option.name
+        assert len(str(option.description)) <= 100
+
+
+def test_the_bot_imports_neither_torch_nor_the_sandbox() -> None:
+    check = "import bot.client, sys; print(*sys.modules)"
+    ran = subprocess.run(
+        [sys.executable, "-c", check],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONWARNINGS": ""},
+    )
+    loaded = set(ran.stdout.split())
+    assert "discord" in loaded
+    assert loaded.isdisjoint({"torch", "numpy", "diffusers", "transformers", "bot.sandbox", "bot.sandbox.server"})
