@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, event
 
-from flux_core.database import jobs, leases, outbox, places, submissions
+from flux_core.database import jobs, leases, outbox, pictures, places, submissions
 from flux_core.quota import period_at
 from tests.database.scene import ANNE, SCHNELL, TINY, Scene, rules
 
@@ -65,6 +65,13 @@ async def test_the_outbox_is_looked_at_by_state(scene: Scene) -> None:
     plan = await plans(scene, outbox.live, None, [])
     assert "USING INDEX ix_jobs_outbox (state=?)" in plan
     assert "ix_jobs_outbox" in await plans(scene, outbox.forget_expired_tokens, 0.0)
+
+
+async def test_chores_look_only_at_what_concerns_them(scene: Scene) -> None:
+    previews = await plans(scene, pictures.drop_previews, 0.0, 0.0, 10)
+    assert "USING INDEX ix_jobs_previews" in previews
+    inputs = await plans(scene, pictures.drop_inputs, 0.0, 0.0, 10)
+    assert "ix_jobs_inputs (input_key=?)" in inputs
 
 
 async def test_a_members_jobs_are_found_by_member(scene: Scene) -> None:

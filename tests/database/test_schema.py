@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -16,6 +18,8 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+import flux_core.database
+from flux_core.database import leases
 from flux_core.database.jobs import values_of
 from flux_core.database.schema import config_for
 from flux_core.database.tables import jobs, ledger, members, metadata, pictures
@@ -66,6 +70,19 @@ def test_every_table_and_index_can_be_written_for_postgresql() -> None:
         for index in table.indexes:
             sql = str(CreateIndex(index).compile(dialect=dialect))
             assert ("WHERE" in sql) == (index.dialect_options["sqlite"]["where"] is not None), sql
+
+
+def test_every_statement_can_be_said_to_postgresql() -> None:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    said = 0
+    for info in pkgutil.iter_modules(flux_core.database.__path__, "flux_core.database."):
+        module = importlib.import_module(info.name)
+        for statement in [value for value in vars(module).values() if isinstance(value, sa.Executable)]:
+            assert isinstance(statement, sa.ClauseElement)
+            assert str(statement.compile(dialect=dialect))
+            said += 1
+    assert "LIMIT 1" in str(leases._claim(3).compile(dialect=dialect))
+    assert said > 50
 
 
 @pytest.mark.parametrize("change", [sa.update(ledger).values(amount=0), sa.delete(ledger)])
