@@ -38,7 +38,8 @@ def add_routes(app: web.Application, world: World) -> None:
             return web.Response(status=404, text="This content is no longer available.")
         kind = content_type(file.filename)
         # Files come from anybody: the browser must neither guess a type nor run what is in them.
-        headers = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'"}
+        headers = {"Cache-Control": "private, max-age=86400, immutable"}
+        headers |= {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'"}
         if not kind.startswith(_TYPES_SHOWN) or kind.startswith("image/svg"):
             headers["Content-Disposition"] = "attachment"
         return web.Response(body=file.data, content_type=kind, headers=headers)

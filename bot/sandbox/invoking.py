@@ -92,7 +92,7 @@ class Invoker:
         message_id: str,
         custom_id: str,
         kind: int,
-        values: list[Any] | None,
+        values: list[Any],
         *,
         forged: bool = False,
     ) -> Interaction:
@@ -107,7 +107,7 @@ class Invoker:
             raise DoesNotFit("This component cannot be used.")
         data: dict[str, Any] = {"custom_id": custom_id, "component_type": kind, "id": component["id"]}
         if kind in SELECTS:
-            chosen = [str(value) for value in values or ()]
+            chosen = [str(value) for value in values]
             wrong = check_values(component.get("placeholder") or custom_id, component, chosen, needed=True)
             if wrong:
                 raise DoesNotFit(wrong)

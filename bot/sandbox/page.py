@@ -198,7 +198,7 @@ class Page:
             _text(sent, "message_id"),
             _text(sent, "custom_id"),
             sent.get("component_type", 2),
-            sent.get("values"),
+            _list(sent, "values"),
             forged=sent.get("forged") is True,
         )
         return web.json_response({"interaction_id": interaction.id})
@@ -349,6 +349,13 @@ def _text(sent: dict[str, Any], name: str) -> str:
     if not isinstance(value, str):
         raise DoesNotFit(f"The field {name!r} must be a text.")
     return value
+
+
+def _list(sent: dict[str, Any], name: str) -> list[Any]:
+    value = sent.get(name)
+    if value is not None and not isinstance(value, list):
+        raise DoesNotFit(f"The field {name!r} must be a list.")
+    return value or []
 
 
 async def _health(request: web.Request) -> web.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,7 +14,8 @@ from .files import SentFile
 
 HIDDEN = "HIDDEN"
 """Stands where an interaction token was: tokens let anybody answer as the bot."""
-MOST_KEPT = 50_000
+MOST_KEPT = 10_000
+_TOKEN = re.compile(r"^(/(?:webhooks|interactions)/[^/]+/)[^/]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Record:
     method: str
     path: str
     route: str
-    """The path's template, such as /channels/{channel_id}/messages."""
+    """The path's template, such as /channels/{channel_id}/messages; empty when the sandbox has no such route."""
     query: dict[str, str]
     json: Any
     files: list[dict[str, Any]]
@@ -43,20 +45,17 @@ class Recorder:
     def add(
         self,
         method: str,
+        path: str,
         route: str,
-        parameters: Mapping[str, str],
         query: Mapping[str, str],
         body: Any,
         files: Mapping[str, SentFile],
         status: int,
     ) -> None:
         """Record a request, its interaction token hidden."""
-        path = route
-        for name, value in parameters.items():
-            path = path.replace(f"{{{name}}}", HIDDEN if name in ("webhook_token", "interaction_token") else value)
         record = Record(
             method,
-            path,
+            _TOKEN.sub(rf"\1{HIDDEN}", path.removeprefix("/api/v10")),
             route,
             dict(query),
             body,

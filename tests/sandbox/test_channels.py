@@ -58,6 +58,18 @@ async def test_what_is_not_there(rest: httpx.AsyncClient, studio: str) -> None:
     assert code_of(await rest.post("/webhooks/1/x", json={"content": "x"})) == (404, 10015)
 
 
+async def test_tokens_are_hidden_in_records(sandbox: Sandbox, rest: httpx.AsyncClient) -> None:
+    await rest.post(f"/webhooks/{APPLICATION_ID}/secret", json={"content": "x"})
+    await rest.post("/interactions/1/secret/callback", json={"type": 1})
+    await rest.post("/webhooks/1/secret/unknown/route")
+    assert [record.path for record in sandbox.records] == [
+        f"/webhooks/{APPLICATION_ID}/HIDDEN",
+        "/interactions/1/HIDDEN/callback",
+        "/webhooks/1/HIDDEN/unknown/route",
+    ]
+    assert sandbox.records[2].route == ""
+
+
 async def test_create_edit_delete(rest: httpx.AsyncClient, studio: str, ada: Person) -> None:
     message = (await rest.post(studio, json={"content": f"hello <@{ADA_ID}>"})).json()
     assert [user["username"] for user in message["mentions"]] == ["ada"]

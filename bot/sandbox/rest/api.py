@@ -95,7 +95,7 @@ class Api:
                 response = _json(error.body(), status=error.status)
             response.headers.update(headers)
             self._recorder.add(
-                route.method, route.path, request.match_info, request.query, sent.json, sent.files, response.status
+                route.method, request.path, route.path, request.query, sent.json, sent.files, response.status
             )
             return response
 
@@ -103,8 +103,7 @@ class Api:
 
     async def unknown(self, request: web.Request) -> web.Response:
         """Answer a path that the sandbox does not know, and record that it was asked for."""
-        path = request.path.removeprefix("/api/v10")
-        self._recorder.add(request.method, path, {}, request.query, None, {}, 404)
+        self._recorder.add(request.method, request.path, "", request.query, None, {}, 404)
         return _json(errors.not_found().body(), status=404)
 
     async def _answer(self, route: Route, request: web.Request, sent: _Sent, headers: dict[str, str]) -> web.Response:

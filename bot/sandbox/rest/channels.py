@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from bot.sandbox import composing, errors
@@ -54,9 +55,9 @@ async def history(call: Call) -> list[dict[str, Any]]:
         after = int(call.query.get("after", "0"))
     except ValueError:
         raise errors.ApiError(400, 50035, "Invalid Form Body") from None
-    found = [m for m in call.world.messages.newest_first(channel.id) if m.ephemeral_for is None]
-    chosen = [message.raw for message in found if after < int(message.id) < before]
-    return chosen[-limit:] if "after" in call.query else chosen[:limit]
+    newest_first = call.world.messages.newest_first(channel.id)
+    chosen = (m.raw for m in newest_first if m.ephemeral_for is None and after < int(m.id) < before)
+    return list(chosen)[-limit:] if "after" in call.query else list(islice(chosen, limit))
 
 
 async def fetch_message(call: Call) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from bot.sandbox.commands import Scope
 from bot.sandbox.community import APPLICATION_ID, GUILD_ID
 from bot.sandbox.ratelimits import COMMANDS
 from bot.sandbox.rules.commands import check_command, check_overwrite
+from bot.sandbox.rules.forms import is_object
 
 from .api import Call, Route
 
@@ -67,8 +68,9 @@ _KEPT_ON_EDIT = (
 async def edit(call: Call) -> dict[str, Any]:
     scope = _scope(call)
     earlier = _existing(call, scope)
+    errors.refuse(list(is_object(call.json, ())))
     kept = {name: earlier[name] for name in _KEPT_ON_EDIT if name in earlier}
-    payload = {"name": earlier["name"], **kept, **(call.json or {}), "type": earlier["type"]}
+    payload = {"name": earlier["name"], **kept, **call.json, "type": earlier["type"]}
     errors.refuse(list(check_command(payload)))
     if payload["name"] != earlier["name"]:
         call.world.commands.remove(scope, earlier["id"])
