@@ -20,6 +20,7 @@ def _not_negative(value: Any, path: Path) -> Iterator[Violation]:
 check_patch: Check = form(
     {
         "rest_500": integer(0, 1_000_000),
+        "rest_lost": integer(0, 1_000_000),
         "rest_429": integer(0, 1_000_000),
         "retry_after": _not_negative,
         "global": boolean,
@@ -37,6 +38,9 @@ class Faults:
     """The faults in force. `drop_gateway` and `expire_tokens` happen at once and leave nothing here."""
 
     rest_500: int = 0
+    """How many of the next REST calls answer 500 and do nothing."""
+    rest_lost: int = 0
+    """How many of the next REST calls are carried out but answer 500, as when a connection breaks at the end."""
     rest_429: int = 0
     retry_after: float = 1.0
     is_global: bool = False
@@ -47,6 +51,7 @@ class Faults:
     def raw(self) -> dict[str, Any]:
         return {
             "rest_500": self.rest_500,
+            "rest_lost": self.rest_lost,
             "rest_429": self.rest_429,
             "retry_after": self.retry_after,
             "global": self.is_global,
@@ -58,6 +63,7 @@ class Faults:
     def apply(self, patch: dict[str, Any]) -> None:
         """Take over the lasting parts of a patch."""
         self.rest_500 = patch.get("rest_500", self.rest_500)
+        self.rest_lost = patch.get("rest_lost", self.rest_lost)
         self.rest_429 = patch.get("rest_429", self.rest_429)
         self.retry_after = float(patch.get("retry_after", self.retry_after))
         self.is_global = patch.get("global", self.is_global)

@@ -24,6 +24,17 @@ async def test_discord_py_tries_again_after_500s(bot: ExampleBot, ada: Person) -
     assert (await ada.faults())["rest_500"] == 0
 
 
+async def test_an_answer_that_is_lost(bot: ExampleBot, ada: Person, rest: httpx.AsyncClient) -> None:
+    """discord.py sends again what was already done; its nonce is what keeps it from being done twice."""
+    await ada.faults(rest_lost=1)
+    message = await bot.guilds[0].text_channels[0].send("once")
+    assert [m["id"] for m in await ada.messages()] == [str(message.id)]
+    await ada.faults(rest_lost=1)
+    path = await _studio(ada)
+    assert [(await rest.post(path, json={"content": "raw"})).status_code for _ in range(2)] == [500, 200]
+    assert [m["content"] for m in await ada.messages()] == ["once", "raw", "raw"]
+
+
 @pytest.mark.parametrize("everywhere", [False, True])
 async def test_discord_py_waits_out_429s(bot: ExampleBot, ada: Person, everywhere: bool) -> None:
     await ada.faults(rest_429=1, retry_after=0.05, **{"global": everywhere})

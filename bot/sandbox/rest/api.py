@@ -113,7 +113,7 @@ class Api:
         if faults.rest_500:
             faults.rest_500 -= 1
             self._world.bus.publish(FaultsChanged(faults.raw()))
-            return _json({"message": "500: Internal Server Error", "code": 0}, status=500)
+            return _broken()
         if faults.rest_429:
             faults.rest_429 -= 1
             self._world.bus.publish(FaultsChanged(faults.raw()))
@@ -135,6 +135,10 @@ class Api:
             _numbered(sent.files),
         )
         answer = await route.handler(call)
+        if faults.rest_lost:
+            faults.rest_lost -= 1
+            self._world.bus.publish(FaultsChanged(faults.raw()))
+            return _broken()
         if answer is None:
             return web.Response(status=204)
         status, body = answer if isinstance(answer, tuple) else (200, answer)
@@ -144,6 +148,10 @@ class Api:
 def _json(body: Any, status: int = 200) -> web.Response:
     """Answer JSON without a charset, as Discord does: discord.py takes any other content type for text."""
     return web.Response(body=json.dumps(body).encode(), status=status, content_type="application/json")
+
+
+def _broken() -> web.Response:
+    return _json({"message": "500: Internal Server Error", "code": 0}, status=500)
 
 
 def _too_many(verdict: Verdict, headers: dict[str, str]) -> web.Response:
