@@ -46,12 +46,11 @@ def _sum(*conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
     )
 
 
-def _member(column: sa.Column[Any]) -> sa.ScalarSelect[Any]:
-    return sa.select(column).where(_mine(members)).scalar_subquery()
-
-
 _STANDING = sa.select(
-    sa.select(virtual_time.c.value).scalar_subquery().label("virtual_time"),
+    virtual_time.c.value.label("virtual_time"),
+    members.c.weight,
+    members.c.allowance,
+    members.c.last_finish,
     sa.select(sa.func.count())
     .select_from(jobs)
     .where(_mine(jobs), jobs.c.state == sa.literal_column("'queued'"))
@@ -66,11 +65,8 @@ _STANDING = sa.select(
     _sum(ledger.c.purse == bindparam("day"), ledger.c.kind == "allowance").label("posted"),
     _sum(ledger.c.purse == bindparam("day")).label("day"),
     _sum(ledger.c.purse == GRANTED).label("granted"),
-    _member(members.c.weight).label("weight"),
-    _member(members.c.allowance).label("allowance"),
-    _member(members.c.last_finish).label("last_finish"),
     sa.select(jobs.c.id).where(jobs.c.key == bindparam("key")).scalar_subquery().label("submitted"),
-)
+).select_from(virtual_time.outerjoin(members, _mine(members)))
 
 
 def standing(connection: Connection, account: Account, day: str, key: str | None = None) -> Standing:
