@@ -12,6 +12,8 @@ from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
+from bot.sandbox.community import ADA_ID
+
 from .browser import PageView
 
 pytestmark = pytest.mark.browser
@@ -136,7 +138,7 @@ def test_the_older_kind_of_message(page: PageView, post: Post) -> None:
         "fields": fields,
         "footer": {"text": "foot"},
     }
-    first = post(pictures(1), content="Hello <@1092000000050331648>, ||see||", embeds=[embed])
+    first = post(pictures(1), content=f"Hello <@{ADA_ID}>, ||see||", embeds=[embed])
     assert "A card" in first.find_element(By.CSS_SELECTOR, "[data-component=embed]").text
     left, right = (field.rect for field in first.find_elements(By.CSS_SELECTOR, ".embed-field"))
     assert left["y"] == right["y"]
@@ -147,6 +149,6 @@ def test_the_older_kind_of_message(page: PageView, post: Post) -> None:
 
     reply = post(content="Yes", message_reference={"message_id": first.get_attribute("data-message-id")})
     line = reply.find_element(By.CSS_SELECTOR, "[data-above=reply]")
-    assert "Hello" in line.text
+    assert "Hello @Ada, ▒▒▒ A card with text" in line.text, "plain words, and no spoiler given away"
     line.click()
     page.wait(lambda: page.driver.switch_to.active_element == first, "the original to be focused")

@@ -73,7 +73,7 @@ def test_required_options_come_first_and_others_can_be_added(page: PageView) -> 
 
 
 def test_the_bot_is_asked_for_suggestions(page: PageView) -> None:
-    page.one("[data-composer-text]").send_keys("/imagine prompt: a cat model: dev")
+    page.one("[data-composer-text]").send_keys("/imagine prompt: a cat model: flux-d")
     page.wait(lambda: suggestions(page) == ["flux-dev"])
     page.type(Keys.TAB)
     page.wait(lambda: page.one("[data-option-field=model]").get_attribute("value") == "flux-dev")

@@ -160,21 +160,32 @@ export class CommandForm {
     this.#asking?.abort();
     const { option, text } = pill;
     if (fixedChoices(option, this.host.directory) && !pill.picked) this.#showChoices(pill, choicesLike(option, text, this.host.directory), text.trim() ? 0 : -1);
-    else if (option.autocomplete && !pill.picked) this.#ask(pill);
+    else if (option.autocomplete && !pill.picked) {
+      // Until the bot has answered, what it said before still helps where it fits.
+      const typed = text.trim().toLowerCase();
+      this.#showSuggested(pill, pill.suggested.filter((choice) => choice.name.toLowerCase().includes(typed)));
+      this.#ask(pill);
+    }
     else this.#showUnused(pill.field, pill);
   }
 
-  #showChoices(pill, choices, active, empty = "None of the choices fits") {
+  #showChoices(pill, choices, active) {
     const { option } = pill;
     this.host.suggestions.show({
-      title: option.name, note: `${option.description} · ${boundsOf(option)}`, field: pill.field, active, empty,
+      title: option.name, note: `${option.description} · ${boundsOf(option)}`, field: pill.field, active, empty: "None of the choices fits",
       rows: choices.map((choice) => ({ label: choice.name, detail: choice.detail, pick: () => { pill.setText(choice.name, choice); pill.focus(); this.#moved = false; this.#show(pill); } })),
     });
   }
 
+  /** What the bot suggests; the first is offered to Tab when it goes on from what was typed. */
+  #showSuggested(pill, choices) {
+    const typed = pill.text.trim().toLowerCase();
+    if (choices.length) this.#showChoices(pill, choices, typed && choices[0].name.toLowerCase().startsWith(typed) ? 0 : -1);
+    else this.#showUnused(pill.field, pill);
+  }
+
   /** Ask the bot for choices, once the typing pauses. */
   #ask(pill) {
-    this.#showChoices(pill, [], -1, "Looking for suggestions…");
     this.#timer = setTimeout(async () => {
       const asking = new AbortController();
       this.#asking = asking;
@@ -187,7 +198,8 @@ export class CommandForm {
       } catch (error) {
         if (error.name === "AbortError") return;
       }
-      if (!asking.signal.aborted && document.activeElement === pill.field) this.#showChoices(pill, choices, -1, "No suggestions");
+      pill.suggested = choices;
+      if (!asking.signal.aborted && document.activeElement === pill.field && !this.#moved) this.#showSuggested(pill, choices);
     }, ASK_AFTER_MS);
   }
 
@@ -223,7 +235,7 @@ export class CommandForm {
     const handled = {
       ArrowDown: () => suggestions.move(1) && (this.#moved = true),
       ArrowUp: () => suggestions.move(-1) && (this.#moved = true),
-      Tab: () => !event.shiftKey && (suggestions.pick() || (this.#offersChoices(pill) && suggestions.move(1) && suggestions.pick())),
+      Tab: () => !event.shiftKey && suggestions.pick(),
       Enter: () => { if (!(this.#enterPicks(pill) && suggestions.pick())) this.host.send(); return true; },
       Escape: () => { if (suggestions.isOpen) suggestions.hide(); else this.host.leave(""); return true; },
       Backspace: () => this.#backspace(pill, field),
@@ -231,10 +243,6 @@ export class CommandForm {
       ArrowRight: () => (field.value === undefined || field.selectionStart === field.value.length) && this.#step(pill, 1),
     }[event.key]?.();
     if (handled) event.preventDefault();
-  }
-
-  #offersChoices(pill) {
-    return pill && !pill.picked && !pill.isEmpty && (fixedChoices(pill.option, this.host.directory) || pill.option.autocomplete);
   }
 
   #enterPicks(pill) {

@@ -4,6 +4,7 @@ import { fileSize, h, icon, safeUrl } from "./dom.js";
 const MOST_WIDE = 550;
 const MOST_HIGH = 420;
 const LEAST_WIDE = 260;
+const FOUR_HIGH = 500;
 const VIDEO = /\.(mp4|webm|mov)$/i;
 const PICTURE = /\.(png|jpe?g|webp|gif|avif)$/i;
 
@@ -41,7 +42,10 @@ export function gallery(items, message) {
   const visible = items.map((item) => ({ ...item, media: mediaOf(item.media, message) }));
   const [{ media: first }] = visible;
   const ratio = first.width && first.height ? first.width / first.height : 1;
-  const style = { "--ratio": String(visible.length === 1 ? ratio : Math.min(Math.max(ratio, 0.75), 1.78)) };
+  const cell = visible.length === 1 ? ratio : Math.min(Math.max(ratio, 0.75), 1.78);
+  const style = { "--ratio": String(cell) };
+  // Two by two has the shape of one: tall pictures get a narrower grid, so that a card fits on a screen.
+  if (visible.length === 4) style["--width"] = `${Math.round(Math.min(MOST_WIDE, FOUR_HIGH * cell))}px`;
   if (visible.length === 1) style["--width"] = `${Math.round(Math.min(Math.max(first.width || MOST_WIDE, LEAST_WIDE), MOST_WIDE, MOST_HIGH * ratio))}px`;
   return h(
     "div",

@@ -44,7 +44,7 @@ function commandLine(message) {
 }
 
 /** A few words of a message, for reply lines. */
-export function excerpt(message) {
+export function excerpt(message, directory) {
   const texts = [message.content];
   const collect = (components) => {
     for (const raw of components ?? []) {
@@ -54,7 +54,9 @@ export function excerpt(message) {
   };
   collect(message.components);
   for (const raw of message.embeds ?? []) texts.push(raw.title, raw.description);
-  const text = texts.filter(Boolean).join(" ").replace(/\s+/g, " ").replace(/[*_~|`#]/g, "").trim();
+  const drawn = h("div", {}, texts.filter(Boolean).map((each) => markdown(each, directory)));
+  for (const hidden of drawn.querySelectorAll(".spoiler")) hidden.textContent = "▒▒▒";
+  const text = [...drawn.children].map((each) => each.textContent).join(" ").replace(/\s+/g, " ").trim();
   return text.length > EXCERPT_LENGTH ? `${text.slice(0, EXCERPT_LENGTH)}…` : text || "Click to see the message";
 }
 
@@ -124,7 +126,7 @@ function replyLine(original, directory) {
   const user = directory.member(original.author.id) ?? original.author;
   return h(
     "button", { class: "above-line", type: "button", "data-above": "reply", "data-action": "jump", "data-target": original.id },
-    avatar(user, "tiny"), h("b", { class: "author", style: { "--color": colorOf(user) } }, displayName(user)), h("span", { class: "excerpt" }, excerpt(original)),
+    avatar(user, "tiny"), h("b", { class: "author", style: { "--color": colorOf(user) } }, displayName(user)), h("span", { class: "excerpt" }, excerpt(original, directory)),
   );
 }
 

@@ -4,7 +4,9 @@ import { fileSize, h, icon } from "./dom.js";
 import { exactChoice, fixedChoices, readOption } from "./option_value.js";
 
 export class OptionPill {
+  // The choice whose name is in the field, and what the bot suggested last.
   picked = null;
+  suggested = [];
 
   /** `on` hears `{input, focus, blur, key, remove}` with this pill as first argument; `upload(file)` resolves to the stored upload. */
   constructor(option, directory, on, upload) {
