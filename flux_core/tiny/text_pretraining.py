@@ -46,8 +46,8 @@ class Heads(nn.Module):
         )
 
 
-def pretrain_text(folder: Path, seconds: float, seed: int = 0) -> TinyFlux:
-    """Train the text encoders for `seconds` on the first shards of shapes and scenes; return the networks."""
+def pretrain_text(folder: Path, steps: int, seed: int = 0) -> TinyFlux:
+    """Train the text encoders for `steps` on the first shards of shapes and scenes; return the networks."""
     file = folder / "text.pt"
     torch.manual_seed(seed)
     network = TinyFlux()
@@ -62,9 +62,8 @@ def pretrain_text(folder: Path, seconds: float, seed: int = 0) -> TinyFlux:
     pictures = [picture for part, latents in loaded if latents is not None for picture in part]
     latents = torch.cat([latents for _, latents in loaded if latents is not None]).float()
     weights = detail_weights(latents, 128, 128)
-    clock, step = checkpoints.Stopwatch(0.0), 0
-    while (spent := clock.lap()) < seconds:
-        rate = LEARNING_RATE * min(1, (step + 1) / 30) * (1 - 0.9 * spent / seconds)
+    for step in range(steps):
+        rate = LEARNING_RATE * min(1, (step + 1) / 30) * (1 - 0.9 * step / steps)
         for group in optimiser.param_groups:
             group["lr"] = rate
         chosen = rng.sample(range(len(pictures)), BATCH)
@@ -78,9 +77,8 @@ def pretrain_text(folder: Path, seconds: float, seed: int = 0) -> TinyFlux:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
-        step += 1
         if step % 20 == 0:
             pooled, tokens = (value.item() for value in regression)
-            print(f"text step {step} {spent:.0f} s from pooled {pooled:.3f} from tokens {tokens:.3f}", flush=True)
+            print(f"text step {step} from pooled {pooled:.3f} from tokens {tokens:.3f}", flush=True)
     checkpoints.save(file, {"network": network.state_dict()})
     return network

@@ -24,7 +24,7 @@ from flux_core.tiny.text_pretraining import pretrain_text
 from flux_core.tiny.vae_training import train_vae
 
 VAE_MINUTES = 14.0
-TEXT_SECONDS = 60.0
+TEXT_STEPS = 160
 FLOW_MINUTES = 66.0
 PROCESSES = 2
 
@@ -64,7 +64,7 @@ def run_latents(folder: Path, at_most: int | None = None) -> None:
 
 def run_text(folder: Path) -> None:
     """Pretrain the text encoders."""
-    pretrain_text(folder, TEXT_SECONDS)
+    pretrain_text(folder, TEXT_STEPS)
 
 
 def run_flow(folder: Path) -> None:
@@ -78,7 +78,7 @@ def run_flow(folder: Path) -> None:
 def _flow_process(rank: int, folder: Path, port: int) -> None:
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=PROCESSES)
     try:
-        train_flow(folder, pretrain_text(folder, TEXT_SECONDS), FLOW_MINUTES, rank)
+        train_flow(folder, pretrain_text(folder, TEXT_STEPS), FLOW_MINUTES, rank)
     finally:
         dist.destroy_process_group()
 
