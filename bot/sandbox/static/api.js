@@ -27,7 +27,7 @@ async function request(path, { query = {}, body, signal } = {}) {
 export const api = {
   world: () => request("/sandbox/world"),
   commands: () => request("/sandbox/commands"),
-  messages: (member, channel, limit) => request("/sandbox/messages", { query: { member, channel, limit } }).then((answer) => answer.messages ?? answer),
+  messages: (member, channel, limit) => request("/sandbox/messages", { query: { member, channel, limit } }),
   runCommand: (form) => request("/sandbox/commands", { body: form }),
   autocomplete: (form, signal) => request("/sandbox/autocomplete", { body: form, signal }),
   press: (form) => request("/sandbox/components", { body: form }),
