@@ -61,6 +61,8 @@ class Turn:
     """Unix seconds; None while nothing was measured yet."""
     workers: int
     """Living workers that can draw it."""
+    paused: bool = False
+    """Whether the moderators hold the queue."""
 
 
 def preparing(request: GenerationRequest, user_id: int) -> Card:
@@ -76,7 +78,9 @@ def waiting(job: Job, turn: Turn | None) -> Card:
         line = f"**{ordinal(turn.position)} in the queue**"
     else:
         line = "**Next in the queue**"
-    if turn is not None and turn.workers == 0:
+    if turn is not None and turn.paused:
+        line += "\nThe moderators have paused drawing for now. Your place is kept."
+    elif turn is not None and turn.workers == 0:
         line += "\nNobody is drawing at the moment. Your place is kept."
     elif turn is not None and turn.ready_at is not None:
         line += f" · ready {moment(turn.ready_at)}"

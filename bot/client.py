@@ -62,6 +62,8 @@ class FluxBot(discord.AutoShardedClient):
     """The studio's face on Discord. It holds no state that a restart could lose."""
 
     def __init__(self, settings: Settings, studio: Studio) -> None:
+        # discord.py warns at the start that it cannot speak; this bot has nothing to say.
+        discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
         intents = discord.Intents.none()
         intents.guilds = True
         super().__init__(

@@ -156,6 +156,10 @@ async def list_of(studio: Studio, account: Account) -> Card:
     """Return the list that /jobs shows."""
     active = await studio.jobs_of(account, active_only=True)
     latest = await studio.jobs_of(account, active_only=False, limit=panels.JOBS_SHOWN)
+    for job in active[: panels.JOBS_SHOWN]:
+        # One that ended and could not be delivered: without pictures to show, the list itself tells how it ended.
+        if job.state.ended and job.state is not JobState.SUCCEEDED:
+            await studio.delivered(job.id)
     listed = {job.id for job in active}
     return panels.jobs(active, [job for job in latest if job.id not in listed])
 
@@ -192,12 +196,13 @@ async def _show(studio: Studio, interaction: Interaction, press: Press) -> None:
     job = await _own(studio, interaction, press.job_id)
     await interaction.response.defer(ephemeral=True, thinking=True)
     loaded = await uploads.load(studio, job, limit=interaction.filesize_limit)
-    if not loaded:
-        raise PictureGone()
-    card = result(job, [one.shown for one in loaded])
-    await interaction.edit_original_response(view=card, attachments=uploads.files(loaded))
+    if loaded:
+        card = result(job, [one.shown for one in loaded])
+        await interaction.edit_original_response(view=card, attachments=uploads.files(loaded))
     if job.state is JobState.SUCCEEDED and job.delivered_at is None:
         await studio.delivered(job.id)
+    if not loaded:
+        raise PictureGone()
 
 
 _HANDLERS: dict[Action, Callable[[Studio, Interaction, Press], Awaitable[None]]] = {

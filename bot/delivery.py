@@ -218,7 +218,8 @@ class Delivery:
     async def _turn(self, job: Job) -> cards.Turn:
         place = await self._studio.place(job.id)
         ready_at = None if place.seconds is None else self._clock() + place.seconds
-        return cards.Turn(place.position, ready_at, place.workers)
+        paused = job.state is JobState.QUEUED and await self._studio.paused(job.account.guild_id) is not None
+        return cards.Turn(place.position, ready_at, place.workers, paused)
 
     async def _living(self, job: Job, turn: cards.Turn) -> tuple[cards.Card, list[discord.File]]:
         if job.state is JobState.QUEUED:
@@ -304,7 +305,7 @@ def _progress_of(job: Job) -> tuple[Any, ...]:
 
 def _turn_of(job: Job, turn: cards.Turn) -> tuple[Any, ...]:
     # The estimate moves with every look; it is told along, but is no reason to edit, unless it was not known before.
-    return (job.state, turn.position, turn.workers == 0, turn.ready_at is None)
+    return (job.state, turn.position, turn.workers == 0, turn.paused, turn.ready_at is None)
 
 
 def _final(job: Job, loaded: list[uploads.Upload], way: Way) -> cards.Card:

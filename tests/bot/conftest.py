@@ -79,7 +79,7 @@ async def _connected(bot: FluxBot) -> None:
 
 @pytest.fixture
 def limits() -> Limits:
-    return Limits(rate_limits=False)
+    return Limits(rate_limits=True)
 
 
 @pytest.fixture

@@ -47,12 +47,14 @@ async def finished(person: Person, message_id: str) -> RawMessage:
     return await person.wait_for(lambda m: m["id"] == message_id and "Details" in labels_of(m))
 
 
-async def queued(stage: Stage, number: int) -> None:
-    """Wait until so many jobs live: the acknowledgement comes before the submit."""
+async def order(stage: Stage, person: Person, **options: Any) -> RawMessage:
+    """Ask, and wait until the job is in the queue, which is a moment after the acknowledgement."""
+    first = await ask(person, **options)
     version = None
     async with asyncio.timeout(5):
-        while len(await stage.studio.live_jobs()) < number:
+        while first["id"] not in [str(one.job.reply_to.message_id) for one in await stage.studio.live_jobs()]:  # type: ignore[union-attr]
             version = await stage.studio.changed(version, 1)
+    return first
 
 
 async def delivered(stage: Stage, job_id: str) -> Job:
@@ -103,8 +105,8 @@ async def test_imagine_posts_pictures(stage: Stage, ada: Person) -> None:
 
 
 async def test_the_message_tells_turn_then_progress_with_a_preview(stage: Stage, ada: Person) -> None:
-    first = await ask(ada, prompt="one")
-    second = await ask(ada, prompt="two")
+    first = await order(stage, ada, prompt="one")
+    second = await order(stage, ada, prompt="two")
     await ada.wait_for(lambda m: m["id"] == second["id"] and "2nd in the queue" in text_of(m))
     job = await stage.easel.take()
     await stage.easel.step(job, 3, preview=True)
@@ -248,9 +250,8 @@ async def test_spent_quota_and_full_queue_are_refused_privately(
     assert "This costs 7 credits and you have 1 credit left" in text_of(refusal)
     assert "<t:" in text_of(refusal)
     assert is_private(refusal)
-    for number in (1, 2):
-        await ask(ada, prompt="a", steps=1, count=1)
-        await queued(stage, number)
+    for _ in range(2):
+        await order(stage, ada, prompt="a", steps=1, count=1)
     refusal = await ask(ada, prompt="a", steps=1, count=1)
     assert "2 jobs waiting" in text_of(refusal)
     assert is_private(refusal)
@@ -441,6 +442,27 @@ async def test_what_cannot_be_delivered_waits_in_jobs(stage: Stage, ada: Person)
     await delivered(stage, job.id)
 
 
+async def test_a_failure_that_cannot_be_told_is_read_in_jobs(stage: Stage, ada: Person) -> None:
+    await ask(ada, prompt="stranded", private=True)
+    job = await stage.easel.take()
+    stage.sandbox.inject(expire_tokens=True, closed_dms=True)
+    await stage.easel.fail(job, OutOfMemory())
+    await outbox_empty(stage)
+    assert (await stage.studio.job(job.id)).delivered_at is None
+    listed = await ada.response(await ada.command("jobs"))
+    assert "memory" in text_of(listed)
+    await delivered(stage, job.id)
+
+
+async def test_a_lost_private_message_is_not_posted_in_public(stage: Stage, ada: Person, linus: Person) -> None:
+    await ask(ada, prompt="secret", count=1, private=True)
+    job = await stage.easel.take()
+    stage.sandbox.inject(expire_tokens=True, closed_dms=True)
+    await stage.easel.finish(job)
+    await outbox_empty(stage)
+    assert all("secret" not in text_of(message) for message in await linus.messages())
+
+
 async def test_a_restarted_bot_finishes_what_it_began(stage: Stage, ada: Person) -> None:
     first = await ask(ada, prompt="a", count=1)
     job = await stage.easel.take()
@@ -538,7 +560,7 @@ async def test_jobs_lists_and_cancels_ones_own(stage: Stage, ada: Person, linus:
     empty = await linus.response(await linus.command("jobs"))
     assert "no pictures yet" in text_of(empty)
     done = await draw(stage, ada, prompt="finished one", count=1)
-    await ask(ada, prompt="waiting one")
+    await order(stage, ada, prompt="waiting one")
     listed = await ada.response(await ada.command("jobs"))
     text = text_of(listed)
     assert text.index("waiting one") < text.index("finished one")
@@ -573,8 +595,8 @@ async def test_autocomplete_offers_models_and_ones_own_prompts(stage: Stage, ada
     models = await ada.autocomplete("imagine", "model", "dev")
     assert [choice["value"] for choice in models] == ["flux-dev"]
     assert "Non-commercial" in models[0]["name"]
-    await ask(ada, prompt="a lighthouse at dusk")
-    await ask(ada, prompt="a lion")
+    await order(stage, ada, prompt="a lighthouse at dusk")
+    await order(stage, ada, prompt="a lion")
     assert [c["value"] for c in await ada.autocomplete("imagine", "prompt", "a li")] == [
         "a lion",
         "a lighthouse at dusk",
@@ -608,7 +630,9 @@ async def test_the_owner_grants_pauses_and_resumes(stage: Stage, ada: Person, gr
     assert (await stage.studio.quota(account_of(ada))).granted == 5500
     refusal = await grace.response(await grace.command("admin grant", member=ada.id, credits=0.0))
     assert "`credits` can be" in text_of(refusal)
+    waiting = await order(stage, ada, prompt="early bird")
     await grace.response(await grace.command("admin pause", reason="Cleaning up"))
+    await ada.wait_for(lambda m: m["id"] == waiting["id"] and "paused drawing" in text_of(m))
     refusal = await ask(ada, prompt="a")
     assert "paused new pictures" in text_of(refusal)
     assert "Cleaning up" in text_of(refusal)
