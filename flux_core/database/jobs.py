@@ -19,6 +19,9 @@ c = jobs.c
 IS_QUEUED = c.state == sa.literal_column("'queued'")
 IS_RUNNING = c.state == sa.literal_column("'running'")
 
+AFTER_ALL = "g"
+"""Behind every id, which is hexadecimal, in any collation."""
+
 COLUMNS: tuple[sa.Column[Any], ...] = (
     *(c.id, c.guild_id, c.user_id, c.request, c.origin, c.cost, c.created_at, c.state, c.parent_id, c.parent_position),
     *(c.application_id, c.channel_id, c.interaction_token, c.token_expires_at, c.message_id, c.upload_limit, c.private),
@@ -139,7 +142,7 @@ def of_account(
 
     Active are jobs that have not ended, and ended ones whose answer could not be delivered.
     """
-    key = {"guild": account.guild_id, "user": account.user_id, "before": before or "~", "most": limit}
+    key = {"guild": account.guild_id, "user": account.user_id, "before": before or AFTER_ALL, "most": limit}
     if not active_only:
         return [job_of(row) for row in connection.execute(_OF_ACCOUNT, key)]
     rows = [row for active in _ACTIVE_OF_ACCOUNT for row in connection.execute(active, key)]
