@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from bot import delivery
 from bot.sandbox import driver
 from bot.sandbox.community import GUILD_ID
 from bot.sandbox.driver import Person
@@ -648,3 +649,45 @@ async def test_a_crowd_is_served(stage: Stage, ada: Person, linus: Person) -> No
         firsts = await asyncio.gather(*(ask(p, prompt=f"number {n}", count=1) for n, p in enumerate(people)))
         await asyncio.gather(*(finished(p, f["id"]) for p, f in zip(people, firsts, strict=True)))
     await outbox_empty(stage)
+
+
+async def test_a_crash_after_posting_does_not_post_twice(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ask(ada, prompt="late", count=1)
+    job = await stage.easel.take()
+    stage.sandbox.inject(expire_tokens=True)
+    posted = asyncio.Event()
+
+    async def never(_: str) -> None:
+        posted.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(delivery, "LEASE", 0.2)
+    with monkeypatch.context() as crash:
+        crash.setattr(stage.studio, "delivered", never)
+        await stage.easel.finish(job)
+        await asyncio.wait_for(posted.wait(), 10)
+        await stage.kill_bot()
+    assert (await stage.studio.job(job.id)).delivered_at is None
+    await stage.start_bot()
+    await delivered(stage, job.id)
+    assert sum("this took a while" in text_of(message) for message in await ada.messages()) == 1
+
+
+@pytest.mark.parametrize("kind", ["resume", "reconnect", "invalid"])
+async def test_a_dropped_gateway_costs_nothing(stage: Stage, ada: Person, kind: str) -> None:
+    first = await ask(ada, prompt="a", count=1)
+    stage.sandbox.inject(drop_gateway=kind)
+    await stage.easel.finish(await stage.easel.take())
+    done = await finished(ada, first["id"])
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                answer = await ada.response(await ada.command("quota"), within=4)
+            except (AssertionError, TimeoutError, driver.Refused):
+                await asyncio.sleep(0.2)
+            else:
+                break
+    assert "credits left" in text_of(answer)
+    await press(ada, done, "Details")
