@@ -7,16 +7,16 @@ import contextlib
 import json
 import secrets
 from collections import deque
-from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from . import events
 from .community import APPLICATION_ID, GUILD_ID
-from .compression import Compress, compressor_for
+from .compression import compressor_for
 from .faults import GatewayDrop
 from .rules.permissions import Permission
+from .sessions import Closed, Connection, Session
 from .world import World
 
 DISPATCH, HEARTBEAT, IDENTIFY, PRESENCE, VOICE, RESUME, RECONNECT = 0, 1, 2, 3, 4, 6, 7
@@ -26,70 +26,6 @@ GUILDS, GUILD_MESSAGES, DIRECT_MESSAGES = 1 << 0, 1 << 9, 1 << 12
 PRIVILEGED = 1 << 1 | 1 << 8 | 1 << 15
 """Members, presences and message content: this application has none of them switched on."""
 MOST_INTENTS = (1 << 26) - 1
-
-
-class Closed(Exception):
-    """The client broke the protocol; close with this code."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
-
-
-@dataclass(slots=True, eq=False)
-class Session:
-    """What a bot identified as; it outlives a dropped connection for a while."""
-
-    id: str
-    shard: tuple[int, int] | None
-    intents: int
-    replay: deque[tuple[int, str]]
-    sequence: int = 0
-    connection: Connection | None = None
-    expiry: asyncio.TimerHandle | None = None
-
-    def wants(self, intent: int, guild: bool) -> bool:
-        """Tell whether an event of this intent (0: always), of the guild or of direct messages, goes to this shard."""
-        if intent and not self.intents & intent:
-            return False
-        if self.shard is None:
-            return True
-        number, count = self.shard
-        return number == ((int(GUILD_ID) >> 22) % count if guild else 0)
-
-    def dispatch(self, name: str, data: str) -> None:
-        """Number an event, keep it for a replay, and send it when somebody is connected."""
-        self.sequence += 1
-        frame = f'{{"op":0,"s":{self.sequence},"t":"{name}","d":{data}}}'
-        self.replay.append((self.sequence, frame))
-        if self.connection is not None:
-            self.connection.send(frame)
-
-
-@dataclass(slots=True, eq=False)
-class Connection:
-    """One WebSocket: frames queue up here and go out in order."""
-
-    socket: web.WebSocketResponse
-    compress: Compress | None
-    outgoing: asyncio.Queue[str | None] = field(default_factory=asyncio.Queue)
-    session: Session | None = None
-    last_beat: float = 0.0
-
-    def send(self, frame: str) -> None:
-        self.outgoing.put_nowait(frame)
-
-    def send_op(self, op: int, data: Any = None) -> None:
-        self.send(json.dumps({"op": op, "d": data, "s": None, "t": None}))
-
-    async def write(self) -> None:
-        """Write queued frames until the connection ends."""
-        while (frame := await self.outgoing.get()) is not None:
-            if self.compress is None:
-                await self.socket.send_str(frame)
-            else:
-                await self.socket.send_bytes(self.compress(frame.encode()))
 
 
 class Gateway:
@@ -319,7 +255,7 @@ class Gateway:
     async def close(self) -> None:
         """Close every connection, as Discord does when a gateway node goes away."""
         for connection in tuple(self._connections):
-            await connection.socket.close(code=WSCloseCode.GOING_AWAY, message=b"The sandbox stops.")
+            await self._close(connection, WSCloseCode.GOING_AWAY, "The sandbox stops.")
         for session in self._sessions.values():
             if session.expiry is not None:
                 session.expiry.cancel()

@@ -24,6 +24,7 @@ TOKEN = "sandbox.bot-token.not-a-secret"
 class Sandbox:
     """A stand-in for Discord on a loopback address.
 
+    What happened stays until the object goes: stopped and started again on its port, it is Discord after an outage.
     Use it as an async context manager, or call `start` and `stop`. `limits` shortens times for tests, `owner` names
     the person who owns the application, `shards` is what /gateway/bot recommends, `record` is a file that gets every
     REST request of the bot as a line of JSON.
@@ -42,8 +43,8 @@ class Sandbox:
         self._record = record
         self._recorder = Recorder()
         self._runner: web.AppRunner | None = None
-        self._gateway: Gateway | None = None
-        self._page: Page | None = None
+        self._gateway = Gateway(self.world)
+        self._page = Page(self.world, self._gateway)
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Bind and serve. Port 0 takes a free one.
@@ -54,8 +55,6 @@ class Sandbox:
         if not is_loopback(host):
             raise ValueError(f"The sandbox has no passwords, so it listens on this machine only, not on {host!r}.")
         self._recorder = Recorder(self._record)
-        self._gateway = Gateway(self.world)
-        self._page = Page(self.world, self._gateway)
         app = web.Application(client_max_size=12 * self.world.limits.attachment_bytes)
         app.router.add_get("/gateway", self._gateway.handle)
         app.router.add_get("/gateway/", self._gateway.handle)
@@ -78,10 +77,8 @@ class Sandbox:
     async def stop(self) -> None:
         """Close every connection and the port."""
         self.world.interactions.close()
-        if self._gateway is not None:
-            await self._gateway.close()
-        if self._page is not None:
-            await self._page.close()
+        await self._gateway.close()
+        await self._page.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -125,8 +122,7 @@ class Sandbox:
 
     def inject(self, **patch: Any) -> None:
         """Put faults in force, as POST /sandbox/faults does."""
-        if self._page is not None:
-            self._page.set_faults(patch)
+        self._page.set_faults(patch)
 
 
 async def serve(

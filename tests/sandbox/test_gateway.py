@@ -232,6 +232,25 @@ async def test_discord_py_comes_back(bot: ExampleBot, ada: Person, how: str, the
     assert (await ada.response(await ada.command("say", text="back")))["content"] == "back"
 
 
+async def test_sessions_and_messages_outlive_an_outage(sandbox: Sandbox, ada: Person, rest: Any) -> None:
+    async with connect(sandbox) as client:
+        await client.identify(sandbox)
+        session = (await client.until("READY"))["d"]["session_id"]
+        seen = (await client.until("GUILD_CREATE"))["s"]
+        path = f"/channels/{(await ada.world())['channels'][0]['id']}/messages"
+        await rest.post(path, json={"content": "before"})
+        port = int(sandbox.base_url.rsplit(":", 1)[1])
+        stopping = asyncio.create_task(sandbox.stop())
+        assert await client.close_code() == 1001
+        await stopping
+    await sandbox.start(port=port)
+    assert [message["content"] for message in (await rest.get(path)).json()] == ["before"]
+    async with connect(sandbox) as client:
+        await client.send(6, {"token": sandbox.token, "session_id": session, "seq": seen})
+        assert (await client.until("MESSAGE_CREATE"))["d"]["content"] == "before"
+        await client.until("RESUMED")
+
+
 async def test_an_interaction_during_the_gap_is_replayed(bot: ExampleBot, ada: Person) -> None:
     await ada.faults(drop_gateway="resume")
     message = await ada.response(await ada.command("say", text="in the gap"))

@@ -1,0 +1,78 @@
+"""A bot's gateway session, and the connection it speaks through while it has one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from .community import GUILD_ID
+from .compression import Compress
+
+
+class Closed(Exception):
+    """The client broke the protocol; close with this code."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """What a bot identified as; it outlives a dropped connection for a while."""
+
+    id: str
+    shard: tuple[int, int] | None
+    intents: int
+    replay: deque[tuple[int, str]]
+    sequence: int = 0
+    connection: Connection | None = None
+    expiry: asyncio.TimerHandle | None = None
+
+    def wants(self, intent: int, guild: bool) -> bool:
+        """Tell whether an event of this intent (0: always), of the guild or of direct messages, goes to this shard."""
+        if intent and not self.intents & intent:
+            return False
+        if self.shard is None:
+            return True
+        number, count = self.shard
+        return number == ((int(GUILD_ID) >> 22) % count if guild else 0)
+
+    def dispatch(self, name: str, data: str) -> None:
+        """Number an event, keep it for a replay, and send it when somebody is connected."""
+        self.sequence += 1
+        frame = f'{{"op":0,"s":{self.sequence},"t":"{name}","d":{data}}}'
+        self.replay.append((self.sequence, frame))
+        if self.connection is not None:
+            self.connection.send(frame)
+
+
+@dataclass(slots=True, eq=False)
+class Connection:
+    """One WebSocket: frames queue up here and go out in order."""
+
+    socket: web.WebSocketResponse
+    compress: Compress | None
+    outgoing: asyncio.Queue[str | None] = field(default_factory=asyncio.Queue)
+    session: Session | None = None
+    last_beat: float = 0.0
+
+    def send(self, frame: str) -> None:
+        self.outgoing.put_nowait(frame)
+
+    def send_op(self, op: int, data: Any = None) -> None:
+        self.send(json.dumps({"op": op, "d": data, "s": None, "t": None}))
+
+    async def write(self) -> None:
+        """Write queued frames until the connection ends."""
+        while (frame := await self.outgoing.get()) is not None:
+            if self.compress is None:
+                await self.socket.send_str(frame)
+            else:
+                await self.socket.send_bytes(self.compress(frame.encode()))
