@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from flux_core.errors import ConfigurationError, FluxError
 from flux_core.logs import configure_logging
@@ -27,6 +28,9 @@ app = typer.Typer(
 database = typer.Typer(no_args_is_help=True, help="Look after the database.")
 app.add_typer(database, name="db")
 
+HALVES = {"discord": "bot", "aiohttp": "bot", "torch": "worker", "diffusers": "worker", "transformers": "worker"}
+"""Library → the extra of flux-bot that brings it."""
+
 DataDir = Annotated[
     Path | None, typer.Option(help="Folder for the database and the pictures; by default the setting DATA_DIR.")
 ]
@@ -36,8 +40,18 @@ def main() -> None:
     """Run the command line; an operator's mistake ends with one sentence and status 2, not with a traceback."""
     try:
         app()
+    except ModuleNotFoundError as error:
+        half = HALVES.get(error.name or "")
+        if half is None:
+            raise
+        Console(stderr=True).print(
+            f"This command needs {error.name}, which is not installed: pip install 'flux-bot[{half}]'",
+            highlight=False,
+            markup=False,
+        )
+        sys.exit(2)
     except ConfigurationError as error:
-        Console(stderr=True).print(f"[bold red]flux-bot cannot start.[/] {error}", highlight=False)
+        Console(stderr=True).print(f"[bold red]flux-bot cannot start.[/] {escape(str(error))}", highlight=False)
         sys.exit(2)
     except FluxError as error:
         from bot.wording import sentence
@@ -74,6 +88,7 @@ def bot(data_dir: DataDir = None) -> None:
 
 @app.command()
 def worker(
+    id: Annotated[str | None, typer.Option(help="Name under which it is known; kept over its restarts.")] = None,
     supervised: Annotated[
         bool, typer.Option("--supervised", hidden=True, help="End when standard input is closed.")
     ] = False,
@@ -84,7 +99,7 @@ def worker(
     from flux_core.worker_process import run_worker
 
     settings = _settings(data_dir, **({} if log_level is None else {"log_level": log_level}))
-    _start(settings, run_worker(settings, supervised=supervised))
+    _start(settings, run_worker(settings, worker_id=id, supervised=supervised))
 
 
 @app.command()

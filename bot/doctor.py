@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from flux_core.bootstrap import open_database
@@ -43,7 +44,7 @@ async def examine(settings: Settings, console: Console) -> bool:
     table = Table(show_header=False, box=None, pad_edge=False)
     for finding in findings:
         mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]•[/]"}[finding.well]
-        table.add_row(mark, finding.subject, finding.remark)
+        table.add_row(mark, escape(finding.subject), escape(finding.remark))
     console.print(table, highlight=False)
     return all(finding.well is not False for finding in findings)
 
@@ -136,7 +137,7 @@ async def _workers(settings: Settings) -> list[Finding]:
         findings.append(Finding("Workers", None, "None is running. `flux-bot run` starts them with the bot."))
     if settings.workers and find_spec("torch") is None:
         findings.append(
-            Finding("torch", False, "Not installed, so no worker can run here: pip install 'flux-bot[worker]'.")
+            Finding("torch", None, "Not installed: workers run elsewhere, or after pip install 'flux-bot[worker]'.")
         )
     return findings
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import platform
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -100,7 +102,7 @@ async def _open(settings: Settings, crew: Supervisor, stop: asyncio.Event) -> No
         working = asyncio.create_task(crew.run(stop), name="crew")
         talking = asyncio.create_task(run_bot(settings, studio, token=token), name="bot")
         stopped = asyncio.create_task(stop.wait(), name="stop")
-        await asyncio.wait({talking, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({talking, working, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stop.set()
         talking.cancel()
         await working
@@ -109,7 +111,11 @@ async def _open(settings: Settings, crew: Supervisor, stop: asyncio.Event) -> No
 
 
 def _crew(settings: Settings, count: int) -> Supervisor:
-    """Return the supervisor of ``count`` local workers."""
+    """Return the supervisor of ``count`` local workers.
+
+    A worker keeps its id over restarts: the jobs of the one that died are free as soon as the next one is up.
+    """
+    house = f"{platform.node()}-{os.getpid()}"
     command = [sys.executable, "-m", "bot", "worker", "--supervised"]
     command += ["--data-dir", str(settings.data_dir.resolve()), "--log-level", settings.log_level]
-    return Supervisor(lambda number: command, count)
+    return Supervisor(lambda number: [*command, "--id", f"{house}-{number}"], count)

@@ -68,6 +68,7 @@ class Supervisor:
     async def run(self, stop: asyncio.Event) -> None:
         """Keep the workers running until ``stop``, then stop them within a bound."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(stop.wait(), name="stop")  # none to keep is no reason to end
             for number in range(self._count):
                 group.create_task(self._keep(number, stop), name=f"worker {number}")
 

@@ -7,14 +7,10 @@ import logging
 import os
 import platform
 import secrets
-import signal
-import sys
-import threading
-import time
-from contextlib import suppress
 
-from flux_core.bootstrap import job_queue, open_database
+from flux_core.bootstrap import job_queue, maintained, open_database
 from flux_core.images.store import PictureStore
+from flux_core.lifetime import end_with_supervisor, obey_signals
 from flux_core.providers.base import Provider
 from flux_core.settings import Settings
 from flux_core.worker import Worker
@@ -38,15 +34,16 @@ async def run_worker(
     Raises ConfigurationError or StorageUnavailable when it cannot begin.
     """
     stop = asyncio.Event()
-    _obey_signals(stop)
+    obey_signals(stop)
     if supervised:
-        _end_with_supervisor(stop)
+        end_with_supervisor(stop, within=ORPHAN_SECONDS)
     drawing = provider if provider is not None else await asyncio.to_thread(local_provider, settings)
     try:
         async with open_database(settings) as database:
+            queue, pictures = job_queue(settings, database), PictureStore(settings.pictures)
             worker = Worker(
-                job_queue(settings, database),
-                PictureStore(settings.pictures),
+                queue,
+                pictures,
                 drawing,
                 worker_id=worker_id or f"{platform.node()}-{os.getpid()}-{secrets.token_hex(3)}",
                 changed=database.changed,
@@ -55,7 +52,8 @@ async def run_worker(
                 job_timeout=settings.job_timeout,
                 stop_seconds=STOP_SECONDS,
             )
-            await worker.run(stop)
+            async with maintained(database, queue, pictures):
+                await worker.run(stop)
     finally:
         try:
             await asyncio.wait_for(drawing.close(), STOP_SECONDS)
@@ -76,31 +74,3 @@ def local_provider(settings: Settings) -> Provider:
     from flux_core.providers.local import LocalProvider
 
     return LocalProvider(settings.catalogue, device=settings.device, threads=settings.torch_threads)
-
-
-def _obey_signals(stop: asyncio.Event) -> None:
-    def on_signal(number: int) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        log.info("Stopping; a second signal ends the worker at once")
-        stop.set()
-
-    loop = asyncio.get_running_loop()
-    for known in (signal.SIGTERM, signal.SIGINT):
-        with suppress(NotImplementedError):  # an event loop of Windows
-            loop.add_signal_handler(known, on_signal, known)
-
-
-def _end_with_supervisor(stop: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-
-    def watch() -> None:
-        with suppress(OSError):
-            while os.read(sys.stdin.fileno(), 1024):
-                pass
-        with suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(stop.set)
-        time.sleep(ORPHAN_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="supervisor-watch", daemon=True).start()
