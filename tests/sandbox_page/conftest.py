@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -30,19 +28,6 @@ def pytest_exception_interact(node: pytest.Item) -> None:
     view = getattr(node, "funcargs", {}).get("page")
     if isinstance(view, PageView):
         view.picture(f"failed-{node.name.partition('[')[0]}")
-
-
-@pytest.fixture(scope="session")
-def chromium_paths() -> tuple[str, str]:
-    """The browser and its driver; without them these tests are skipped, except in CI, where they fail."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if browser and driver:
-        return browser, driver
-    sentence = "The page's tests need Chromium: apt-get install chromium chromium-driver"
-    if os.environ.get("CI"):
-        pytest.fail(sentence)
-    pytest.skip(sentence)
 
 
 class Loop:
