@@ -103,7 +103,9 @@ def edit(world: World, message: Message, body: Body, *, form: Check = RESPONSE_F
     content = (fields["content"] or "") if "content" in fields else raw["content"]
     embeds = (fields["embeds"] or []) if "embeds" in fields else raw["embeds"]
     components = (fields["components"] or []) if "components" in fields else raw["components"]
-    flags = raw["flags"] & ~(LOADING | SUPPRESS_EMBEDS) | (fields.get("flags") or 0) & (COMPONENTS_V2 | SUPPRESS_EMBEDS)
+    flags = raw["flags"] & ~LOADING
+    if fields.get("flags") is not None:
+        flags = flags & ~SUPPRESS_EMBEDS | fields["flags"] & (COMPONENTS_V2 | SUPPRESS_EMBEDS)
     v2 = bool(flags & COMPONENTS_V2)
     names = [attachment["filename"] for attachment in kept] + [safe_filename(n) for n in _new_filenames(body).values()]
     violations = check_outcome(

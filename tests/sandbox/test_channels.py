@@ -75,6 +75,9 @@ async def test_create_edit_delete(rest: httpx.AsyncClient, studio: str, ada: Per
     assert [user["username"] for user in message["mentions"]] == ["ada"]
     edited = (await rest.patch(f"{studio}/{message['id']}", json={"content": "bye"})).json()
     assert (edited["content"], edited["mentions"]) == ("bye", [])
+    suppressed = (await rest.patch(f"{studio}/{message['id']}", json={"flags": 4})).json()
+    assert (suppressed["flags"], suppressed["content"]) == (4, "bye")
+    assert (await rest.patch(f"{studio}/{message['id']}", json={"content": "still"})).json()["flags"] == 4
     assert (await rest.delete(f"{studio}/{message['id']}")).status_code == 204
     assert code_of(await rest.delete(f"{studio}/{message['id']}")) == (404, 10008)
     await ada.wait_gone(message["id"])

@@ -188,7 +188,7 @@ async def test_resume_with_a_sequence_of_the_future(sandbox: Sandbox, ada: Perso
 class TestShortTimes:
     @pytest.fixture
     def limits(self) -> Limits:
-        return Limits(heartbeat_seconds=0.2, resume_seconds=0.1, replay_events=2)
+        return Limits(heartbeat_seconds=0.2, resume_seconds=0.1)
 
     async def test_a_silent_client_is_closed(self, sandbox: Sandbox) -> None:
         async with connect(sandbox) as client:
@@ -206,6 +206,12 @@ class TestShortTimes:
             await client.frame()
             await client.send(6, {"token": sandbox.token, "session_id": session, "seq": 1})
             assert (await client.frame())["op"] == 9
+
+
+class TestShortMemory:
+    @pytest.fixture
+    def limits(self) -> Limits:
+        return Limits(replay_events=2)
 
     async def test_a_session_that_missed_too_much_cannot_be_resumed(
         self, sandbox: Sandbox, ada: Person, rest: Any
