@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import URL
 
 from flux_core.errors import ConfigurationError
 from flux_core.models import Catalogue
@@ -117,7 +118,8 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         """Return the SQLAlchemy URL of the database."""
-        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.resolve() / 'flux-bot.db'}"
+        file = str(self.data_dir.resolve() / "flux-bot.db")
+        return self.database_url or URL.create("sqlite", database=file).render_as_string()
 
     @property
     def pictures(self) -> str:

@@ -6,12 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from tests.database.scene import Scene, a_scene
-
-settings.register_profile("repeatable", derandomize=True)
-settings.load_profile("repeatable")
 
 
 @pytest.fixture(params=["sqlite"])
