@@ -33,6 +33,8 @@ TURN_GAP = 4.0
 """Seconds between two looks at a waiting job's turn."""
 TURNS_PER_SECOND = 5.0
 """Most turns looked up a second, however many jobs wait."""
+PAGE = 500
+"""Waiting jobs read at once."""
 LOOK_GAP = 0.05
 """Least seconds between two looks at the outbox."""
 IDLE = 5.0
@@ -56,6 +58,8 @@ class _Message:
     shown: tuple[Any, ...] | None = None
     """The facts of the last card."""
     next_look: float = 0.0
+    met: int = 0
+    """The round through all live jobs in which it was last met."""
     task: asyncio.Task[None] | None = None
     hold_until: float = 0.0
     """Until when the final answer waits, because somebody else is sending it or the database did not answer."""
@@ -77,8 +81,10 @@ class Delivery:
         self._edits = asyncio.Semaphore(4)
         self._finals = asyncio.Semaphore(at_once)
         self._touched = asyncio.Event()
-        self._next_turns = 0.0
-        self._turns_pending = False
+        self._next_page = 0.0
+        self._page_after = ""
+        self._page_pending = False
+        self._round = 0
 
     async def run(self) -> None:
         """Deliver until cancelled; then end what is being sent, within 10 seconds."""
@@ -126,26 +132,33 @@ class Delivery:
 
     def _patience(self) -> float:
         due = min((m.next_look for m in self._messages.values() if m.task is None), default=float("inf"))
-        if self._turns_pending:
-            due = min(due, self._next_turns)
+        if self._page_pending:
+            due = min(due, self._next_page)
         return max(LOOK_GAP, min(IDLE, due - self._clock()))
 
     async def _look(self) -> None:
         now = self._clock()
-        # Waiting jobs can be many and change slowly: they are read only now and then, the rarer the more there are.
-        with_turns = now >= self._next_turns
-        self._turns_pending = not with_turns
-        states = tuple(JobState) if with_turns else (JobState.RUNNING, *_ENDED)
-        live = await self._studio.live_jobs(states=states)
-        queued = sum(one.job.state is JobState.QUEUED for one in live)
-        if with_turns:
-            self._next_turns = now + max(EDIT_GAP / 2, queued / 500)
-            known = {one.job.id for one in live}
-            for job_id in [id for id, m in self._messages.items() if id not in known and m.task is None]:
-                del self._messages[job_id]
-        turn_gap = max(TURN_GAP, queued / TURNS_PER_SECOND)
+        live = await self._studio.live_jobs(states=(JobState.RUNNING, *_ENDED))
+        # Waiting jobs can be many and change slowly: they are gone through page by page.
+        self._page_pending = now < self._next_page
+        if not self._page_pending:
+            live += await self._page(now)
+        turn_gap = max(TURN_GAP, len(self._messages) / TURNS_PER_SECOND)
         for one in live:
             self._attend(one, now, turn_gap)
+
+    async def _page(self, now: float) -> list[LiveJob]:
+        page = await self._studio.live_jobs(states=(JobState.QUEUED,), after=self._page_after, limit=PAGE)
+        self._next_page = now + EDIT_GAP / 2
+        self._page_pending = len(page) == PAGE
+        self._page_after = page[-1].job.id if self._page_pending else ""
+        if not self._page_after:
+            # Every job was met once more; what was not met in the round before either lives no longer.
+            self._round += 1
+            gone = [id for id, m in self._messages.items() if m.task is None and m.met < self._round - 1]
+            for job_id in gone:
+                del self._messages[job_id]
+        return page
 
     def _attend(self, one: LiveJob, now: float, turn_gap: float) -> None:
         job = one.job
@@ -153,6 +166,7 @@ class Delivery:
         if message is None:
             # A fresh message was acknowledged just now and is left alone for a moment; most jobs end before it.
             message = self._messages[job.id] = _Message(next_look=job.created_at + EDIT_GAP)
+        message.met = self._round
         if message.task is not None:
             return
         if job.state.ended:

@@ -176,13 +176,18 @@ class Studio:
     # Delivering
 
     async def live_jobs(
-        self, guilds: Collection[int] | None = None, *, states: Collection[JobState] = tuple(JobState)
+        self,
+        guilds: Collection[int] | None = None,
+        *,
+        states: Collection[JobState] = tuple(JobState),
+        after: str = "",
+        limit: int = outbox.ALL,
     ) -> list[LiveJob]:
         """Return the jobs whose message still lives, oldest first: not ended, or ended and not delivered.
 
-        ``guilds`` and ``states`` narrow them down.
+        ``guilds`` and ``states`` narrow them down; ``after`` (a job's id) and ``limit`` page through them.
         """
-        return await self._db.read(outbox.live, guilds, states)
+        return await self._db.read(outbox.live, guilds, states, after, limit)
 
     async def attach_message(self, job_id: str, message_id: int) -> None:
         """Remember the message that answers a job."""

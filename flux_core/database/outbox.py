@@ -14,6 +14,8 @@ from flux_core.jobs import Job, JobState
 
 c = jobs.c
 
+ALL = 2**31 - 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveJob:
@@ -28,8 +30,9 @@ class LiveJob:
 _UNDELIVERED = (c.channel_id.is_not(None), c.delivered_at.is_(None), c.undeliverable_at.is_(None))
 _LIVE = (
     sa.select(*COLUMNS, c.delivery_attempts, c.next_delivery_at)
-    .where(*_UNDELIVERED, c.state.in_(bindparam("states", expanding=True)))
+    .where(*_UNDELIVERED, c.state.in_(bindparam("states", expanding=True)), c.id > bindparam("after"))
     .order_by(c.id)
+    .limit(bindparam("most"))
 )
 _LIVE_IN_GUILDS = _LIVE.where(c.guild_id.in_(bindparam("guilds", expanding=True)))
 _ONE = c.id == bindparam("job")
@@ -69,9 +72,18 @@ _EXPIRED_TOKENS = (
 )
 
 
-def live(connection: Connection, guilds: Collection[int] | None, states: Collection[JobState]) -> list[LiveJob]:
-    """Return the undelivered jobs in ``states`` (of ``guilds`` alone, when given), the oldest first."""
-    wanted = {"states": [state.value for state in states]}
+def live(
+    connection: Connection,
+    guilds: Collection[int] | None,
+    states: Collection[JobState],
+    after: str = "",
+    most: int = ALL,
+) -> list[LiveJob]:
+    """Return the undelivered jobs in ``states`` (of ``guilds`` alone, when given), the oldest first.
+
+    A page of them holds at most ``most`` and begins behind the id ``after``.
+    """
+    wanted = {"states": [state.value for state in states], "after": after, "most": most}
     if guilds is None:
         rows = connection.execute(_LIVE, wanted)
     else:

@@ -118,3 +118,10 @@ async def test_the_outbox_outlives_a_restart_of_everything(scene: Scene, databas
         again.clock.now += 10
         assert await live(again) == [job.id]
         assert await again.studio.claim_delivery(job.id, "new", 10)
+
+
+async def test_live_jobs_come_in_pages(scene: Scene) -> None:
+    made = sorted([(await scene.submit(reply_to=a_reply())).id for _ in range(5)])
+    assert await live(scene, limit=2) == made[:2]
+    assert await live(scene, after=made[1], limit=2) == made[2:4]
+    assert await live(scene, after=made[-1]) == []
