@@ -46,9 +46,11 @@ async def sandbox(settings: Settings, *, alone: bool = False) -> None:
     stand_in = Sandbox()
     try:
         await stand_in.start(settings.sandbox_host, settings.sandbox_port)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
+        raise ConfigurationError(f"SANDBOX_HOST has to change. {error}") from error
+    except OSError as error:
         raise ConfigurationError(
-            f"The sandbox cannot listen on {settings.sandbox_host}:{settings.sandbox_port} ({error}). "
+            f"The sandbox cannot listen on {settings.sandbox_host}:{settings.sandbox_port} ({error.strerror}). "
             "Set SANDBOX_PORT to another port, or to 0 for any free one."
         ) from error
     reached = {

@@ -91,7 +91,7 @@ class Settings(BaseSettings):
 
     # Sandbox
     sandbox_host: str = Field(
-        default="127.0.0.1", description="Address of the sandbox. It has no password: leave it on loopback."
+        default="127.0.0.1", description="Loopback address of the sandbox. It has no passwords, so others are refused."
     )
     sandbox_port: int = Field(default=8765, ge=0, le=65535, description="Port of the sandbox; 0 takes a free one.")
 
