@@ -40,9 +40,9 @@ LOOK_GAP = 0.05
 IDLE = 5.0
 """Most seconds between two looks."""
 LEASE = 30.0
-"""Seconds for which a delivery belongs to this process."""
-SEND_TIMEOUT = 25.0
-"""Seconds for one request with its uploads: shorter than the lease."""
+"""Seconds for which a delivery belongs to this process; after a crash, the next one waits that long."""
+SEND_TIMEOUT = 60.0
+"""Seconds for one request with its uploads. It may outlast the lease: what two bots send then is the same post."""
 LONGEST_RETRY = 300.0
 GIVE_UP_AFTER = 24 * 3600.0
 """Seconds after its end at which a job that Discord keeps refusing for passing reasons waits in /jobs instead."""
@@ -57,6 +57,8 @@ class _Message:
 
     shown: tuple[Any, ...] | None = None
     """The facts of the last card."""
+    promised: float | None = None
+    """When the last card said the pictures would be ready."""
     next_look: float = 0.0
     met: int = 0
     """The round through all live jobs in which it was last met."""
@@ -209,12 +211,12 @@ class Delivery:
                     return
                 turn = await self._turn(job)
                 facts = _progress_of(job) if job.state is JobState.RUNNING else _turn_of(job, turn)
-                if facts == message.shown:
+                if facts == message.shown and not _moved(message.promised, turn.ready_at, self._clock()):
                     return
                 card, files = await self._living(job, turn)
                 async with asyncio.timeout(SEND_TIMEOUT):
                     await self._poster.send(way, job, card, files)
-                message.shown = facts
+                message.shown, message.promised = facts, turn.ready_at
             except (StorageUnavailable, JobNotFound):
                 return
             except Exception as error:
@@ -253,22 +255,25 @@ class Delivery:
     async def _deliver(self, one: LiveJob, message: _Message) -> None:
         job = one.job
         async with self._finals:
-            if not await self._studio.claim_delivery(job.id, self._owner, LEASE):
-                message.hold_until = self._clock() + TURN_GAP
-                return
             try:
-                await self._hand_over(job)
+                if not await self._hand_over(job):
+                    message.hold_until = self._clock() + TURN_GAP
             except Exception as error:
                 if not passing(error) and not isinstance(error, FluxError):
                     log.exception("delivering job %s failed", job.id)
                 await self._later(one, error)
 
-    async def _hand_over(self, job: Job) -> None:
-        """Try every way in turn; raises what may pass, and gives up when all ways are closed."""
+    async def _hand_over(self, job: Job) -> bool:
+        """Try every way in turn, and give up when all are closed; False when another bot is at it.
+
+        Raises what may pass.
+        """
         reply = job.reply_to
         assert reply is not None
         closed: list[str] = []
         for way in ways(job, self._clock()):
+            if not await self._studio.claim_delivery(job.id, self._owner, LEASE):
+                return False
             limit = min(reply.upload_limit, DM_UPLOAD_LIMIT) if way is Way.DIRECT else reply.upload_limit
             loaded = await uploads.load(self._studio, job, limit=limit) if job.state is JobState.SUCCEEDED else []
             card = _final(job, loaded, way)
@@ -281,13 +286,14 @@ class Delivery:
                 closed.append(f"{way.value}: {error.status} {error.code}")
                 continue
             await self._done(job, way, message_id)
-            return
+            return True
         if job.state is JobState.CANCELLED:
             await self._studio.delivered(job.id)
-            return
+            return True
         reason = "; ".join(closed) or "no way was open"
         log.warning("job %s could not be delivered (%s); it waits in /jobs", job.id, reason)
         await self._studio.give_up_delivery(job.id, reason)
+        return True
 
     async def _done(self, job: Job, way: Way, message_id: int | None) -> None:
         reply = job.reply_to
@@ -318,8 +324,14 @@ def _progress_of(job: Job) -> tuple[Any, ...]:
 
 
 def _turn_of(job: Job, turn: cards.Turn) -> tuple[Any, ...]:
-    # The estimate moves with every look; it is told along, but is no reason to edit, unless it was not known before.
     return (job.state, turn.position, turn.workers == 0, turn.paused, turn.ready_at is None)
+
+
+def _moved(promised: float | None, ready_at: float | None, now: float) -> bool:
+    # The estimate moves with every look. It is a reason to edit only where the card has become misleading.
+    if promised is None or ready_at is None:
+        return False
+    return abs(ready_at - promised) > max(20.0, (ready_at - now) / 4)
 
 
 def _final(job: Job, loaded: list[uploads.Upload], way: Way) -> cards.Card:

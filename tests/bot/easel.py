@@ -54,15 +54,15 @@ class Easel:
             await self.store.put(key, picture.data, picture.content_type)
         await self.queue.progress(WORKER, job.id, done, job.request.steps, key)
 
-    async def finish(self, job: Job) -> Job:
-        """Draw and store the pictures of a claimed job."""
+    async def finish(self, job: Job, *, noisy: bool = False) -> Job:
+        """Draw and store the pictures of a claimed job: in its seeds' colours, or noise, which makes large files."""
         request, spec = job.request, self.catalogue[job.request.model]
         size = (request.width * spec.enlarge, request.height * spec.enlarge)
         pictures = []
         for position, seed in enumerate(request.seeds):
             drawn = await asyncio.to_thread(
                 encode,
-                Image.new("RGB", size, colour_of(seed)),
+                Image.effect_noise(size, 90).convert("RGB") if noisy else Image.new("RGB", size, colour_of(seed)),
                 request.output_format,
                 Provenance(
                     prompt=request.prompt,

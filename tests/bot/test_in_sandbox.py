@@ -14,8 +14,11 @@ from bot.sandbox import driver
 from bot.sandbox.community import GUILD_ID
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import RawMessage, labels_of, pictures_of, text_of
+from bot.sandbox.world import Limits
 from flux_core.errors import OutOfMemory, Refused
 from flux_core.jobs import Account, Job, JobState
+from flux_core.providers.scripted import ScriptedProvider
+from flux_core.worker import Worker
 from tests.bot.conftest import Stage
 
 FORGED_JOB = "0123456789abcdef01234567"
@@ -691,3 +694,45 @@ async def test_a_dropped_gateway_costs_nothing(stage: Stage, ada: Person, kind: 
                 break
     assert "credits left" in text_of(answer)
     await press(ada, done, "Details")
+
+
+@pytest.mark.parametrize("limits", [Limits(attachment_bytes=60_000)])
+async def test_pictures_are_made_to_fit_the_upload_limit(stage: Stage, ada: Person, limits: Limits) -> None:
+    first = await ask(ada, prompt="noise", count=2, format="png")
+    job = await stage.easel.take()
+    await stage.easel.finish(job, noisy=True)
+    assert all(picture.size > limits.attachment_bytes for picture in await stage.studio.pictures(job.id))
+    done = await finished(ada, first["id"])
+    assert len(pictures_of(done)) == 2
+    assert all(one["size"] <= limits.attachment_bytes for one in done["attachments"])
+    assert all(one["filename"].endswith(".webp") for one in done["attachments"])
+
+
+async def test_a_real_worker_draws(stage: Stage, ada: Person) -> None:
+    easel = stage.easel
+    await easel.queue.retire("easel")
+    provider = ScriptedProvider(stage.settings.catalogue, step_seconds=0.3, script=[None, OutOfMemory()])
+    worker = Worker(
+        easel.queue,
+        easel.store,
+        provider,
+        worker_id="w",
+        changed=stage.studio.changed,
+        lease_seconds=30,
+        preview_every=1,
+    )
+    stop = asyncio.Event()
+    working = asyncio.create_task(worker.run(stop))
+    first = await ask(ada, prompt="a", steps=8, count=1, seed=5)
+    drawing = await ada.wait_for(lambda m: m["id"] == first["id"] and "of 8" in text_of(m) and pictures_of(m))
+    assert labels_of(drawing) == ["Cancel"]
+    done = await finished(ada, first["id"])
+    assert len(pictures_of(done)) == 1
+    second = await ask(ada, prompt="b", steps=2, count=1)
+    await ada.wait_for(lambda m: m["id"] == second["id"] and "memory" in text_of(m))
+    third = await ask(ada, prompt="c", steps=40, count=1, model="flux-dev")
+    third = await ada.wait_for(lambda m: m["id"] == third["id"] and "of 40" in text_of(m))
+    await ada.press(third, "Cancel")
+    await ada.wait_for(lambda m: m["id"] == third["id"] and "Cancelled." in text_of(m))
+    stop.set()
+    await asyncio.wait_for(working, 15)
