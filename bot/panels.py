@@ -26,7 +26,7 @@ def details(job: Job, pictures: Sequence[Picture], *, parent: Job | None) -> Car
     request, spec = job.request, _FAMILY.get(job.request.model)
     rows = [
         ("Model", _model(request.model, spec)),
-        ("Drawn at", f"{request.width}×{request.height}, {request.steps} steps"),
+        ("Drawn at", f"{request.width}×{request.height}{_enlarged(spec)}, {request.steps} steps"),
         ("Guidance", f"{request.guidance:g}" if request.guidance is not None else "none (this model works without)"),
     ]
     if request.strength is not None:
@@ -109,7 +109,7 @@ def help_page(models: Iterable[ModelSpec]) -> Card:
                 "- `--size 1024x768` exact size in pixels, multiples of 16\n"
                 "- `--n` how many pictures · `--seed` draws the same again\n"
                 "- `--steps` finer, but slower · `--guidance` how closely to follow the words\n"
-                "- `--model` · `--format` webp, png or jpeg\n"
+                "- `--model` who draws · `--format` webp, png or jpeg\n"
                 "- `image` starts from your picture; `--strength 0.3` keeps much of it, `0.9` little"
             ),
             ui.TextDisplay(f"**Models**\n{offered}"),
@@ -129,6 +129,10 @@ def _model(id: str, spec: ModelSpec | None) -> str:
         return escape(id)
     use = "any use" if spec.commercial else "non-commercial use only"
     return f"{escape(spec.title)}, {escape(spec.licence)} ({use})"
+
+
+def _enlarged(spec: ModelSpec | None) -> str:
+    return f" (then enlarged {spec.enlarge}×)" if spec is not None and spec.enlarge > 1 else ""
 
 
 def _parent(job: Job, parent: Job | None) -> str:
