@@ -39,6 +39,13 @@ COMMANDS: tuple[app_commands.Command[Any, ..., Any] | app_commands.Group, ...] =
 LOGIN_TRIES = 6
 """Attempts to reach Discord at the start, over about a minute; once connected, discord.py reconnects for ever."""
 
+AUTHENTICATION_FAILED = 4004
+"""The gateway's close code for a token that is not, or no longer, valid."""
+BAD_TOKEN = (
+    "Discord refuses the bot token. Open https://discord.com/developers/applications, choose your application, Bot, "
+    "Reset Token, and put the new one into DISCORD_TOKEN."
+)
+
 
 def connect_to(settings: Settings) -> None:
     """Point discord.py at the configured API, gateway and CDN, for the whole process; to be called before login.
@@ -135,7 +142,19 @@ async def run_bot(settings: Settings, studio: Studio, *, token: str) -> None:
     connect_to(settings)
     async with FluxBot(settings, studio) as bot:
         await _login(bot, token, settings)
-        await bot.connect(reconnect=True)
+        connection = asyncio.create_task(bot.connect(reconnect=True), name="gateway")
+        try:
+            # Not awaited itself: a cancellation has to arrive here even at a moment when discord.py would miss it.
+            await asyncio.wait({connection})
+            connection.result()
+        except discord.ConnectionClosed as error:
+            if error.code == AUTHENTICATION_FAILED:
+                raise ConfigurationError(BAD_TOKEN) from None
+            raise
+        finally:
+            await bot.close()
+            connection.cancel()
+            await asyncio.gather(connection, return_exceptions=True)
 
 
 async def _login(bot: FluxBot, token: str, settings: Settings) -> None:
@@ -143,10 +162,7 @@ async def _login(bot: FluxBot, token: str, settings: Settings) -> None:
         try:
             await bot.login(token)
         except discord.LoginFailure:
-            raise ConfigurationError(
-                "Discord refuses the bot token. Open https://discord.com/developers/applications, choose your "
-                "application, Bot, Reset Token, and put the new one into DISCORD_TOKEN."
-            ) from None
+            raise ConfigurationError(BAD_TOKEN) from None
         except (aiohttp.ClientError, OSError, discord.DiscordServerError) as error:
             log.warning("cannot reach Discord yet: %s", type(error).__name__)
             await asyncio.sleep(min(20.0, 2.0**attempt))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import logging
 import os
 import subprocess
 import sys
@@ -12,11 +14,13 @@ from typing import Any
 import discord
 import pytest
 from discord import app_commands
+from pydantic import SecretStr
 
 from bot import client
 from bot.client import COMMANDS, connect_to, run_bot
 from bot.sandbox.driver import Person, Refused
 from flux_core.errors import ConfigurationError
+from flux_core.logs import configure_logging
 from flux_core.settings import Settings
 from tests.bot.conftest import Stage
 
@@ -47,6 +51,32 @@ async def test_cancelling_ends_everything_it_started(stage: Stage) -> None:
     await asyncio.sleep(0)
     left = [task for task in asyncio.all_tasks() - before if "deliver" in task.get_name() or "shard" in task.get_name()]
     assert left == []
+
+
+async def test_no_token_reaches_the_log(stage: Stage) -> None:
+    await stage.stop_bot()
+    token, written = stage.sandbox.token, io.StringIO()
+    settings = stage.settings.model_copy(update={"discord_token": SecretStr(token), "log_level": "debug"})
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    configure_logging(settings, written)
+    try:
+        running = asyncio.create_task(run_bot(settings, stage.studio, token=token))
+        async with asyncio.timeout(20), stage.person("Ada") as ada:
+            await answered(ada)
+            await ada.response(await ada.command("imagine", prompt="a", count=1))
+            job = await stage.easel.take()
+            assert job.reply_to is not None
+            await stage.easel.finish(job)
+            await ada.wait_for(lambda m: "Reroll" in str(m["components"]))
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    assert "/webhooks/" in written.getvalue()
+    assert job.reply_to.interaction_token not in written.getvalue()
+    assert token not in written.getvalue()
 
 
 async def answered(ada: Person) -> None:
