@@ -68,7 +68,9 @@ async def test_no_token_reaches_the_log(stage: Stage) -> None:
             job = await stage.easel.take()
             assert job.reply_to is not None
             await stage.easel.finish(job)
-            await ada.wait_for(lambda m: "Reroll" in str(m["components"]))
+            version = None
+            while (await stage.studio.job(job.id)).delivered_at is None:
+                version = await stage.studio.changed(version, 1)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     finally:
