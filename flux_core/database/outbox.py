@@ -45,7 +45,12 @@ _CLAIM = (
     .values(delivery_owner=bindparam("owner"), delivery_until=bindparam("until"))
 )
 _FORGET = {"interaction_token": None, "delivery_owner": None, "delivery_until": None}
-_DELIVERED = sa.update(jobs).where(_ONE, c.delivered_at.is_(None)).values(delivered_at=bindparam("now"), **_FORGET)
+_DELIVERED = (
+    sa.update(jobs)
+    .where(_ONE, c.delivered_at.is_(None))
+    # One that was given up, and that its member has looked up by now, is no longer undeliverable.
+    .values(delivered_at=bindparam("now"), undeliverable_at=None, **_FORGET)
+)
 _FAILED = (
     sa.update(jobs)
     .where(_ONE, *_UNDELIVERED)

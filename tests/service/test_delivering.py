@@ -92,6 +92,14 @@ async def test_a_job_nobody_could_be_told_of_shows_among_the_members_jobs(scene:
     assert await scene.column(job, "interaction_token") is None
 
 
+async def test_a_job_that_was_given_up_leaves_the_list_once_its_member_saw_it(scene: Scene) -> None:
+    job = await ended(scene)
+    await scene.studio.give_up_delivery(job.id, "the channel is gone")
+    await scene.studio.delivered(job.id)
+    assert await scene.studio.jobs_of(ANNE) == []
+    assert (await scene.studio.job(job.id)).delivered_at == scene.clock.now
+
+
 async def test_a_delivered_job_cannot_be_given_up(scene: Scene) -> None:
     job = await ended(scene)
     await scene.studio.delivered(job.id)
