@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -62,7 +63,7 @@ class Assignment:
         self._over = asyncio.Event()
         self._done, self._total = 0, 0
         self._began: float | None = None
-        self._preview: tuple[int, Image.Image] | None = None
+        self._preview: Image.Image | None = None
 
     @property
     def half_drawn(self) -> bool:
@@ -96,7 +97,7 @@ class Assignment:
         if self._preview_every == 0 or self._done % self._preview_every or self._done >= self._total:
             return
         if self._preview is None:
-            self._preview = (self._done, show())
+            self._preview = show()
             self._loop.call_soon_threadsafe(self._tell)
 
     async def submitted(self, provider_job_id: str) -> None:
@@ -134,11 +135,10 @@ class Assignment:
     async def _stored_preview(self, pictures: PictureStore) -> str | None:
         if self._preview is None:
             return None
-        done, image = self._preview
         try:
-            encoded = await asyncio.to_thread(encode_preview, image)
-            # A second attempt must not reuse the names of the first: what a job no longer shows is pruned by name.
-            key = f"previews/{self.job.id}/{self.job.attempts}-{done}.{encoded.extension}"
+            encoded = await asyncio.to_thread(encode_preview, self._preview)
+            # No name is used twice, in no attempt: what a job no longer shows is deleted by name, some time later.
+            key = f"previews/{self.job.id}/{secrets.token_hex(8)}.{encoded.extension}"
             await pictures.put(key, encoded.data, encoded.content_type)
         finally:
             self._preview = None

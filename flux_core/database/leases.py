@@ -106,15 +106,16 @@ _PROGRESS_WITH_PREVIEW = _PROGRESS.values(preview_key=bindparam("preview"))
 def progress(
     connection: Connection, worker_id: str, job_id: str, done: int, total: int, preview_key: str | None, now: float
 ) -> None:
-    """Note how far a job is; nothing when the worker does not own it."""
+    """Note how far a job is; of a worker that does not own it, nothing is kept."""
     owned = {"job": job_id, "worker": worker_id, "done": done, "total": total}
     if preview_key is None:
         connection.execute(_PROGRESS, owned)
         return
     before = connection.execute(_PREVIEW, {"job": job_id, "worker": worker_id}).scalar()
-    if before is not None and before != preview_key:
+    if connection.execute(_PROGRESS_WITH_PREVIEW, owned | {"preview": preview_key}).rowcount == 0:
+        discard(connection, [preview_key], now)  # it lies in the store already
+    elif before is not None and before != preview_key:
         discard(connection, [before], now)
-    connection.execute(_PROGRESS_WITH_PREVIEW, owned | {"preview": preview_key})
 
 
 _SUBMITTED = sa.update(jobs).where(*_IS_OWNED).values(provider=bindparam("by"), provider_job_id=bindparam("known_as"))

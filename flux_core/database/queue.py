@@ -44,7 +44,10 @@ class JobQueue:
     async def progress(
         self, worker_id: str, job_id: str, done: int, total: int, preview_key: str | None = None
     ) -> None:
-        """Tell how many steps are drawn, and where a preview is; nothing happens when the worker lost the job."""
+        """Tell how many steps are drawn, and where a preview is; when the worker lost the job, only that is discarded.
+
+        Every preview has a key of its own: one that was replaced is deleted by its key, at any later time.
+        """
         await self._db.write(leases.progress, worker_id, job_id, done, total, preview_key, self._db.clock())
 
     async def submitted(self, worker_id: str, job_id: str, provider: str, provider_job_id: str) -> None:

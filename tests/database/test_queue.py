@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from flux_core.database.pictures import discarded_keys
 from flux_core.errors import DrawingBroken, LeaseLost, OutOfMemory, Refused
 from flux_core.jobs import JobState
 from tests.database.scene import ABROAD, ANNE, BERT, CLEO, DEV, NOON, SCHNELL, TINY, Scene, a_reply, a_request, pictures
@@ -79,9 +80,7 @@ async def test_progress_shows_and_old_previews_are_discarded(scene: Scene) -> No
     await scene.queue.progress("w2", job.id, 4, 4, "previews/b.webp")
     now = await scene.studio.job(job.id)
     assert (now.steps_done, now.steps_total, now.preview_key) == (3, 4, "previews/a-3.webp")
-    from flux_core.database.pictures import discarded_keys
-
-    assert await scene.db.read(discarded_keys, 10) == ["previews/a-1.webp"]
+    assert await scene.db.read(discarded_keys, 10) == ["previews/a-1.webp", "previews/b.webp"]
 
 
 async def test_success_keeps_pictures_and_the_money(scene: Scene) -> None:

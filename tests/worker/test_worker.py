@@ -91,7 +91,7 @@ async def test_a_job_submitted_later_is_noticed_and_progress_is_told(floor: Floo
         assert seen.steps_done < 8
         shown = await floor.until(job, lambda now: now.preview_key is not None)
         assert shown.preview_key is not None
-        assert shown.preview_key.startswith(f"previews/{job.id}/1-")
+        assert shown.preview_key.startswith(f"previews/{job.id}/")
         preview = Image.open(BytesIO(await floor.store.get(shown.preview_key)))
         assert (preview.format, max(preview.size)) == ("WEBP", 512)
         ended = await floor.ended(job)
@@ -111,6 +111,17 @@ async def test_no_preview_is_left_that_no_job_knows_of(floor: Floor, scripted: S
     kept = {stored.key for stored in await floor.store.list("previews")}
     assert kept
     assert kept <= known | discarded
+
+
+async def test_a_preview_never_takes_the_name_of_one_that_is_to_be_deleted(floor: Floor, scripted: Scripted) -> None:
+    job = await floor.submit(steps=6)
+    async with floor.worker(scripted(step_seconds=0.3), preview_every=2, stop_seconds=0.2):
+        first = await floor.until(job, lambda now: now.preview_key is not None)
+        await floor.until(job, lambda now: now.preview_key != first.preview_key)
+    assert (await floor.job(job)).attempts == 0  # handed back
+    async with floor.worker(scripted(step_seconds=0.3), preview_every=2):
+        ended = await floor.ended(job)
+    assert ended.preview_key not in await floor.db.read(discarded_keys, 1000)
 
 
 async def test_previews_can_be_turned_off(floor: Floor, scripted: Scripted) -> None:
