@@ -36,12 +36,15 @@ class Chore:
     work: Callable[[], Awaitable[int]]
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until ``stop``; a storage that is away is tried again in the next round."""
+        """Work until ``stop``; what went wrong is tried again in the next round."""
         while not stop.is_set():
             try:
                 done = await self.work()
             except StorageUnavailable as error:
                 log.warning("%s has to wait: %s", self.name, error)
+            except Exception:
+                # Nobody would notice that it ended, and it would take the other chores along: jobs would stay lost.
+                log.exception("%s: a round broke off", self.name)
             else:
                 if done:
                     log.info("%s: %d", self.name, done)

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from flux_core.database import workers
-from flux_core.database.pictures import discarded_keys
+from flux_core.database.pictures import discard, discarded_keys
 from flux_core.errors import PictureGone, StorageUnavailable
 from flux_core.images.intake import VettedPicture
 from flux_core.jobs import JobState
@@ -131,6 +131,33 @@ async def test_a_chore_goes_on_when_the_storage_was_away_and_ends_when_told(capl
         "things counted: 2",
         "things counted: 3",
     ]
+
+
+async def test_jobs_are_rescued_whatever_breaks_another_chore(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await scene.db.write(discard, ["previews/a.webp"], scene.clock.now)
+    broken = asyncio.Event()
+
+    async def unforeseen(keys: list[str]) -> None:
+        broken.set()
+        raise ValueError("nobody thought of this")
+
+    monkeypatch.setattr(scene.store, "delete", unforeseen)
+    stop = asyncio.Event()
+    scene.queue.lease_seconds = 0.03  # a round every 10 ms
+    running = asyncio.create_task(maintain(scene.db, scene.queue, scene.store, stop))
+    await asyncio.wait_for(broken.wait(), 20)
+    job = await scene.submit()
+    await scene.claim()
+    scene.clock.now += 31
+    version = None
+    async with asyncio.timeout(20):
+        while (await scene.studio.job(job.id)).state is not JobState.QUEUED:
+            version = await scene.studio.changed(version, 5)
+    stop.set()
+    await asyncio.wait_for(running, 20)
+    assert "discarded pictures deleted: a round broke off" in caplog.messages
 
 
 async def test_maintenance_does_all_its_chores_and_ends_when_told(scene: Scene) -> None:
