@@ -55,7 +55,8 @@ class ModelSpec:
     """What a member reads when choosing, at most 100 characters (a Discord limit)."""
     licence: str
     commercial: bool
-    """Whether its pictures may be used commercially without a licence bought from Black Forest Labs."""
+    """Whether its licence lets the model itself be used commercially. What may be done with a picture is another matter:
+    FLUX.1 [dev]'s licence claims no rights in what was drawn."""
     steps: Bounds
     guidance: Bounds | None
     """None for a model distilled to work without guidance."""
@@ -120,7 +121,7 @@ FLUX_SCHNELL = ModelSpec(
 FLUX_DEV = ModelSpec(
     id="flux-dev",
     title="FLUX.1 [dev]",
-    summary="Finest detail in 28 steps. Non-commercial licence: pictures for personal use only.",
+    summary="Finest detail in 28 steps. Non-commercial licence: not to be used for business.",
     licence="FLUX.1 [dev] Non-Commercial License",
     commercial=False,
     steps=Bounds(1, 50, 28),
