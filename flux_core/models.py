@@ -55,8 +55,8 @@ class ModelSpec:
     """What a member reads when choosing, at most 100 characters (a Discord limit)."""
     licence: str
     commercial: bool
-    """Whether its licence lets the model itself be used commercially. What may be done with a picture is another matter:
-    FLUX.1 [dev]'s licence claims no rights in what was drawn."""
+    """Whether its licence lets the model be used commercially. Pictures are another matter: FLUX.1 [dev]'s licence
+    claims no rights in what was drawn."""
     steps: Bounds
     guidance: Bounds | None
     """None for a model distilled to work without guidance."""
