@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import URL
 
 from flux_core.errors import ConfigurationError
@@ -35,9 +35,9 @@ class Settings(BaseSettings):
     discord_cdn: str = Field(
         default="https://cdn.discordapp.com", description="Base URL of Discord's CDN, or of a proxy before it."
     )
-    owner_ids: frozenset[int] = Field(
+    owner_ids: Annotated[frozenset[int], NoDecode] = Field(
         default=frozenset(),
-        description="User ids, as a JSON list, that may use /admin besides the application's owner.",
+        description="User ids, separated by commas, that may use /admin besides the application's owner.",
     )
 
     # What is kept, and where
@@ -105,6 +105,13 @@ class Settings(BaseSettings):
     @classmethod
     def _blank_is_none(cls, value: object) -> object:
         return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("owner_ids", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return [part for part in value.strip().strip("[]").split(",") if part.strip()]
 
     @field_validator("timezone")
     @classmethod
