@@ -35,8 +35,8 @@ def mask(text: str, secrets: tuple[str, ...] = ()) -> str:
 def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
     """Send the logs of this process, libraries included, to ``stream`` (standard error) in the configured form."""
     stream = stream or sys.stderr
-    token = settings.discord_token
-    secrets = (token.get_secret_value(),) if token is not None else ()
+    tokens = (settings.discord_token, settings.hf_token)
+    secrets = tuple(token.get_secret_value() for token in tokens if token is not None)
 
     def masked(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
         return {key: mask(value, secrets) if isinstance(value, str) else value for key, value in event.items()}

@@ -57,6 +57,10 @@ class Settings(BaseSettings):
     flux_dev_path: str = Field(
         default="", description="Folder or hub id of flux-dev's weights; empty: not offered. Non-commercial licence."
     )
+    hf_token: SecretStr | None = Field(
+        default=None,
+        description="Token of the Hugging Face hub, for gated weights; by default the one that `hf auth login` keeps.",
+    )
     default_model: str | None = Field(
         default=None, description="The model drawn when a member names none; by default the best one offered."
     )
@@ -101,7 +105,7 @@ class Settings(BaseSettings):
     )
     log_format: Literal["text", "json"] = Field(default="text", description="text for people, json for machines.")
 
-    @field_validator("discord_token", mode="before")
+    @field_validator("discord_token", "hf_token", mode="before")
     @classmethod
     def _blank_is_none(cls, value: object) -> object:
         return None if isinstance(value, str) and not value.strip() else value

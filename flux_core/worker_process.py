@@ -73,4 +73,10 @@ def local_provider(settings: Settings) -> Provider:
     silence()
     from flux_core.providers.local import LocalProvider
 
-    return LocalProvider(settings.catalogue, device=settings.device, threads=settings.torch_threads)
+    token = settings.hf_token
+    return LocalProvider(
+        settings.catalogue,
+        device=settings.device,
+        threads=settings.torch_threads,
+        hub_token=None if token is None else token.get_secret_value(),
+    )

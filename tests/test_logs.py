@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from flux_core.logs import configure_logging, mask
 from flux_core.settings import Settings
 
+HUB_TOKEN = "hf_" + "t" * 34
 TOKEN = "abcdefghijklmnopqrstuvwx.ABCDEF.0123456789_-abcdefghijklmno"
 
 
@@ -18,7 +19,8 @@ def logged():
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     stream = io.StringIO()
-    configure_logging(Settings(discord_token=SecretStr(TOKEN), log_format="json", _env_file=None), stream)
+    tokens = {"discord_token": SecretStr(TOKEN), "hf_token": SecretStr(HUB_TOKEN)}
+    configure_logging(Settings(**tokens, log_format="json", _env_file=None), stream)
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
     root.handlers[:] = handlers
     root.setLevel(level)
@@ -28,6 +30,7 @@ def logged():
     "text",
     [
         f"logging in with {TOKEN}",
+        f"the hub refused {HUB_TOKEN}",
         f"PATCH https://discord.com/api/v10/webhooks/12345/{'t' * 60}/messages/@original -> 500",
         f"POST /interactions/12345/{'t' * 60}/callback",
         f"Authorization: Bot {'t' * 40}",

@@ -25,9 +25,10 @@ BATCH_PIXELS_ELSEWHERE = 4 * MEGAPIXEL
 class Engine:
     """The models of one device. Not thread-safe: one call at a time, all from one thread."""
 
-    def __init__(self, device: torch.device) -> None:
-        """Take a device; nothing is loaded yet."""
+    def __init__(self, device: torch.device, *, hub_token: str | None = None) -> None:
+        """Take a device; nothing is loaded yet. ``hub_token`` opens gated repositories of the hub."""
         self.device = device
+        self._hub_token = hub_token
         self._loaded: dict[str, LoadedModel] = {}
 
     @property
@@ -74,12 +75,12 @@ class Engine:
 
     def _load(self, spec: ModelSpec) -> LoadedModel:
         try:
-            return load(spec, self.device)
+            return load(spec, self.device, self._hub_token)
         except torch.OutOfMemoryError:
             if not self._loaded:
                 raise
         self.unload()
-        return load(spec, self.device)
+        return load(spec, self.device, self._hub_token)
 
     def _room_for(self, spec: ModelSpec) -> bool:
         wanted, free = weight_bytes(spec.source or "", precision(self.device)), free_bytes(self.device)

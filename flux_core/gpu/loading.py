@@ -33,11 +33,12 @@ class LoadedModel:
     preview: LatentPreview
 
 
-def load(spec: ModelSpec, device: torch.device) -> LoadedModel:
+def load(spec: ModelSpec, device: torch.device, hub_token: str | None = None) -> LoadedModel:
     """Load ``spec.source`` onto ``device``, in fp32 on a CPU and bf16 elsewhere.
 
-    A folder is loaded without any network. A model too large for its card keeps each part in main memory until its
-    turn. Raises ModelUnavailable with what the operator should do; running out of memory is torch's own error.
+    A folder is loaded without any network; ``hub_token`` opens gated repositories of the hub. A model too large for
+    its card keeps each part in main memory until its turn. Raises ModelUnavailable with what the operator should do;
+    running out of memory is torch's own error.
     """
     if spec.source is None:
         raise ModelUnavailable(f"No place is configured for {spec.id}.", model=spec.id)
@@ -52,6 +53,7 @@ def load(spec: ModelSpec, device: torch.device) -> LoadedModel:
             str(folder) if folder.is_dir() else spec.source,
             dtype=precision(device),
             local_files_only=folder.is_dir(),
+            token=hub_token,
         )
     except torch.OutOfMemoryError:
         raise

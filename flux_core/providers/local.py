@@ -22,10 +22,12 @@ class LocalProvider:
     name = "local"
     concurrency = 1
 
-    def __init__(self, catalogue: Catalogue, *, device: str = "auto", threads: int = 0) -> None:
+    def __init__(
+        self, catalogue: Catalogue, *, device: str = "auto", threads: int = 0, hub_token: str | None = None
+    ) -> None:
         """Choose the device; raises ConfigurationError when it is not here. 0 ``threads`` leaves them to torch."""
         self._catalogue = catalogue
-        self._engine = Engine(choose_device(device))
+        self._engine = Engine(choose_device(device), hub_token=hub_token)
         # Pipelines share a scheduler and are not thread-safe; torch's thread count belongs to the thread that sets it.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine", initializer=use_threads, initargs=(threads,))
 
