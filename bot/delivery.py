@@ -39,6 +39,8 @@ LOOK_GAP = 0.05
 """Least seconds between two looks at the outbox."""
 IDLE = 5.0
 """Most seconds between two looks."""
+ACKNOWLEDGED_WITHIN = 4.0
+"""Seconds after which an order that was never acknowledged has lost its process: Discord gives 3."""
 LEASE = 30.0
 """Seconds for which a delivery belongs to this process; after a crash, the next one waits that long."""
 SEND_TIMEOUT = 60.0
@@ -172,7 +174,7 @@ class Delivery:
         if message.task is not None:
             return
         if job.state.ended:
-            message.next_look = max(message.hold_until, one.next_delivery_at or 0.0)
+            message.next_look = max(message.hold_until, one.next_delivery_at or 0.0, _answered_by(job))
             if message.next_look <= now:
                 self._start(message, f"deliver-{job.id}", self._deliver(one, message))
         elif message.frozen:
@@ -317,6 +319,12 @@ class Delivery:
         wait = min(LONGEST_RETRY, 2.0**one.delivery_attempts) * random.uniform(0.5, 1.5)
         log.info("delivering job %s again in %.1f s: %s", one.job.id, wait, reason)
         await self._studio.delivery_failed(one.job.id, now + wait, reason)
+
+
+def _answered_by(job: Job) -> float:
+    """Return the moment (unix seconds) at which ``job`` has an answer to edit, or will never get one."""
+    reply = job.reply_to
+    return 0.0 if reply is None or reply.message_id is not None else job.created_at + ACKNOWLEDGED_WITHIN
 
 
 def _progress_of(job: Job) -> tuple[Any, ...]:

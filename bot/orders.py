@@ -1,7 +1,9 @@
-"""Take an order: check it, acknowledge it in public, put it in the queue.
+"""Take an order: check it, put it in the queue, and answer in public.
 
-The order of these steps is what keeps refusals private and nothing charged: an answer is public or private for good
-once it is acknowledged, so everything quick is checked before, and what fails afterwards takes the placeholder away.
+An answer is public or private for good once it is acknowledged. So an order of words alone, which the database takes in
+a millisecond, is in the queue before the acknowledgement: a refusal is private, and the member never sees an answer to
+a job that does not exist, whatever happens to this process in between. An order with something slow to it, such as a
+picture to fetch, is checked, acknowledged with a placeholder and then completed; a failure takes the placeholder away.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Any
 import discord
 
 from bot.answers import answer, explain
-from bot.cards import note, preparing
+from bot.cards import note, preparing, waiting
 from bot.permissions import missing_to_post
 from bot.wording import missing_permissions
 from flux_core.generation import GenerationRequest
@@ -24,8 +26,8 @@ from flux_core.service import Studio, Submission
 
 log = logging.getLogger(__name__)
 
-CHECK_SECONDS = 1.5
-"""How long the check before the acknowledgement may take: Discord gives 3 seconds for both. Submitting checks again."""
+QUICK_SECONDS = 1.5
+"""How long the database may take before the acknowledgement goes out without it: Discord gives 3 seconds for both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,23 +52,58 @@ async def take(
 ) -> Job | None:
     """Put ``order`` in the queue and return its job, or None where the member got a private refusal instead.
 
-    ``complete`` does the slow part after the acknowledgement and returns the final request. Raises the MemberError of
-    the quick checks, while nothing has been answered yet.
+    ``complete`` does what is slow and returns the final request. Raises the MemberError of what is quick, while nothing
+    has been answered yet.
     """
     in_thread = isinstance(interaction.channel, discord.Thread)
     lacking = missing_to_post(interaction.app_permissions, private=order.private, in_thread=in_thread)
     if lacking and interaction.guild_id is not None:
         await answer(interaction, missing_permissions(lacking))
         return None
+    if complete is None:
+        return await _in_queue_first(studio, interaction, order)
+    return await _placeholder_first(studio, interaction, order, complete)
+
+
+async def _in_queue_first(studio: Studio, interaction: discord.Interaction[Any], order: Order) -> Job | None:
+    submitting = asyncio.ensure_future(studio.submit(_submission(interaction, order, order.request, None)))
+    await asyncio.wait({submitting}, timeout=QUICK_SECONDS)
+    if submitting.done():
+        card = waiting(submitting.result(), None)
+    else:
+        log.warning("the queue took more than %s s for an order", QUICK_SECONDS)
+        card = preparing(order.request, order.account.user_id)
     try:
-        async with asyncio.timeout(CHECK_SECONDS):
+        acknowledged = await interaction.response.send_message(view=card, ephemeral=order.private)
+    except discord.HTTPException:
+        # Discord tells the member that nothing came of it, so nothing may.
+        await studio.cancel((await submitting).id, by=order.account.user_id, moderator=False)
+        raise
+    try:
+        job = await submitting
+    except Exception as error:
+        await _take_back(interaction, explain(error), private=order.private)
+        return None
+    if acknowledged.message_id is not None:
+        await studio.attach_message(job.id, acknowledged.message_id)
+    return job
+
+
+async def _placeholder_first(
+    studio: Studio,
+    interaction: discord.Interaction[Any],
+    order: Order,
+    complete: Callable[[], Awaitable[GenerationRequest]],
+) -> Job | None:
+    try:
+        async with asyncio.timeout(QUICK_SECONDS):
             await studio.check(order.account, order.request)
     except TimeoutError:
-        log.warning("the check before an acknowledgement took more than %s s", CHECK_SECONDS)
+        log.warning("the check before an acknowledgement took more than %s s", QUICK_SECONDS)
     card = preparing(order.request, order.account.user_id)
     acknowledged = await interaction.response.send_message(view=card, ephemeral=order.private)
     try:
-        request = order.request if complete is None else await complete()
+        request = await complete()
         return await studio.submit(_submission(interaction, order, request, acknowledged.message_id))
     except Exception as error:
         await _take_back(interaction, explain(error), private=order.private)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 import discord
@@ -82,9 +83,7 @@ async def imagine(
         declared = InputPicture(key="", width=image.width or 1024, height=image.height or 1024)
     draft = resolve(options, bot.studio.catalogue, picture=declared)
 
-    async def complete() -> GenerationRequest:
-        if image is None:
-            return draft
+    async def with_picture(image: discord.Attachment) -> GenerationRequest:
         picture = await bot.studio.store_input(await bot.attachments.read(image.url))
         settled = options.model_copy(update={"seed": draft.seed})
         return resolve(settled, bot.studio.catalogue, picture=picture)
@@ -96,7 +95,7 @@ async def imagine(
         private=private,
         spoiler=spoiler,
     )
-    await orders.take(bot.studio, interaction, order, complete)
+    await orders.take(bot.studio, interaction, order, None if image is None else partial(with_picture, image))
 
 
 @imagine.autocomplete("model")

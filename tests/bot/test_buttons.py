@@ -1,0 +1,116 @@
+"""The buttons under a card, pressed by its member, by others and by forgers."""
+
+from __future__ import annotations
+
+from bot.sandbox.driver import Person
+from bot.sandbox.reading import labels_of, text_of
+from tests.bot.conftest import Stage
+from tests.bot.scenes import FORGED_JOB, account_of, ask, draw, finished, is_private, press, spent
+
+
+async def test_reroll_draws_anew_on_the_account_of_whoever_presses(stage: Stage, ada: Person, linus: Person) -> None:
+    done = await draw(stage, ada, prompt="a tree", seed=3, count=1)
+    before = await spent(stage, ada)
+    answer = await press(linus, await linus.wait_for(lambda m: m["id"] == done["id"]), "Reroll")
+    job = await stage.easel.take()
+    assert job.account.user_id == int(linus.id)
+    assert job.parent_id is not None
+    assert job.request.seed != 3
+    assert job.request.model_copy(update={"seed": 3}) == (await stage.studio.job(job.parent_id)).request
+    await stage.easel.finish(job)
+    again = await finished(ada, answer["id"])
+    assert again["id"] != done["id"]
+    assert (await spent(stage, ada), await spent(stage, linus)) == (before, job.cost)
+
+
+async def test_a_variation_starts_from_its_picture_and_remembers_it(stage: Stage, ada: Person) -> None:
+    done = await draw(stage, ada, prompt="a tree", count=2)
+    answer = await press(ada, done, "V2")
+    job = await stage.easel.take()
+    assert job.parent_id is not None
+    parent = await stage.studio.pictures(job.parent_id)
+    assert job.parent_position == 1
+    assert job.request.input_picture is not None
+    assert job.request.input_picture.key == parent[1].key
+    assert job.request.strength == 0.6
+    await stage.easel.finish(job)
+    varied = await finished(ada, answer["id"])
+    told = text_of(await press(ada, varied, "Details"))
+    assert f"picture 2 of [this job](https://discord.com/channels/{done['guild_id']}" in told
+    assert done["id"] in told
+
+
+async def test_details_tell_everything_privately(stage: Stage, ada: Person) -> None:
+    done = await draw(stage, ada, prompt="a `tree` *with* ```fence", seed=41, count=2, model="flux-dev")
+    details = await press(ada, done, "Details")
+    text = text_of(details)
+    assert is_private(details)
+    for part in (
+        "41, 42",
+        "FLUX.1",
+        "non-commercial use only",
+        "14 credits",
+        "28 steps",
+        "Guidance",
+        "a `tree` *with*",
+    ):
+        assert part in text
+
+
+async def test_cancel_gives_the_credits_back(stage: Stage, ada: Person, linus: Person) -> None:
+    waiting = await ask(ada, prompt="a")
+    waiting = await ada.wait_for(lambda m: m["id"] == waiting["id"] and "Cancel" in labels_of(m))
+    seen = await linus.wait_for(lambda m: m["id"] == waiting["id"])
+    refusal = await press(linus, seen, "Cancel")
+    assert "Only the member who asked" in text_of(refusal)
+    assert is_private(refusal)
+    await ada.press(waiting, "Cancel")
+    await ada.wait_for(lambda m: m["id"] == waiting["id"] and "Cancelled." in text_of(m))
+    assert await spent(stage, ada) == 0
+
+
+async def test_cancel_of_a_running_job_ends_it_when_the_worker_hears(stage: Stage, ada: Person, grace: Person) -> None:
+    first = await ask(ada, prompt="a")
+    job = await stage.easel.take()
+    await stage.easel.step(job, 1)
+    drawing = await grace.wait_for(lambda m: m["id"] == first["id"] and "Cancel" in labels_of(m))
+    await grace.press(drawing, "Cancel")
+    await ada.wait_for(lambda m: m["id"] == first["id"] and "Cancelling…" in text_of(m))
+    assert await stage.easel.queue.heartbeat("easel", [job.id]) == {job.id: True}
+    await stage.easel.queue.cancelled("easel", job.id)
+    await ada.wait_for(lambda m: m["id"] == first["id"] and "Cancelled." in text_of(m))
+
+
+async def test_delete_belongs_to_the_owner_and_moderators(
+    stage: Stage, ada: Person, linus: Person, grace: Person
+) -> None:
+    done = await draw(stage, ada, prompt="a", count=1)
+    refusal = await press(linus, await linus.wait_for(lambda m: m["id"] == done["id"]), "Delete")
+    assert "Only the member who asked" in text_of(refusal)
+    assert is_private(refusal)
+    await grace.press(await grace.wait_for(lambda m: m["id"] == done["id"]), "Delete")
+    await ada.wait_gone(done["id"])
+    job = (await stage.studio.jobs_of(account_of(ada), active_only=False))[0]
+    assert [picture.key for picture in await stage.studio.pictures(job.id)] == [None]
+
+
+async def test_forged_buttons_get_a_sentence_and_nothing_else(stage: Stage, ada: Person) -> None:
+    done = await draw(stage, ada, prompt="a", count=1)
+    before = await spent(stage, ada)
+    known = (await stage.studio.jobs_of(account_of(ada), active_only=False))[0].id
+    for custom_id in (
+        "flux:reroll:",
+        f"flux:reroll:{FORGED_JOB}",
+        f"flux:reroll:{known.upper()}",
+        f"flux:vary:{known}:9",
+        f"flux:vary:{known}",
+        f"flux:admin:{known}",
+        f"flux:reroll:{known}\n",
+        f"flux:show:{known}",
+        "'; DROP TABLE jobs; --",
+    ):
+        answer = await ada.response(await ada.forge(done, custom_id))
+        assert "not one of mine" in text_of(answer), custom_id
+        assert is_private(answer)
+    assert await spent(stage, ada) == before
+    assert await stage.studio.live_jobs() == []

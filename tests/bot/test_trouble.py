@@ -1,0 +1,195 @@
+"""Whatever goes wrong, a member gets the pictures or a sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from bot.sandbox.driver import Person
+from bot.sandbox.reading import labels_of, pictures_of, text_of
+from flux_core.errors import OutOfMemory, Refused
+from flux_core.generation import RequestOptions, resolve
+from flux_core.jobs import JobState, Origin, ReplyTo
+from flux_core.service import Submission
+from tests.bot.conftest import Stage
+from tests.bot.scenes import account_of, ask, delivered, finished, is_private, outbox_empty, png, press, spent
+
+
+async def test_a_failed_job_says_why_and_can_be_tried_again(stage: Stage, ada: Person) -> None:
+    first = await ask(ada, prompt="a")
+    await stage.easel.fail(await stage.easel.take(), OutOfMemory())
+    failed = await ada.wait_for(lambda m: m["id"] == first["id"] and "memory" in text_of(m))
+    assert labels_of(failed) == ["Try again", "Details", "Delete"]
+    assert await spent(stage, ada) == 0
+    await press(ada, failed, "Try again")
+    assert (await stage.easel.take()).parent_id is not None
+    await ada.press(failed, "Delete")
+    await ada.wait_gone(failed["id"])
+
+
+async def test_a_refused_job_says_so(stage: Stage, ada: Person) -> None:
+    first = await ask(ada, prompt="a")
+    await stage.easel.fail(await stage.easel.take(), Refused(reason="house rules"))
+    refused = await ada.wait_for(lambda m: m["id"] == first["id"] and "house rules" in text_of(m))
+    assert labels_of(refused) == ["Details", "Delete"]
+
+
+async def test_an_expired_token_leads_to_a_channel_message(stage: Stage, ada: Person, linus: Person) -> None:
+    first = await ask(ada, prompt="late", count=1)
+    job = await stage.easel.take()
+    stage.sandbox.inject(expire_tokens=True)
+    await stage.easel.finish(job)
+    late = await ada.wait_for(lambda m: "this took a while" in text_of(m))
+    assert late["id"] != first["id"]
+    assert [user["id"] for user in late["mentions"]] == [ada.id]
+    assert len(pictures_of(late)) == 1
+    await ada.wait_gone(first["id"])
+    await delivered(stage, job.id)
+    await press(ada, late, "Details")
+
+
+async def test_a_job_whose_bot_died_before_it_could_answer_is_posted_all_the_same(stage: Stage, ada: Person) -> None:
+    reply_to = ReplyTo(
+        application_id=int(stage.sandbox.world.community.bot.id),
+        channel_id=int(next(c["id"] for c in (await ada.world())["channels"] if c["name"] == "studio")),
+        interaction_token="never-acknowledged",
+        token_expires_at=time.time() + 900,
+    )
+    request = resolve(RequestOptions(prompt="orphan", count=1), stage.studio.catalogue)
+    account = account_of(ada)
+    submission = Submission(account=account, request=request, origin=Origin.IMAGINE, reply_to=reply_to)
+    job = await stage.studio.submit(submission)
+    await stage.easel.finish(await stage.easel.take())
+    posted = await ada.wait_for(lambda m: "orphan" in text_of(m) and "Reroll" in labels_of(m), 15)
+    assert [user["id"] for user in posted["mentions"]] == [ada.id]
+    await delivered(stage, job.id)
+
+
+async def test_an_order_that_discord_would_not_acknowledge_costs_nothing(stage: Stage, ada: Person) -> None:
+    account = account_of(ada)
+    before = (await stage.studio.quota(account)).left
+    stage.sandbox.inject(rest_500=50)
+    interaction = await ada.command("imagine", prompt="unlucky")
+    assert (await ada.outcome(interaction)).state == "failed"
+    version = None
+    async with asyncio.timeout(30):
+        while not (jobs := await stage.studio.jobs_of(account, active_only=False)) or not jobs[0].state.ended:
+            version = await stage.studio.changed(version, 1)
+    assert jobs[0].state is JobState.CANCELLED
+    assert (await stage.studio.quota(account)).left == before
+    stage.sandbox.inject(rest_500=0)
+
+
+async def test_a_private_result_with_an_expired_token_goes_by_direct_message(stage: Stage, ada: Person) -> None:
+    await ask(ada, prompt="late", count=1, private=True)
+    job = await stage.easel.take()
+    stage.sandbox.inject(expire_tokens=True)
+    await stage.easel.finish(job)
+    direct = await ada.wait_for(lambda m: "where I could not answer" in text_of(m))
+    assert "guild_id" not in direct
+    details = await press(ada, direct, "Details")
+    assert "late" in text_of(details)
+    await ada.press(direct, "Reroll")
+    again = await stage.easel.take()
+    assert again.account == job.account
+
+
+async def test_what_cannot_be_delivered_waits_in_jobs(stage: Stage, ada: Person) -> None:
+    await ask(ada, prompt="stranded", count=1, private=True)
+    job = await stage.easel.take()
+    stage.sandbox.inject(expire_tokens=True, closed_dms=True)
+    await stage.easel.finish(job)
+    await outbox_empty(stage)
+    listed = await ada.response(await ada.command("jobs"))
+    assert "not posted yet" in text_of(listed)
+    shown = await press(ada, listed, "Show")
+    assert is_private(shown)
+    assert len(pictures_of(shown)) == 1
+    await delivered(stage, job.id)
+
+
+async def test_a_failure_that_cannot_be_told_is_read_in_jobs(stage: Stage, ada: Person) -> None:
+    await ask(ada, prompt="stranded", private=True)
+    job = await stage.easel.take()
+    stage.sandbox.inject(expire_tokens=True, closed_dms=True)
+    await stage.easel.fail(job, OutOfMemory())
+    await outbox_empty(stage)
+    assert (await stage.studio.job(job.id)).delivered_at is None
+    listed = await ada.response(await ada.command("jobs"))
+    assert "memory" in text_of(listed)
+    await delivered(stage, job.id)
+
+
+async def test_a_lost_private_message_is_not_posted_in_public(stage: Stage, ada: Person, linus: Person) -> None:
+    await ask(ada, prompt="secret", count=1, private=True)
+    job = await stage.easel.take()
+    stage.sandbox.inject(expire_tokens=True, closed_dms=True)
+    await stage.easel.finish(job)
+    await outbox_empty(stage)
+    assert all("secret" not in text_of(message) for message in await linus.messages())
+
+
+async def test_a_restarted_bot_finishes_what_it_began(stage: Stage, ada: Person) -> None:
+    first = await ask(ada, prompt="a", count=1)
+    job = await stage.easel.take()
+    await stage.easel.step(job, 2)
+    await ada.wait_for(lambda m: m["id"] == first["id"] and "step 2 of 8" in text_of(m))
+    await stage.kill_bot()
+    await stage.easel.finish(job)
+    await stage.start_bot()
+    done = await finished(ada, first["id"])
+    assert len(pictures_of(done)) == 1
+    await press(ada, done, "Reroll")
+    assert (await stage.easel.take()).parent_id == job.id
+    assert sum(f"flux-{job.id}" in str(m["attachments"]) for m in await ada.messages()) == 1
+
+
+async def test_the_bot_does_not_upload_its_commands_twice(stage: Stage) -> None:
+    def uploads() -> int:
+        return sum(one.method == "PUT" and one.path.endswith("/commands") for one in stage.sandbox.records)
+
+    assert uploads() == 1
+    await stage.stop_bot()
+    await stage.start_bot()
+    assert uploads() == 1
+
+
+async def test_delivery_outlasts_faults_at_discord(stage: Stage, ada: Person) -> None:
+    first = await ask(ada, prompt="a", count=1)
+    job = await stage.easel.take()
+    stage.sandbox.inject(rest_500=2, rest_429=1, retry_after=0.1)
+    await stage.easel.finish(job)
+    done = await ada.wait_for(lambda m: m["id"] == first["id"] and "Details" in labels_of(m), within=30)
+    assert len(pictures_of(done)) == 1
+
+
+async def test_a_deleted_message_is_posted_again_with_its_result(stage: Stage, ada: Person) -> None:
+    first = await ask(ada, prompt="a", count=1)
+    job = await stage.easel.take()
+    await stage.bot.get_partial_messageable(int(first["channel_id"])).get_partial_message(int(first["id"])).delete()  # type: ignore[union-attr]
+    await stage.easel.finish(job)
+    done = await ada.wait_for(lambda m: "Details" in labels_of(m))
+    assert done["id"] != first["id"]
+
+
+async def test_unforeseen_errors_show_a_number_and_no_more(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("the secret inside")
+
+    monkeypatch.setattr(stage.studio, "quota", broken)
+    answer = await ada.response(await ada.command("quota"))
+    assert is_private(answer)
+    assert "secret" not in text_of(answer)
+    number = text_of(answer).split("`")[1]
+    assert f"incident {number}" in caplog.text
+    monkeypatch.setattr(stage.studio, "submit", broken)
+    # With a picture to fetch, the answer is public before the order is in the queue.
+    asked = await ada.command("imagine", prompt="a", image=await ada.upload(png(), "mine.png"))
+    await ada.wait_for(lambda m: is_private(m) and "went wrong" in text_of(m) and number not in text_of(m))
+    placeholder = (await ada.outcome(asked)).response_message_id
+    assert placeholder is not None
+    await ada.wait_gone(placeholder)
