@@ -145,8 +145,10 @@ async def _pass_on(process: Process, lines: deque[str]) -> None:
         if not line:
             return
         text = line.decode(errors="replace")
-        sys.stderr.write(text)
-        sys.stderr.flush()
+        # Whoever read our own may be gone. The worker's pipe is emptied all the same: a full one would stop its loop.
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
         lines.append(text.rstrip())
 
 

@@ -148,6 +148,26 @@ async def test_no_worker_survives_a_supervisor_that_was_killed(tmp_path: Path) -
     await until(lambda: not any(psutil.pid_exists(int(pid)) for pid in pids.read_text().split()))
 
 
+async def test_a_worker_is_not_held_up_when_nobody_takes_the_log(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)  # what `| tee log` leaves behind when it is ended
+    code = f"""
+import pathlib, signal, sys
+for _ in range(4000):
+    print("a line that no pipe has room for in the end", file=sys.stderr, flush=True)
+pathlib.Path({str(tmp_path / "said")!r}).touch()
+signal.pause()
+"""
+    with open(writer, "w", buffering=1) as broken, monkeypatch.context() as patched:
+        patched.setattr(sys, "stderr", broken)
+        async with running(Supervisor(python(code), 1)):
+            await until((tmp_path / "said").exists)
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), writer)  # closing writes what is left
+
+
 async def test_a_line_without_end_does_no_harm(capfd: pytest.CaptureFixture[str]) -> None:
     code = "import sys, signal; sys.stderr.write('x' * 300_000 + '\\nafter\\n'); sys.stderr.flush(); signal.pause()"
     said = ""
