@@ -6,7 +6,7 @@ import asyncio
 
 import aiohttp
 
-from flux_core.errors import InvalidPicture, PictureEmpty, PictureTooHeavy, PictureUnsupported
+from flux_core.errors import PictureEmpty, PictureNotFetched, PictureTooHeavy, PictureUnsupported
 from flux_core.images.intake import VettedPicture, vet
 
 OFFICIAL_CDN = "https://cdn.discordapp.com"
@@ -34,20 +34,20 @@ def check_declared(*, size: int, content_type: str | None, max_bytes: int) -> No
 def cdn_address(url: str, cdn: str) -> str:
     """Return the address to fetch an attachment from: always below ``cdn``.
 
-    Raises InvalidPicture (reason "not_fetched") for an address anywhere else: the bot fetches from no other host.
+    Raises PictureNotFetched for an address anywhere else: the bot fetches from no other host.
     """
     base = cdn.rstrip("/") + "/"
     if url.startswith(base):
         return url
     if url.startswith(OFFICIAL_CDN + "/"):
         return base + url.removeprefix(OFFICIAL_CDN + "/")
-    raise InvalidPicture("attachment outside the CDN", reason="not_fetched")
+    raise PictureNotFetched("attachment outside the CDN")
 
 
 async def fetch(session: aiohttp.ClientSession, url: str, *, cdn: str, max_bytes: int) -> bytes:
     """Download an attachment; redirects are not followed.
 
-    Raises PictureTooHeavy as soon as there are more than ``max_bytes``, and InvalidPicture (reason "not_fetched") when
+    Raises PictureTooHeavy as soon as there are more than ``max_bytes``, and PictureNotFetched when
     the CDN does not hand it over within 30 seconds.
     """
     address = cdn_address(url, cdn)
@@ -63,7 +63,7 @@ async def fetch(session: aiohttp.ClientSession, url: str, *, cdn: str, max_bytes
                 return await _body(response, max_bytes)
         except (aiohttp.ClientError, TimeoutError, OSError):
             continue
-    raise InvalidPicture("the CDN did not hand over the attachment", reason="not_fetched")
+    raise PictureNotFetched("the CDN did not hand over the attachment")
 
 
 async def _body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:

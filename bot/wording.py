@@ -211,12 +211,6 @@ def _operation_unavailable(f: Facts) -> str:
     return f"{model} cannot {what}. Please choose another model."
 
 
-def _invalid_picture(f: Facts) -> str:
-    if f.get("reason") == "not_fetched":
-        return "Discord did not hand me your picture. Please upload it again."
-    return "I can't use this picture. Please upload a PNG, JPEG, WebP or GIF."
-
-
 def _picture_too_heavy(f: Facts) -> str:
     if "limit" not in f:
         return "That picture is too large a file."
@@ -294,7 +288,8 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "strength_without_picture": _fixed(
         "`strength` says how much of your own picture may change, but there is none. Attach an `image` or drop it."
     ),
-    "invalid_picture": _invalid_picture,
+    "invalid_picture": _fixed("I can't use this picture. Please upload a PNG, JPEG, WebP or GIF."),
+    "picture_not_fetched": _fixed("Discord did not hand me your picture. Please upload it again."),
     "picture_empty": _fixed("That file is empty. Please upload the picture again."),
     "picture_too_heavy": _picture_too_heavy,
     "picture_too_large": _picture_too_large,
@@ -312,6 +307,7 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "outcome_unknown": _fixed(
         "The connection broke while the drawing was ordered, and I can't tell what became of it. Your credits are back."
     ),
+    "input_gone": _fixed("The picture to start from was deleted before its turn came. Your credits are back."),
     "model_unavailable": _model_unavailable,
     "out_of_memory": _fixed(
         "This picture does not fit into the graphics card's memory. Your credits are back; "

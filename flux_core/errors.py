@@ -11,11 +11,12 @@
     │   │   ├── InvalidSize, SizeContradiction
     │   │   └── OperationUnavailable, StrengthWithoutPicture
     │   ├── InvalidPicture
-    │   │   └── PictureEmpty, PictureTooHeavy, PictureTooLarge, PictureUnreadable, PictureUnsupported
+    │   │   ├── PictureEmpty, PictureTooHeavy, PictureTooLarge, PictureUnreadable, PictureUnsupported
+    │   │   └── PictureNotFetched
     │   ├── QuotaSpent, TooManyWaiting, QueuePaused
     │   └── NotAllowed, JobNotFound, JobAlreadyEnded, PictureGone
     ├── GenerationFailed           a job ended without pictures and was refunded
-    │   ├── Refused, OutcomeUnknown
+    │   ├── Refused, OutcomeUnknown, InputGone
     │   └── ModelUnavailable, OutOfMemory, DrawingBroken, TimedOut, WorkerLost
     ├── Cancelled                  the member stopped the job
     ├── LeaseLost                  this worker no longer owns the job it works on
@@ -173,6 +174,12 @@ class PictureUnsupported(InvalidPicture):
     code = "picture_unsupported"
 
 
+class PictureNotFetched(InvalidPicture):
+    """Refuse an upload that could not be fetched from where it was uploaded."""
+
+    code = "picture_not_fetched"
+
+
 class QuotaSpent(MemberError):
     """Refuse a job the member cannot pay. Facts: cost, left (thousandths of a credit), renews_at (unix seconds)."""
 
@@ -233,6 +240,12 @@ class OutcomeUnknown(GenerationFailed):
     """End a paid job whose submit may or may not have arrived; it is never sent again."""
 
     code = "outcome_unknown"
+
+
+class InputGone(GenerationFailed):
+    """End a job whose picture to start from was deleted before it was drawn."""
+
+    code = "input_gone"
 
 
 class ModelUnavailable(GenerationFailed):

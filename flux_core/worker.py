@@ -25,6 +25,7 @@ from flux_core.errors import (
     Cancelled,
     DrawingBroken,
     GenerationFailed,
+    InputGone,
     LeaseLost,
     PictureGone,
     StorageUnavailable,
@@ -307,7 +308,7 @@ class Worker:
         try:
             data = await self._insist(lambda: self._pictures.get(key))
         except PictureGone:
-            raise GenerationFailed("The picture to start from was deleted.") from None
+            raise InputGone("The picture to start from was deleted.") from None
         return await asyncio.to_thread(lambda: Image.open(BytesIO(data)).convert("RGB"))
 
     async def _finish(self, job: Job, drawn: list[Drawn], seconds: float) -> None:
