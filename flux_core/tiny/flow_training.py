@@ -31,8 +31,8 @@ MUON_RATE = 1.2e-2
 WARM_UP = 40
 EMA_DECAY = 0.995
 CAPTION_DROPOUT = 0.08
-SHAPES_ALONE_UNTIL = 0.4
-GUIDANCE_FROM = 0.72
+SHAPES_ALONE_UNTIL = 0.3
+GUIDANCE_FROM = 0.75
 SCENES_SHARE = 0.4
 WIDE_SHARE = 0.25
 """Share of the steps, once scenes are mixed in, at an aspect other than 1:1."""
@@ -40,7 +40,7 @@ WIDE_SHARE = 0.25
 SQUARE = (128, 128)
 WIDE = tuple(NATIVE_SIZES[aspect] for aspect in ("3:2", "2:3", "16:9", "9:16"))
 BATCHES = {64: 64, 96: 40, 112: 36}
-"""Picture tokens → pictures in a step and process: one shape per token count, so that each is compiled once."""
+"""Picture tokens → pictures in a step and process."""
 
 
 @dataclass
@@ -119,8 +119,7 @@ class Trainer:
         self.shared_rng = Random(f"flow {seed} {self.step}")
         self.reader, self.feed = TextReader(), Feed(folder, self.rng)
         self.feed.refresh()
-        self._velocity = torch.compile(network.transformer, dynamic=False)
-        self._average_velocity = torch.compile(self.average.transformer, dynamic=False)
+        self._compiled = torch.compile(network.transformer, dynamic=False)
 
     @property
     def progress(self) -> float:
@@ -133,7 +132,7 @@ class Trainer:
             self._train_step()
             if self.step % 50 == 0:
                 self.feed.refresh()
-            if self.step % 100 == 0:
+            if self.step % 40 == 0:
                 self._save()
         self._save()
 
@@ -152,7 +151,8 @@ class Trainer:
         mixed = progress >= SHAPES_ALONE_UNTIL
         size = SQUARE
         if mixed and self.shared_rng.random() < WIDE_SHARE:
-            size = self.shared_rng.choice(WIDE)
+            wide = self.shared_rng.choice(WIDE)
+            size = wide if self.feed.has(wide) else SQUARE
         batch = self.feed.batch(size, SCENES_SHARE if mixed else 0.0)
         loss = self._loss(batch, guide=progress >= GUIDANCE_FROM)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -194,7 +194,9 @@ class Trainer:
             guidance[:guided] = 1 + torch.rand(guided) * (GUIDANCE_MAX - 1)
             difference = self._caption_effect(noisy[:guided], times[:guided], captions[:guided], batch.size)
             target[:guided] += (guidance[:guided, None, None] - 1) * difference
-        velocity = self._predict(self.network, self._velocity, noisy, times, captions, guidance, batch.size)
+        # Compiling takes a minute a shape, which only the shape of most steps gives back.
+        transformer = self._compiled if batch.size == SQUARE else self.network.transformer
+        velocity = self._predict(self.network, transformer, noisy, times, captions, guidance, batch.size)
         weights = detail_weights(clean, *batch.size)
         return (weights * (velocity - target).square()).mean()
 
@@ -204,7 +206,7 @@ class Trainer:
         count = len(captions)
         velocity = self._predict(
             self.average,
-            self._average_velocity,
+            self.average.transformer,
             torch.cat([noisy, noisy]),
             torch.cat([times, times]),
             captions + [""] * count,
@@ -216,7 +218,7 @@ class Trainer:
     def _predict(
         self,
         network: TinyFlux,
-        velocity: Callable[..., Any],
+        transformer: Callable[..., Any],
         noisy: Tensor,
         times: Tensor,
         captions: list[str],
@@ -226,7 +228,7 @@ class Trainer:
         clip_ids, t5_ids = self.reader(captions)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             pooled, tokens = network.read(clip_ids, t5_ids)
-            output: Tensor = velocity(
+            output: Tensor = transformer(
                 hidden_states=noisy,
                 timestep=times,
                 encoder_hidden_states=tokens.float(),
