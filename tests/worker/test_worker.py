@@ -148,7 +148,7 @@ async def test_a_deleted_input_fails_the_job_and_gives_the_cost_back(floor: Floo
     await floor.store.delete([job.request.input_picture.key])
     async with floor.worker(scripted()):
         ended = await floor.ended(job)
-    assert (ended.state, ended.attempts) == (JobState.FAILED, 1)
+    assert (ended.error_code, ended.attempts) == ("input_gone", 1)
     assert await floor.spent() == 0
 
 
