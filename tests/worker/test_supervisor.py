@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import psutil
@@ -148,7 +148,7 @@ async def test_no_worker_survives_a_supervisor_that_was_killed(tmp_path: Path) -
     await until(lambda: not any(psutil.pid_exists(int(pid)) for pid in pids.read_text().split()))
 
 
-@pytest.fixture
+@contextmanager
 def a_log_that_nobody_takes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Make standard error what `| tee log` leaves behind when it is ended."""
     reader, writer = os.pipe()
@@ -160,8 +160,9 @@ def a_log_that_nobody_takes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             os.dup2(nowhere.fileno(), writer)  # closing writes what is left
 
 
-@pytest.mark.usefixtures("a_log_that_nobody_takes")
-async def test_a_worker_is_not_held_up_when_nobody_takes_the_log(tmp_path: Path) -> None:
+async def test_a_worker_is_not_held_up_when_nobody_takes_the_log(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     code = f"""
 import pathlib, signal, sys
 for _ in range(4000):
@@ -169,8 +170,9 @@ for _ in range(4000):
 pathlib.Path({str(tmp_path / "said")!r}).touch()
 signal.pause()
 """
-    async with running(Supervisor(python(code), 1)):
-        await until((tmp_path / "said").exists)
+    with a_log_that_nobody_takes(monkeypatch):
+        async with running(Supervisor(python(code), 1)):
+            await until((tmp_path / "said").exists)
 
 
 async def test_a_line_without_end_does_no_harm(capfd: pytest.CaptureFixture[str]) -> None:
