@@ -34,6 +34,7 @@ from flux_core.models import (
     Catalogue,
     ModelSpec,
     Operation,
+    steps_taken,
 )
 
 MAX_PROMPT = 2000
@@ -109,10 +110,14 @@ class GenerationRequest(BaseModel):
         return range(self.seed, self.seed + self.count)
 
     @property
+    def steps_taken(self) -> int:
+        """Return how many steps each picture takes: fewer than ``steps`` when it starts from another."""
+        return steps_taken(self.steps, self.strength)
+
+    @property
     def megapixel_steps(self) -> float:
         """Return the work in it: megapixels drawn × steps taken × pictures, the unit in which speed is measured."""
-        taken = self.steps if self.strength is None else max(1, math.ceil(self.steps * self.strength))
-        return self.width * self.height / MEGAPIXEL * taken * self.count
+        return self.width * self.height / MEGAPIXEL * self.steps_taken * self.count
 
     def price(self, catalogue: Catalogue) -> int:
         """Return the cost in thousandths of a credit; raises UnknownModel."""

@@ -97,11 +97,11 @@ class ModelSpec:
     def price(self, *, width: int, height: int, steps: int, count: int, strength: float | None = None) -> int:
         """Return the cost in thousandths of a credit of ``count`` pictures drawn at ``width`` × ``height``.
 
-        Delivered pixels count, enlarging included. An image-to-image job pays for the steps it takes: steps × strength.
+        Delivered pixels count, enlarging included. An image-to-image job pays for the steps it takes.
         """
         megapixels = width * height * self.enlarge**2 / MEGAPIXEL
-        taken = steps if strength is None else max(1, ceil(steps * strength))
-        return count * max(1, ceil(megapixels * taken * self.millicredits_per_megapixel_step))
+        work = megapixels * steps_taken(steps, strength)
+        return count * max(1, ceil(work * self.millicredits_per_megapixel_step))
 
 
 def _round(side: float) -> int:
@@ -142,6 +142,16 @@ FLUX_TINY = ModelSpec(
 )
 FAMILY = (FLUX_SCHNELL, FLUX_DEV, FLUX_TINY)
 """In the order in which a studio prefers them as its default."""
+
+
+def steps_taken(steps: int, strength: float | None) -> int:
+    """Return how many of ``steps`` a drawing takes: all from noise, about steps × strength from a picture.
+
+    The arithmetic, rounding errors included, is that of diffusers' ``FluxImg2ImgPipeline.get_timesteps``.
+    """
+    if strength is None:
+        return steps
+    return steps - int(max(steps - min(steps * strength, steps), 0))
 
 
 class Catalogue:

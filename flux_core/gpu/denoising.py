@@ -6,21 +6,9 @@ from typing import Any
 
 import torch
 
-from flux_core.generation import GenerationRequest
 from flux_core.gpu.latents import unpack
 from flux_core.gpu.previews import LatentPreview, predicted
 from flux_core.providers.base import Progress
-
-
-def steps_taken(request: GenerationRequest) -> int:
-    """Return how many steps a drawing really takes: from a picture, about steps × strength.
-
-    The arithmetic is that of diffusers' ``FluxImg2ImgPipeline.get_timesteps``.
-    """
-    if request.strength is None:
-        return request.steps
-    skipped = int(max(request.steps - min(request.steps * request.strength, request.steps), 0))
-    return request.steps - skipped
 
 
 class StepWatch:

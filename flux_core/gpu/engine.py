@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 from flux_core.errors import DrawingBroken, FluxError, OutOfMemory
 from flux_core.generation import GenerationRequest
-from flux_core.gpu.denoising import StepWatch, steps_taken
+from flux_core.gpu.denoising import StepWatch
 from flux_core.gpu.device import free_bytes, precision, weight_bytes
 from flux_core.gpu.latents import unpack
 from flux_core.gpu.loading import HEADROOM, LoadedModel, load
@@ -97,7 +97,7 @@ class Engine:
         seeds = list(request.seeds)
         while True:
             batches = [seeds[at : at + most] for at in range(0, len(seeds), most)]
-            progress.step(0, steps_taken(request) * len(batches))
+            progress.step(0, request.steps_taken * len(batches))
             try:
                 return [
                     picture

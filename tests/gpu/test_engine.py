@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy
@@ -15,7 +16,8 @@ from flux_core.errors import Cancelled, DrawingBroken, LeaseLost, ModelUnavailab
 from flux_core.generation import GenerationRequest
 from flux_core.gpu import engine as engine_module
 from flux_core.gpu.engine import Engine
-from flux_core.models import Catalogue
+from flux_core.gpu.loading import load
+from flux_core.models import Catalogue, steps_taken
 from tests.gpu.conftest import Watcher
 
 Ask = Callable[..., GenerationRequest]
@@ -228,3 +230,10 @@ def test_a_folder_that_is_not_there_is_named(engine: Engine, catalogue: Catalogu
         engine.draw(spec, ask(), None, Watcher())
     assert caught.value.facts == {"model": "flux-dev"}
     assert draw(engine, catalogue, ask())
+
+
+def test_steps_are_counted_and_paid_as_diffusers_takes_them(catalogue: Catalogue) -> None:
+    pipeline = load(catalogue["flux-tiny"], torch.device("cpu")).image_to_image
+    for steps, percent in product(range(1, 51), range(5, 101)):
+        _, taken = pipeline.get_timesteps(steps, percent / 100, torch.device("cpu"))
+        assert steps_taken(steps, percent / 100) == taken, (steps, percent)
