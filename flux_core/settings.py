@@ -117,6 +117,11 @@ class Settings(BaseSettings):
             return value
         return [part for part in value.strip().strip("[]").split(",") if part.strip()]
 
+    @field_validator("data_dir")
+    @classmethod
+    def _at_home(cls, value: Path) -> Path:
+        return value.expanduser()  # no shell does it in a file .env
+
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, value: str) -> str:

@@ -68,7 +68,7 @@ def weight_bytes(source: str, dtype: torch.dtype) -> int | None:
 
     Weights ship with 16 bits a number.
     """
-    folder = Path(source)
+    folder = Path(source).expanduser()
     if not folder.is_dir():
         return None
     on_disk = sum(file.stat().st_size for file in folder.glob("*/*.safetensors"))

@@ -35,9 +35,13 @@ def test_both_operations_share_every_weight(catalogue: Catalogue) -> None:
     assert not model.text_to_image.transformer.training
 
 
-def test_the_size_of_weights_is_known_before_they_are_loaded(catalogue: Catalogue, tiny_folder: Path) -> None:
+def test_the_size_of_weights_is_known_before_they_are_loaded(
+    catalogue: Catalogue, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     estimate = weight_bytes(str(tiny_folder), torch.float32)
     assert estimate == pytest.approx(weights_in(load(catalogue["flux-tiny"], CPU).text_to_image), rel=0.05)
+    monkeypatch.setenv("HOME", str(tiny_folder.parent))
+    assert weight_bytes(f"~/{tiny_folder.name}", torch.float32) == estimate
     assert weight_bytes("black-forest-labs/FLUX.1-dev", torch.float32) is None
 
 

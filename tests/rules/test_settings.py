@@ -17,6 +17,13 @@ def test_owners_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch, written:
     assert load_settings(_env_file=None).owner_ids == ids
 
 
+def test_the_data_may_lie_below_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/anne")
+    settings = load_settings(data_dir="~/flux", _env_file=None)
+    assert settings.pictures == "/home/anne/flux/pictures"
+    assert settings.database == "sqlite:////home/anne/flux/flux-bot.db"
+
+
 def test_each_wrong_setting_is_named_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OWNER_IDS", "12,anne")
     monkeypatch.setenv("WORKERS", "many")
