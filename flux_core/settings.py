@@ -128,7 +128,7 @@ class Settings(BaseSettings):
         try:
             ZoneInfo(value)
         except (KeyError, ValueError, OSError) as error:
-            raise ValueError(f"{value!r} is no IANA time zone such as Europe/Berlin") from error
+            raise ValueError("this is no IANA time zone such as Europe/Berlin") from error
         return value
 
     @property
