@@ -1,4 +1,4 @@
-"""The Discord client: where it connects, what it registers, and how it starts and ends."""
+"""The Discord client: what it registers, what it hears, and how it closes."""
 
 from __future__ import annotations
 
@@ -6,55 +6,23 @@ import asyncio
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from typing import Any
 
-import aiohttp
 import discord
-import yarl
 from discord import app_commands
-from discord.gateway import DiscordWebSocket
 
 from bot.answers import report
 from bot.attachments import AttachmentReader
-from bot.commands.account import quota
-from bot.commands.admin import admin
-from bot.commands.imagine import imagine
-from bot.commands.library import help_command, jobs
 from bot.controls import JobButton, refuse_foreign
 from bot.delivery import Delivery
 from bot.permissions import owners
-from flux_core.errors import ConfigurationError
 from flux_core.service import Studio
 from flux_core.settings import Settings
 
 log = logging.getLogger(__name__)
 
-COMMANDS: tuple[app_commands.Command[Any, ..., Any] | app_commands.Group, ...] = (
-    imagine,
-    jobs,
-    help_command,
-    quota,
-    admin,
-)
-LOGIN_TRIES = 6
-"""Attempts to reach Discord at the start, over about a minute; once connected, discord.py reconnects for ever."""
-
-AUTHENTICATION_FAILED = 4004
-"""The gateway's close code for a token that is not, or no longer, valid."""
-BAD_TOKEN = (
-    "Discord refuses the bot token. Open https://discord.com/developers/applications, choose your application, Bot, "
-    "Reset Token, and put the new one into DISCORD_TOKEN."
-)
-
-
-def connect_to(settings: Settings) -> None:
-    """Point discord.py at the configured API, gateway and CDN, for the whole process; to be called before login.
-
-    The three go together: with the API alone, discord.py would still send the token to Discord's own gateway.
-    """
-    discord.http.Route.BASE = settings.discord_api_base.rstrip("/")
-    DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(settings.discord_gateway)
-    discord.asset.Asset.BASE = settings.discord_cdn.rstrip("/")
+Command = app_commands.Command[Any, ..., Any] | app_commands.Group
 
 
 class CommandTree(app_commands.CommandTree["FluxBot"]):
@@ -68,7 +36,7 @@ class CommandTree(app_commands.CommandTree["FluxBot"]):
 class FluxBot(discord.AutoShardedClient):
     """The studio's face on Discord. It holds no state that a restart could lose."""
 
-    def __init__(self, settings: Settings, studio: Studio) -> None:
+    def __init__(self, settings: Settings, studio: Studio, commands: Sequence[Command]) -> None:
         # discord.py warns at the start that it cannot speak; this bot has nothing to say.
         discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
         intents = discord.Intents.none()
@@ -87,7 +55,7 @@ class FluxBot(discord.AutoShardedClient):
             cdn=settings.discord_cdn, max_bytes=settings.max_upload_bytes, max_pixels=settings.max_upload_pixels
         )
         self.tree = CommandTree(self)
-        for command in COMMANDS:
+        for command in commands:
             self.tree.add_command(command)
         self.add_dynamic_items(JobButton)
         self.owners: frozenset[int] = settings.owner_ids
@@ -115,7 +83,7 @@ class FluxBot(discord.AutoShardedClient):
 
     async def _sync(self) -> None:
         """Upload the commands when they differ from those uploaded last, by this bot and to this API."""
-        payload = [command.to_dict(self.tree) for command in COMMANDS]
+        payload = [command.to_dict(self.tree) for command in self.tree.get_commands()]
         digest = hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
         note = self.settings.data_dir / f"commands-{self.application_id}.json"
         registered = sorted(command.id for command in await self.tree.fetch_commands())
@@ -132,42 +100,3 @@ def _read(note: Any) -> object:
         return json.loads(note.read_text())
     except (OSError, ValueError):
         return None
-
-
-async def run_bot(settings: Settings, studio: Studio, *, token: str) -> None:
-    """Run the bot until it is cancelled or closed.
-
-    Raises ConfigurationError for a token that Discord refuses, and when Discord stays out of reach at the start.
-    """
-    connect_to(settings)
-    async with FluxBot(settings, studio) as bot:
-        await _login(bot, token, settings)
-        connection = asyncio.create_task(bot.connect(reconnect=True), name="gateway")
-        try:
-            # Not awaited itself: a cancellation has to arrive here even at a moment when discord.py would miss it.
-            await asyncio.wait({connection})
-            connection.result()
-        except discord.ConnectionClosed as error:
-            if error.code == AUTHENTICATION_FAILED:
-                raise ConfigurationError(BAD_TOKEN) from None
-            raise
-        finally:
-            await bot.close()
-            connection.cancel()
-            await asyncio.gather(connection, return_exceptions=True)
-
-
-async def _login(bot: FluxBot, token: str, settings: Settings) -> None:
-    for attempt in range(LOGIN_TRIES):
-        try:
-            await bot.login(token)
-        except discord.LoginFailure:
-            raise ConfigurationError(BAD_TOKEN) from None
-        except (aiohttp.ClientError, OSError, discord.DiscordServerError) as error:
-            log.warning("cannot reach Discord yet: %s", type(error).__name__)
-            await asyncio.sleep(min(20.0, 2.0**attempt))
-        else:
-            return
-    raise ConfigurationError(
-        f"Discord does not answer at {settings.discord_api_base}. Check the network and DISCORD_API_BASE."
-    )

@@ -89,7 +89,7 @@ async def lent_worker(settings: Settings, *, needed: bool) -> AsyncIterator[None
 
 async def _open(settings: Settings, crew: Supervisor, stop: asyncio.Event) -> None:
     """Run the bot and the crew; when either ends, or on ``stop``, end both."""
-    from bot.client import run_bot
+    from bot.session import run_bot
 
     if settings.discord_token is None:
         raise ConfigurationError(

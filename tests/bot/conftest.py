@@ -11,10 +11,12 @@ import discord
 import pytest
 from discord.gateway import DiscordWebSocket
 
-from bot.client import FluxBot, connect_to
+from bot.client import FluxBot
+from bot.commands import COMMANDS
 from bot.sandbox.driver import Person
 from bot.sandbox.server import Sandbox
 from bot.sandbox.world import Limits
+from bot.session import connect_to
 from flux_core.bootstrap import job_queue, open_database, quota_rules
 from flux_core.images.store import PictureStore
 from flux_core.service import Studio
@@ -36,7 +38,7 @@ class Stage:
 
     async def start_bot(self) -> FluxBot:
         """Log in and wait until the gateway is there; discord.py's ready comes two seconds later and is not needed."""
-        bot = self.bot = FluxBot(self.settings, self.studio)
+        bot = self.bot = FluxBot(self.settings, self.studio, COMMANDS)
         self._running = asyncio.create_task(bot.start(self.sandbox.token), name="bot")
         connected = asyncio.create_task(_connected(bot))
         await asyncio.wait({connected, self._running}, timeout=15, return_when=asyncio.FIRST_COMPLETED)

@@ -16,9 +16,11 @@ import pytest
 from discord import app_commands
 from pydantic import SecretStr
 
-from bot import client
-from bot.client import COMMANDS, connect_to, run_bot
+from bot import session
+from bot.client import FluxBot
+from bot.commands import COMMANDS
 from bot.sandbox.driver import Person, Refused
+from bot.session import connect_to, run_bot
 from flux_core.errors import ConfigurationError
 from flux_core.logs import configure_logging
 from flux_core.settings import Settings
@@ -34,7 +36,7 @@ async def test_a_wrong_token_says_what_to_do(stage: Stage) -> None:
 async def test_an_unreachable_discord_says_where_it_was_looked_for(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "LOGIN_TRIES", 1)
+    monkeypatch.setattr(session, "LOGIN_TRIES", 1)
     settings = stage.settings.model_copy(update={"discord_api_base": "http://127.0.0.1:9/api/v10"})
     with pytest.raises(ConfigurationError, match=r"127\.0\.0\.1:9"):
         await run_bot(settings, stage.studio, token=stage.sandbox.token)
@@ -107,7 +109,7 @@ def test_all_three_addresses_are_set_together(monkeypatch: pytest.MonkeyPatch) -
 
 def test_no_privileged_intent_is_asked_for(tmp_path: Path) -> None:
     async def intents() -> discord.Intents:
-        return client.FluxBot(Settings(data_dir=tmp_path), studio=None).intents  # type: ignore[arg-type]
+        return FluxBot(Settings(data_dir=tmp_path), None, COMMANDS).intents  # type: ignore[arg-type]
 
     asked = asyncio.run(intents())
     assert [name for name, on in asked if on] == ["guilds"]
@@ -130,7 +132,7 @@ def test_every_option_is_described(command: app_commands.Command[Any, ..., Any])
 
 
 def test_the_bot_imports_neither_torch_nor_the_sandbox() -> None:
-    check = "import bot.client, sys; print(*sys.modules)"
+    check = "import bot.session, sys; print(*sys.modules)"
     ran = subprocess.run(
         [sys.executable, "-c", check],
         capture_output=True,

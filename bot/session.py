@@ -1,0 +1,78 @@
+"""A session with Discord: where it connects, how it logs in, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import aiohttp
+import discord
+import yarl
+from discord.gateway import DiscordWebSocket
+
+from bot.client import FluxBot
+from bot.commands import COMMANDS
+from flux_core.errors import ConfigurationError
+from flux_core.service import Studio
+from flux_core.settings import Settings
+
+log = logging.getLogger(__name__)
+
+LOGIN_TRIES = 6
+"""Attempts to reach Discord at the start, over about a minute; once connected, discord.py reconnects for ever."""
+
+AUTHENTICATION_FAILED = 4004
+"""The gateway's close code for a token that is not, or no longer, valid."""
+BAD_TOKEN = (
+    "Discord refuses the bot token. Open https://discord.com/developers/applications, choose your application, Bot, "
+    "Reset Token, and put the new one into DISCORD_TOKEN."
+)
+
+
+def connect_to(settings: Settings) -> None:
+    """Point discord.py at the configured API, gateway and CDN, for the whole process; to be called before login.
+
+    The three go together: with the API alone, discord.py would still send the token to Discord's own gateway.
+    """
+    discord.http.Route.BASE = settings.discord_api_base.rstrip("/")
+    DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(settings.discord_gateway)
+    discord.asset.Asset.BASE = settings.discord_cdn.rstrip("/")
+
+
+async def run_bot(settings: Settings, studio: Studio, *, token: str) -> None:
+    """Run the bot until it is cancelled or closed.
+
+    Raises ConfigurationError for a token that Discord refuses, and when Discord stays out of reach at the start.
+    """
+    connect_to(settings)
+    async with FluxBot(settings, studio, COMMANDS) as bot:
+        await _login(bot, token, settings)
+        connection = asyncio.create_task(bot.connect(reconnect=True), name="gateway")
+        try:
+            # Not awaited itself: a cancellation has to arrive here even at a moment when discord.py would miss it.
+            await asyncio.wait({connection})
+            connection.result()
+        except discord.ConnectionClosed as error:
+            if error.code == AUTHENTICATION_FAILED:
+                raise ConfigurationError(BAD_TOKEN) from None
+            raise
+        finally:
+            await bot.close()
+            connection.cancel()
+            await asyncio.gather(connection, return_exceptions=True)
+
+
+async def _login(bot: FluxBot, token: str, settings: Settings) -> None:
+    for attempt in range(LOGIN_TRIES):
+        try:
+            await bot.login(token)
+        except discord.LoginFailure:
+            raise ConfigurationError(BAD_TOKEN) from None
+        except (aiohttp.ClientError, OSError, discord.DiscordServerError) as error:
+            log.warning("cannot reach Discord yet: %s", type(error).__name__)
+            await asyncio.sleep(min(20.0, 2.0**attempt))
+        else:
+            return
+    raise ConfigurationError(
+        f"Discord does not answer at {settings.discord_api_base}. Check the network and DISCORD_API_BASE."
+    )
