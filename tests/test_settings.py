@@ -64,6 +64,22 @@ def test_a_secret_in_the_wrong_place_is_not_repeated(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("written", "ids"),
+    [("", set()), ("12", {12}), ("12,34", {12, 34}), (" 12, 34 ,", {12, 34}), ("[12, 34]", {12, 34}), ("[]", set())],
+)
+def test_owners_are_a_list_with_commas(monkeypatch, written, ids):
+    monkeypatch.setenv("OWNER_IDS", written)
+    assert load_settings().owner_ids == ids
+
+
+def test_the_data_may_lie_below_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/anne")
+    settings = load_settings(data_dir="~/flux")
+    assert settings.pictures == "/home/anne/flux/pictures"
+    assert settings.database == "sqlite:////home/anne/flux/flux-bot.db"
+
+
+@pytest.mark.parametrize(
     ("paths", "default", "offered"),
     [
         ({"FLUX_SCHNELL_PATH": "hub/schnell"}, "flux-schnell", ["flux-schnell", "flux-tiny"]),
