@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["LiveJob", "MemberSettings", "PictureStore", "Place", "Quota", "Studio", "Submission"]
 
 
+MOST_GRANTED = 10**12
+"""Thousandths of a credit that one grant may give: sums of thousands of grants still fit into 64 bits."""
+
+
 class PictureStore(Protocol):
     """What the studio needs of the place where pictures lie (``flux_core.images.store``)."""
 
@@ -257,6 +261,8 @@ def _delete_pictures(
 def _grant(
     connection: Connection, account: Account, amount: int, by: int, reason: str, rules: QuotaRules, now: float
 ) -> Quota:
+    if amount > MOST_GRANTED:
+        raise OutOfRange(field="credits", value=amount, low=-MOST_GRANTED, high=MOST_GRANTED)
     granted = submissions.quota_of(connection, account, rules, now).granted
     if granted + amount < 0:
         raise OutOfRange(field="credits", value=amount, low=-granted, high=None)

@@ -33,9 +33,12 @@ def test_a_file_and_the_environment_are_read_and_the_environment_wins(monkeypatc
     assert "from-the-file" not in repr(settings)
 
 
-def test_an_empty_token_is_none(monkeypatch):
-    monkeypatch.setenv("DISCORD_TOKEN", " ")
-    assert load_settings().discord_token is None
+@pytest.mark.parametrize("name", ["DISCORD_TOKEN", "HF_TOKEN", "DEFAULT_MODEL", "DATABASE_URL", "PICTURE_STORE"])
+def test_what_is_left_blank_is_not_given(monkeypatch, name):
+    monkeypatch.setenv(name, " ")
+    settings = load_settings()
+    assert getattr(settings, name.lower()) is None
+    assert settings.catalogue.default.id == "flux-tiny"
 
 
 @pytest.mark.parametrize(

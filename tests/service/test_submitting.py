@@ -57,6 +57,12 @@ async def test_granted_credits_pay_when_the_day_is_spent_and_come_back_where_the
         assert (quota.spent_today, quota.granted, quota.left) == (0, 3000, 8000)
 
 
+async def test_a_grant_that_no_sum_could_hold_is_refused(scene: Scene) -> None:
+    with pytest.raises(OutOfRange):
+        await scene.studio.grant(ANNE, 2**63, by=9, reason="typo")
+    assert (await scene.studio.quota(ANNE)).granted == 0
+
+
 async def test_grants_can_be_taken_back_but_not_below_nothing(scene: Scene) -> None:
     await scene.studio.grant(ANNE, 3000, by=9, reason="x")
     assert (await scene.studio.grant(ANNE, -1000, by=9, reason="oops")).granted == 2000
