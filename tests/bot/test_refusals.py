@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
+from PIL import Image
 
-from bot.sandbox.driver import Person
+from bot.sandbox.driver import Person, Refused
 from bot.sandbox.reading import text_of
 from tests.bot.conftest import Stage
 from tests.bot.scenes import ask, is_private, order, png, spent
@@ -15,6 +17,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"prompt": "\u200b"}, "nothing to draw yet"),
     ({"prompt": "--seed 4"}, "nothing to draw yet"),
     ({"prompt": "x" * 2001}, "2,001 characters; I can read up to 2,000"),
+    ({"prompt": "x" * 6000}, "6,000 characters; I can read up to 2,000"),
     ({"prompt": "a", "model": "flux-ultra"}, "There is no model “flux-ultra” here"),
     ({"prompt": "a", "model": "flux-dev", "steps": 51}, "`steps` can be 1 to 50 here, not 51"),
     ({"prompt": "a", "model": "flux-dev", "steps": 0}, "`steps` can be 1 to 50 here, not 0"),
@@ -46,11 +49,28 @@ async def test_impossible_requests_are_refused_privately(stage: Stage, ada: Pers
     assert await stage.studio.live_jobs() == []
 
 
+@pytest.mark.parametrize(("prompt", "sentence"), [("", "required"), ("x" * 10_000, "0 to 6000")], ids=len)
+async def test_what_discord_itself_refuses_never_reaches_the_bot(
+    stage: Stage, ada: Person, prompt: str, sentence: str
+) -> None:
+    with pytest.raises(Refused, match=sentence):
+        await ada.command("imagine", prompt=prompt)
+    assert await spent(stage, ada) == 0
+
+
+def bomb() -> bytes:
+    """Return 50 KB that claim to be 400 megapixels."""
+    data = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(data, "PNG")
+    return data.getvalue()
+
+
 BAD_FILES: list[tuple[bytes, str, str]] = [
     (b"", "empty.png", "empty"),
     (b"hello, this is text", "renamed.png", "no picture I can read"),
     (png(800, 800)[:900], "truncated.png", "damaged or cut off"),
     (b"%PDF-1.7", "paper.pdf", "no picture I can read"),
+    (bomb(), "bomb.png", "20000×20000 pixels; I take up to 50 megapixels"),
 ]
 
 

@@ -103,12 +103,14 @@ async def test_the_shell_draws_through_the_same_queue(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([""], "prompt"),
+        ([""], "nothing to draw yet"),
+        (["x" * 10_000], "10,000 characters"),
         (["a circle --sede 7"], "--seed"),
         (["a circle", "--steps", "900"], "50"),
         (["a circle", "--model", "sd15"], "flux-tiny"),
         (["a circle", "-o", "out.bmp"], ".png"),
     ],
+    ids=["empty", "long", "flag", "range", "model", "ending"],
 )
 async def test_the_shell_refuses_in_a_sentence(tmp_path, arguments, sentence):
     process = await asyncio.create_subprocess_exec(
