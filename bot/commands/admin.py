@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 MOST_GRANTED = 100_000
 """Credits in one grant: a slip of the finger stays repairable."""
+LONGEST_REASON = 200
+"""Characters: members read it within one sentence, and its echo has to fit a message."""
+
+Reason = app_commands.Range[str, 1, LONGEST_REASON]
 
 admin = app_commands.Group(
     name="admin",
@@ -36,29 +40,42 @@ admin = app_commands.Group(
 @app_commands.describe(member="Who gets them", amount="Credits", reason="Why; kept with the grant")
 @app_commands.rename(amount="credits")
 async def grant(
-    interaction: discord.Interaction[FluxBot], member: discord.User, amount: float, reason: str | None = None
+    interaction: discord.Interaction[FluxBot], member: discord.User, amount: float, reason: Reason | None = None
 ) -> None:
     """Add to a member's granted credits in this server."""
     _check(interaction)
-    if not math.isfinite(amount) or round(amount * CREDIT) == 0 or abs(amount) > MOST_GRANTED:
+    if not math.isfinite(amount) or abs(amount) > MOST_GRANTED:
         raise OutOfRange(field="credits", value=amount, low=-MOST_GRANTED, high=MOST_GRANTED)
+    millicredits = round(amount * CREDIT)
+    if millicredits == 0:
+        await answer(interaction, f"That gives nothing: {credits(1)} is the least.")
+        return
     account = Account(interaction.guild_id or 0, member.id)
-    left = await interaction.client.studio.grant(
-        account, round(amount * CREDIT), by=interaction.user.id, reason=reason or ""
+    try:
+        left = await interaction.client.studio.grant(account, millicredits, by=interaction.user.id, reason=reason or "")
+    except OutOfRange as error:
+        held = credits(-error.facts["low"])
+        await answer(interaction, f"<@{member.id}> has {held} left of what was granted; no more can be taken back.")
+        return
+    done = f"Gave {credits(millicredits)} to" if millicredits > 0 else f"Took {credits(-millicredits)} back from"
+    await answer(
+        interaction,
+        f"{done} <@{member.id}>. Granted credits now: {credits(left.granted)}; {credits(left.left)} in all.",
     )
-    given = f"{credits(round(amount * CREDIT))} for <@{member.id}>."
-    await answer(interaction, f"{given} Granted credits now: {credits(left.granted)}; {credits(left.left)} in all.")
 
 
 @admin.command(description="Hold new and waiting jobs; those being drawn are finished.")
 @app_commands.describe(reason="What members read", everywhere="In every server (the bot's owner only)")
-async def pause(interaction: discord.Interaction[FluxBot], reason: str | None = None, everywhere: bool = False) -> None:
+async def pause(
+    interaction: discord.Interaction[FluxBot], reason: Reason | None = None, everywhere: bool = False
+) -> None:
     """Pause this server's queue, or all of them."""
     _check(interaction, everywhere=everywhere)
     studio, guild_id = interaction.client.studio, None if everywhere else interaction.guild_id
     await studio.pause(guild_id, by=interaction.user.id, reason=reason or "")
     why = f" Members read: “{escape(reason)}”" if reason else ""
-    await answer(interaction, f"Paused {_where(everywhere)}. `/admin resume` lets it go on.{why}")
+    resumed_by = "`/admin resume everywhere:True`" if everywhere else "`/admin resume`"
+    await answer(interaction, f"Paused {_where(everywhere)}. {resumed_by} lets it go on.{why}")
 
 
 @admin.command(description="Let a held queue go on.")

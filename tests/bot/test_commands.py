@@ -101,8 +101,6 @@ async def test_the_owner_grants_pauses_and_resumes(stage: Stage, ada: Person, gr
     told = await grace.response(await grace.command("admin grant", member=ada.id, credits=5.5, reason="a prize"))
     assert "5.5 credits" in text_of(told)
     assert (await stage.studio.quota(account_of(ada))).granted == 5500
-    refusal = await grace.response(await grace.command("admin grant", member=ada.id, credits=0.0))
-    assert "`credits` can be" in text_of(refusal)
     waiting = await order(stage, ada, prompt="early bird")
     await grace.response(await grace.command("admin pause", reason="Cleaning up"))
     await ada.wait_for(lambda m: m["id"] == waiting["id"] and "paused drawing" in text_of(m))
@@ -113,6 +111,37 @@ async def test_the_owner_grants_pauses_and_resumes(stage: Stage, ada: Person, gr
     await grace.response(await grace.command("admin resume"))
     await ask(ada, prompt="a")
     assert (await stage.easel.take()).state is JobState.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("amount", "sentence", "left"),
+    [
+        (-3.0, "Took 3 credits back from", 2000),
+        (-50.0, "has 5 credits left of what was granted; no more can be taken back.", 5000),
+        (0.0, "That gives nothing: 0.001 credits is the least.", 5000),
+        (0.0001, "That gives nothing", 5000),
+        (1e9, "`credits` can be -100000 to 100000 here", 5000),
+    ],
+)
+async def test_odd_grants(stage: Stage, ada: Person, grace: Person, amount: float, sentence: str, left: int) -> None:
+    await stage.studio.grant(account_of(ada), 5000, by=1, reason="")
+    told = await grace.response(await grace.command("admin grant", member=ada.id, credits=amount))
+    assert sentence in text_of(told)
+    assert (await stage.studio.quota(account_of(ada))).granted == left
+
+
+async def test_the_longest_reason_of_a_pause_is_told(stage: Stage, grace: Person) -> None:
+    told = await grace.response(await grace.command("admin pause", reason="*" * 200))
+    assert "Paused in this server" in text_of(told)
+    with pytest.raises(driver.Refused, match="must be 1 to 200 characters"):
+        await grace.command("admin pause", reason="r" * 201)
+
+
+async def test_a_pause_everywhere_names_the_command_that_ends_it(stage: Stage, grace: Person) -> None:
+    told = await grace.response(await grace.command("admin pause", everywhere=True))
+    assert "`/admin resume everywhere:True` lets it go on" in text_of(told)
+    await grace.response(await grace.command("admin resume", everywhere=True))
+    assert await stage.studio.paused(None) is None
 
 
 async def test_a_crowd_is_served(stage: Stage, ada: Person, linus: Person) -> None:
