@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -18,7 +19,11 @@ from flux_core.service import Quota
 JOBS_SHOWN = 10
 """Jobs in one list: each takes up to three of Discord's 40 components."""
 
+MAX_TEXT = 4000
+"""Characters that Discord takes in all texts of a message together."""
+
 _FAMILY = {spec.id: spec for spec in FAMILY}
+_THIRD_BACKTICK = re.compile(r"``(?=`)")
 
 
 def details(job: Job, pictures: Sequence[Picture], *, parent: Job | None) -> Card:
@@ -47,12 +52,11 @@ def details(job: Job, pictures: Sequence[Picture], *, parent: Job | None) -> Car
         rows.append(("Ended", sentence(from_code(job.error_code, job.error_facts or {}))))
     rows += [(f"Picture {one.position + 1}", _picture(one)) for one in pictures]
     rows.append(("Job", f"`{job.id}`"))
-    # In a code block nothing is markdown; only three backticks could end it.
-    prompt = request.prompt.replace("```", "``\u200b`")
-    body = "\n".join(f"**{name}:** {value}" for name, value in rows)
-    return Card(
-        ui.Container(ui.TextDisplay(f"```\n{prompt}\n```"), ui.TextDisplay(shorten(body, 1200)), accent_colour=BLURPLE)
-    )
+    # In a code block nothing is markdown; only three backticks in a row could end it.
+    prompt = _THIRD_BACKTICK.sub("``\u200b", request.prompt)
+    block = f"```\n{prompt}\n```"
+    body = shorten("\n".join(f"**{name}:** {value}" for name, value in rows), MAX_TEXT - len(block))
+    return Card(ui.Container(ui.TextDisplay(block), ui.TextDisplay(body), accent_colour=BLURPLE))
 
 
 _PAID = (JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED)

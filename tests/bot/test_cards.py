@@ -220,6 +220,12 @@ def test_details_hold_the_whole_prompt() -> None:
     assert prompt in texts(panels.details(job(prompt=prompt), [], parent=None))
 
 
+@pytest.mark.parametrize("count", [3, 4, 5, 6, 11, MAX_PROMPT])
+def test_no_prompt_leaves_the_code_block_of_details(count: int) -> None:
+    text = texts(panels.details(job(prompt="a " + "`" * (count - 2) + "`"), [], parent=None))
+    assert [line for line in text.split("\n") if "```" in line] == ["```", "```"]
+
+
 def test_details_tell_the_licence_of_every_model() -> None:
     for spec in FAMILY:
         text = texts(panels.details(job(model=spec.id), [], parent=None))
