@@ -106,9 +106,10 @@ def _value(text: str, at: int, *, glued: bool) -> tuple[str, int]:
     if start >= len(text) or (not glued and _FLAG.match(text, start)):
         return "", start
     if closing := _QUOTES.get(text[start]):
-        for end in range(start + 1, len(text)):
-            if text[end] in closing:
-                return text[start + 1 : end].strip(), end + 1
+        ends = [end for mark in closing if (end := text.find(mark, start + 1)) > start]
+        if ends:
+            end = min(ends)
+            return text[start + 1 : end].strip(), end + 1
     word = re.match(r"\S*", text[start:])
     token = word[0] if word is not None else ""
     return token.strip("".join(_QUOTES)).rstrip(",;."), start + len(token)
