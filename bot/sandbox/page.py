@@ -223,18 +223,25 @@ class Page:
         await self._viewers.close()
 
 
-def _guarded(handler: Handler) -> Handler:
-    """Answer sentences for what does not fit, and nothing at all to other web sites.
+@web.middleware
+async def keep_out_other_sites(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer nothing to other web sites, neither on the page's API nor on the bot's side.
 
-    The sandbox knows no passwords; a page of another origin in the same browser must not be able to type in it.
+    The sandbox knows no passwords, and its bot token is in the source. A page of another origin in the same browser
+    must not be able to type in it, nor to log in as the bot: any site may open a web socket to this machine.
     """
+    origin = request.headers.get("Origin")
+    foreign = origin is not None and origin.split("://", 1)[-1] != request.host
+    # A name that only resolves to this machine is another site's, whatever its origin says.
+    if foreign or not is_loopback(request.url.host):
+        return web.json_response({"error": "Only the sandbox's own page may ask for this."}, status=403)
+    return await handler(request)
+
+
+def _guarded(handler: Handler) -> Handler:
+    """Answer sentences for what does not fit."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        origin = request.headers.get("Origin")
-        foreign = origin is not None and origin.split("://", 1)[-1] != request.host
-        # A name that only resolves to this machine is another site's, whatever its origin says.
-        if foreign or not is_loopback(request.url.host):
-            return web.json_response({"error": "Only the sandbox's own page may ask for this."}, status=403)
         try:
             return await handler(request)
         except ValueError as wrong:
@@ -277,4 +284,6 @@ async def _index(request: web.Request) -> web.StreamResponse:
     index = STATIC / "index.html"
     if not index.is_file():
         return web.Response(status=404, text="The sandbox's page is not part of this installation.")
-    return web.FileResponse(index, headers={"Cache-Control": "no-cache"})
+    # Framed by another site, its buttons could be pressed under somebody else's picture.
+    headers = {"Cache-Control": "no-cache", "X-Frame-Options": "DENY"}
+    return web.FileResponse(index, headers=headers)

@@ -12,7 +12,7 @@ from aiohttp import web
 from . import cdn, rest
 from .gateway import Gateway
 from .loopback import is_loopback
-from .page import Page
+from .page import Page, keep_out_other_sites
 from .recorder import Record, Recorder
 from .rest.api import Api
 from .world import Addresses, Limits, World
@@ -55,7 +55,9 @@ class Sandbox:
         if not is_loopback(host):
             raise ValueError(f"The sandbox has no passwords, so it listens on this machine only, not on {host!r}.")
         self._recorder = Recorder(self._record)
-        app = web.Application(client_max_size=12 * self.world.limits.attachment_bytes)
+        app = web.Application(
+            client_max_size=12 * self.world.limits.attachment_bytes, middlewares=[keep_out_other_sites]
+        )
         app.router.add_get("/gateway", self._gateway.handle)
         app.router.add_get("/gateway/", self._gateway.handle)
         rest.add_routes(app, Api(self.world, self._gateway, self._recorder))

@@ -195,6 +195,19 @@ async def test_other_web_sites_cannot_type_here(sandbox: Sandbox, ada: Person) -
             )
 
 
+async def test_other_web_sites_cannot_be_the_bot(sandbox: Sandbox) -> None:
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await session.ws_connect(f"{sandbox.gateway_url}?v=10", headers={"Origin": "https://example.org"})
+    async with httpx.AsyncClient(base_url=sandbox.base_url) as http:
+        bot = {"Authorization": f"Bot {sandbox.token}"}
+        assert (await http.get("/api/v10/users/@me", headers=bot)).status_code == 200
+        rebound = await http.get("/api/v10/users/@me", headers={**bot, "Host": "evil.example"})
+        assert rebound.status_code == 403
+        assert (await http.get("/", headers={"Host": "evil.example"})).status_code == 403
+        assert (await http.get("/")).headers["X-Frame-Options"] == "DENY"
+
+
 async def test_files_of_strangers_do_not_run_in_the_page(ada: Person, sandbox: Sandbox) -> None:
     told = await ada.upload(b"<script>alert(1)</script>", "x.html")
     async with httpx.AsyncClient() as http:
