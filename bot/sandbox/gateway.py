@@ -27,6 +27,10 @@ PRIVILEGED = 1 << 1 | 1 << 8 | 1 << 15
 """Members, presences and message content: this application has none of them switched on."""
 MOST_INTENTS = (1 << 26) - 1
 
+ACKNOWLEDGED_AFTER = 0.02
+"""Seconds, as over a network. discord.py notes in another thread when it sent a heartbeat; an acknowledgement that is
+back before that counts from the beat before, and it warns that the connection is 41 seconds behind."""
+
 
 class Gateway:
     """Accept bots, keep their sessions, and tell them what happens in the world."""
@@ -103,8 +107,9 @@ class Gateway:
 
     def _receive(self, connection: Connection, op: int, data: Any) -> None:
         if op == HEARTBEAT:
-            connection.last_beat = asyncio.get_running_loop().time()
-            connection.send_op(HEARTBEAT_ACK)
+            loop = asyncio.get_running_loop()
+            connection.last_beat = loop.time()
+            loop.call_later(ACKNOWLEDGED_AFTER, connection.send_op, HEARTBEAT_ACK)
         elif op == IDENTIFY:
             self._identify(connection, data)
         elif op == RESUME:

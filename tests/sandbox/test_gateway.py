@@ -86,6 +86,15 @@ async def test_hello_heartbeat_ready_and_guild(sandbox: Sandbox) -> None:
         assert (guild["t"], guild["s"], guild["d"]["id"]) == ("GUILD_CREATE", 2, GUILD_ID)
 
 
+async def test_a_heartbeat_is_acknowledged_after_a_moment(sandbox: Sandbox) -> None:
+    async with connect(sandbox) as client:
+        await client.frame()
+        await client.send(1, None)
+        await client.identify(sandbox)
+        assert [(await client.frame())["t"] for _ in range(2)] == ["READY", "GUILD_CREATE"]
+        assert (await client.frame())["op"] == 11
+
+
 async def test_zlib_stream_is_one_stream_flushed_after_each_message(sandbox: Sandbox) -> None:
     async with connect(sandbox, compress="zlib-stream") as client:
         await client.frame()
