@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import discord
@@ -17,6 +19,21 @@ log = logging.getLogger(__name__)
 
 UNKNOWN_INTERACTION = 10062
 """Discord's answer to an acknowledgement after 3 seconds."""
+ALREADY_ACKNOWLEDGED = 40060
+"""Discord's answer to a second acknowledgement."""
+
+
+@contextmanager
+def sent_once() -> Iterator[None]:
+    """Go on where Discord has the acknowledgement already.
+
+    Where Discord's receipt gets lost, discord.py sends the acknowledgement again, and Discord refuses that one.
+    """
+    try:
+        yield
+    except discord.HTTPException as refused:
+        if refused.code != ALREADY_ACKNOWLEDGED:
+            raise
 
 
 async def answer(interaction: discord.Interaction[Any], card: Card | str) -> None:
@@ -25,7 +42,8 @@ async def answer(interaction: discord.Interaction[Any], card: Card | str) -> Non
     if interaction.response.is_done():
         await interaction.followup.send(view=view, ephemeral=True)
     else:
-        await interaction.response.send_message(view=view, ephemeral=True)
+        with sent_once():
+            await interaction.response.send_message(view=view, ephemeral=True)
 
 
 def explain(error: BaseException) -> str:

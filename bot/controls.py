@@ -12,7 +12,7 @@ import discord
 from discord import ui
 
 from bot import orders, panels, uploads
-from bot.answers import answer, report
+from bot.answers import answer, report, sent_once
 from bot.cards import Card, result
 from bot.custom_ids import CUSTOM_ID, Action, Press, from_match
 from bot.permissions import moderates
@@ -141,7 +141,8 @@ async def _cancel(studio: Studio, interaction: Interaction, press: Press) -> Non
     job = await _visible(studio, interaction, press.job_id)
     await studio.cancel(job.id, by=interaction.user.id, moderator=moderates(interaction.permissions))
     # The outbox, woken by this change, tells the outcome on the card itself.
-    await interaction.response.defer()
+    with sent_once():
+        await interaction.response.defer()
 
 
 async def _stop(studio: Studio, interaction: Interaction, press: Press) -> None:
@@ -149,7 +150,9 @@ async def _stop(studio: Studio, interaction: Interaction, press: Press) -> None:
     # It may have ended while the list was open; the new list tells how.
     with suppress(JobAlreadyEnded):
         await studio.cancel(job.id, by=interaction.user.id, moderator=False)
-    await interaction.response.edit_message(view=await list_of(studio, job.account))
+    listed = await list_of(studio, job.account)
+    with sent_once():
+        await interaction.response.edit_message(view=listed)
 
 
 async def list_of(studio: Studio, account: Account) -> Card:
@@ -174,7 +177,8 @@ async def _delete(studio: Studio, interaction: Interaction, press: Press) -> Non
         await studio.delete_pictures(job.id, by=interaction.user.id, moderator=moderator)
     if job.delivered_at is None:
         await studio.delivered(job.id)
-    await interaction.response.defer()
+    with sent_once():
+        await interaction.response.defer()
     with suppress(discord.NotFound):
         await interaction.delete_original_response()
     await _delete_elsewhere(interaction, job)
@@ -194,7 +198,8 @@ async def _delete_elsewhere(interaction: Interaction, job: Job) -> None:
 
 async def _show(studio: Studio, interaction: Interaction, press: Press) -> None:
     job = await _own(studio, interaction, press.job_id)
-    await interaction.response.defer(ephemeral=True, thinking=True)
+    with sent_once():
+        await interaction.response.defer(ephemeral=True, thinking=True)
     loaded = await uploads.load(studio, job, limit=interaction.filesize_limit)
     if loaded:
         card = result(job, [one.shown for one in loaded])

@@ -11,15 +11,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import discord
 
-from bot.answers import answer, explain
-from bot.cards import note, preparing, waiting
+from bot.answers import answer, explain, sent_once
+from bot.cards import Card, note, preparing, waiting
 from bot.permissions import missing_to_post
 from bot.wording import missing_permissions
+from flux_core.errors import JobAlreadyEnded
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Account, Job, Origin, ReplyTo
 from flux_core.service import Studio, Submission
@@ -74,18 +76,19 @@ async def _in_queue_first(studio: Studio, interaction: discord.Interaction[Any],
         log.warning("the queue took more than %s s for an order", QUICK_SECONDS)
         card = preparing(order.request, order.account.user_id)
     try:
-        acknowledged = await interaction.response.send_message(view=card, ephemeral=order.private)
+        message_id = await _acknowledge(interaction, card, private=order.private)
     except discord.HTTPException:
-        # Discord tells the member that nothing came of it, so nothing may.
-        await studio.cancel((await submitting).id, by=order.account.user_id, moderator=False)
+        # Discord tells the member that nothing came of it, so nothing may; what is drawn already is posted anew.
+        with suppress(JobAlreadyEnded):
+            await studio.cancel((await submitting).id, by=order.account.user_id, moderator=False)
         raise
     try:
         job = await submitting
     except Exception as error:
         await _take_back(interaction, explain(error), private=order.private)
         return None
-    if acknowledged.message_id is not None:
-        await studio.attach_message(job.id, acknowledged.message_id)
+    if message_id is not None:
+        await studio.attach_message(job.id, message_id)
     return job
 
 
@@ -101,12 +104,23 @@ async def _placeholder_first(
     except TimeoutError:
         log.warning("the check before an acknowledgement took more than %s s", QUICK_SECONDS)
     card = preparing(order.request, order.account.user_id)
-    acknowledged = await interaction.response.send_message(view=card, ephemeral=order.private)
+    message_id = await _acknowledge(interaction, card, private=order.private)
     try:
         request = await complete()
-        return await studio.submit(_submission(interaction, order, request, acknowledged.message_id))
+        return await studio.submit(_submission(interaction, order, request, message_id))
     except Exception as error:
         await _take_back(interaction, explain(error), private=order.private)
+        return None
+
+
+async def _acknowledge(interaction: discord.Interaction[Any], card: Card, *, private: bool) -> int | None:
+    """Answer with ``card`` and return the message's id, if Discord tells it."""
+    with sent_once():
+        return (await interaction.response.send_message(view=card, ephemeral=private)).message_id
+    try:
+        return (await interaction.original_response()).id
+    except discord.HTTPException:
+        # Its token reaches the answer without an id, too.
         return None
 
 
@@ -140,6 +154,6 @@ async def _take_back(interaction: discord.Interaction[Any], text: str, *, privat
             await interaction.edit_original_response(view=note(text))
             return
         await interaction.delete_original_response()
-        await answer(interaction, text)
+        await interaction.followup.send(view=note(text), ephemeral=True)
     except discord.HTTPException as failure:
         log.warning("could not take a placeholder back: %s (code %s)", failure.status, failure.code)

@@ -36,6 +36,41 @@ async def test_a_refused_job_says_so(stage: Stage, ada: Person) -> None:
     assert labels_of(refused) == ["Details", "Delete"]
 
 
+async def test_an_order_whose_receipt_is_lost_is_drawn_once(stage: Stage, ada: Person) -> None:
+    await ada.faults(rest_lost=1)
+    first = await ask(ada, prompt="lost receipt", count=1)
+    await asyncio.sleep(1.5)  # discord.py repeats the acknowledgement after a second
+    job = await stage.easel.take()
+    assert not job.cancel_requested
+    await stage.easel.finish(job)
+    done = await finished(ada, first["id"])
+    assert len(pictures_of(done)) == 1
+    kept = (await stage.studio.job(job.id)).reply_to
+    assert kept is not None
+    assert str(kept.message_id) == first["id"]
+    assert [m["id"] for m in await ada.messages()] == [first["id"]]
+
+
+async def test_a_picture_refused_after_a_lost_receipt_takes_its_placeholder_away(stage: Stage, ada: Person) -> None:
+    broken = await ada.upload(b"no picture at all", "broken.png")
+    await ada.faults(rest_lost=1)
+    interaction = await ada.command("imagine", prompt="a", image=broken)
+    told = await ada.wait_for(lambda m: "no picture I can read" in text_of(m))
+    assert is_private(told)
+    placeholder = (await ada.outcome(interaction)).response_message_id
+    assert [m["id"] for m in await ada.messages()] == [told["id"]] != [placeholder]
+
+
+async def test_a_press_whose_receipt_is_lost_is_done(stage: Stage, ada: Person) -> None:
+    first = await ask(ada, prompt="a", count=1)
+    await stage.easel.finish(await stage.easel.take())
+    done = await finished(ada, first["id"])
+    await ada.faults(rest_lost=1)
+    await ada.press(done, "Delete")
+    await ada.wait_gone(first["id"])
+    assert await ada.messages() == []
+
+
 async def test_an_expired_token_leads_to_a_channel_message(stage: Stage, ada: Person, linus: Person) -> None:
     first = await ask(ada, prompt="late", count=1)
     job = await stage.easel.take()
