@@ -22,6 +22,9 @@ JOBS_SHOWN = 10
 MAX_TEXT = 4000
 """Characters that Discord takes in all texts of a message together."""
 
+_AROUND_JOBS = 60
+"""Characters kept free for what stands above and below a list of jobs."""
+
 _FAMILY = {spec.id: spec for spec in FAMILY}
 _THIRD_BACKTICK = re.compile(r"``(?=`)")
 
@@ -86,11 +89,15 @@ def jobs(active: Sequence[Job], recent: Sequence[Job]) -> Card:
     if not listed:
         return Card(ui.TextDisplay("You have no pictures yet. Start with `/imagine`."))
     parts: list[ui.Item[Any]] = []
+    room = MAX_TEXT - _AROUND_JOBS
     for job in listed:
         text = ui.TextDisplay[Any](f"**{escape(shorten(' '.join(job.request.prompt.split()), 80))}**\n{_state(job)}")
+        room -= len(text.content)
+        if room < 0:
+            break
         button = _button(job)
         parts.append(text if button is None else ui.Section(text, accessory=button))
-    more = len(active) - JOBS_SHOWN
+    more = len(active) - len(parts)
     if more > 0:
         parts.append(ui.TextDisplay(f"-# and {more} more waiting"))
     return Card(ui.TextDisplay("### Your pictures"), ui.Container(*parts, accent_colour=BLURPLE))

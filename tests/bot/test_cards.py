@@ -161,6 +161,15 @@ def test_any_prompt_keeps_the_limits(prompt: str) -> None:
     check_limits(panels.details(job(prompt=prompt), [picture(i) for i in range(4)], parent=None))
 
 
+def test_a_list_of_long_refusals_keeps_the_limits() -> None:
+    refused = job(
+        JobState.REFUSED, prompt="*" * 100, **DONE | {"error_code": "refused", "error_facts": {"reason": "_" * 300}}
+    )
+    card = panels.jobs([refused] * 12, [])
+    check_limits(card)
+    assert "more waiting" in texts(card)
+
+
 def test_no_card_shows_the_token() -> None:
     for card in every_card():
         assert "secret-token" not in str(card.to_components())
