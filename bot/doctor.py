@@ -35,6 +35,14 @@ class Finding:
     remark: str
 
 
+REFUSED = Finding(
+    "Discord",
+    False,
+    "The token was not accepted. Developer Portal → your application → Bot → Reset Token, "
+    "then put the new one into DISCORD_TOKEN.",
+)
+
+
 async def examine(settings: Settings, console: Console) -> bool:
     """Print a finding for every part of the installation; return whether all are well."""
     findings: list[Finding] = []
@@ -63,7 +71,9 @@ async def _token(settings: Settings) -> list[Finding]:
     try:
         async with httpx.AsyncClient(base_url=settings.discord_api_base, headers=headers, timeout=SECONDS) as client:
             answer = await client.get("users/@me")
-    except httpx.HTTPError as error:
+    except UnicodeEncodeError:
+        return [REFUSED]
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         return [
             Finding(
                 "Discord",
@@ -73,14 +83,7 @@ async def _token(settings: Settings) -> list[Finding]:
             )
         ]
     if answer.status_code == httpx.codes.UNAUTHORIZED:
-        return [
-            Finding(
-                "Discord",
-                False,
-                "The token was not accepted. Developer Portal → your application → Bot → Reset Token, "
-                "then put the new one into DISCORD_TOKEN.",
-            )
-        ]
+        return [REFUSED]
     if answer.is_error:
         return [Finding("Discord", False, f"Discord answered {answer.status_code}. Try again in a few minutes.")]
     bot = answer.json()

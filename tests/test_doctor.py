@@ -46,7 +46,9 @@ async def test_a_healthy_house(healthy_settings):
     ("change", "advice"),
     [
         ({"discord_token": SecretStr("wrong.token")}, "Reset Token"),
+        ({"discord_token": SecretStr("wröng.token")}, "Reset Token"),
         ({"discord_api_base": "http://127.0.0.1:9/api/v10"}, "DISCORD_API_BASE"),
+        ({"discord_api_base": "http://[::1"}, "DISCORD_API_BASE"),
         ({"flux_dev_path": "/nowhere/flux"}, "There is no folder /nowhere/flux"),
         ({"picture_store": "s4://bucket"}, "PICTURE_STORE"),
         ({"database_url": "mysql://user:hunter2hunter2@host/db"}, "DATABASE_URL"),
