@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
 import discord
 
 from bot.answers import answer, explain, sent_once
@@ -77,7 +78,7 @@ async def _in_queue_first(studio: Studio, interaction: discord.Interaction[Any],
         card = preparing(order.request, order.account.user_id)
     try:
         message_id = await _acknowledge(interaction, card, private=order.private)
-    except discord.HTTPException:
+    except (discord.HTTPException, aiohttp.ClientError):
         # Discord tells the member that nothing came of it, so nothing may; what is drawn already is posted anew.
         with suppress(JobAlreadyEnded):
             await studio.cancel((await submitting).id, by=order.account.user_id, moderator=False)
@@ -115,8 +116,15 @@ async def _placeholder_first(
 
 async def _acknowledge(interaction: discord.Interaction[Any], card: Card, *, private: bool) -> int | None:
     """Answer with ``card`` and return the message's id, if Discord tells it."""
-    with sent_once():
-        return (await interaction.response.send_message(view=card, ephemeral=private)).message_id
+    for again in (True, False):
+        try:
+            with sent_once():
+                return (await interaction.response.send_message(view=card, ephemeral=private)).message_id
+            break
+        except aiohttp.ClientError:
+            # discord.py does not repeat what a closing connection swallowed.
+            if not again:
+                raise
     try:
         return (await interaction.original_response()).id
     except discord.HTTPException:

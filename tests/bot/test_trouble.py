@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
+import aiohttp
+import discord
 import pytest
 
 from bot.sandbox.driver import Person
@@ -49,6 +52,23 @@ async def test_an_order_whose_receipt_is_lost_is_drawn_once(stage: Stage, ada: P
     assert kept is not None
     assert str(kept.message_id) == first["id"]
     assert [m["id"] for m in await ada.messages()] == [first["id"]]
+
+
+async def test_an_order_is_acknowledged_again_over_a_new_connection(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, broken = discord.InteractionResponse.send_message, [aiohttp.ServerDisconnectedError()]
+
+    async def breaking(response: discord.InteractionResponse[Any], *args: Any, **options: Any) -> Any:
+        if broken:
+            raise broken.pop()
+        return await send(response, *args, **options)
+
+    monkeypatch.setattr(discord.InteractionResponse, "send_message", breaking)
+    first = await ask(ada, prompt="a", count=1)
+    assert not is_private(first)
+    await stage.easel.finish(await stage.easel.take())
+    assert len(pictures_of(await finished(ada, first["id"]))) == 1
 
 
 async def test_a_picture_refused_after_a_lost_receipt_takes_its_placeholder_away(stage: Stage, ada: Person) -> None:
