@@ -1,9 +1,10 @@
 """Train the flow: one single-threaded process per core, gradients averaged over gloo.
 
 A run goes through three phases, by the share of its time that has passed: shapes alone, scenes and other aspects
-mixed in, and guidance. In the last, half the batch learns v + (g - 1)·(v̂(caption) - v̂(nothing)) for a random guidance
-g, with v̂ from the running average of the weights: classifier-free guidance is distilled into the guidance embedding
-while the data goes on teaching (Tang et al. 2025, "Diffusion Models without Classifier-free Guidance").
+mixed in, and guidance. In the last, a quarter of each batch learns v + (g - 1)·(v̂(caption) - v̂(nothing)) for a
+random guidance g, with v̂ from the running average of the weights. That distils classifier-free guidance into the
+guidance embedding while the data goes on teaching (Tang et al. 2025, "Diffusion Models without Classifier-free
+Guidance").
 """
 
 import copy
@@ -33,8 +34,8 @@ EMA_DECAY = 0.995
 CAPTION_DROPOUT = 0.08
 SHAPES_ALONE_UNTIL = 0.3
 GUIDANCE_FROM = 0.75
-SCENES_SHARE = 0.4
-WIDE_SHARE = 0.25
+SCENES_SHARE = 0.25
+WIDE_SHARE = 0.15
 """Share of the steps, once scenes are mixed in, at an aspect other than 1:1."""
 
 SQUARE = (128, 128)
@@ -181,7 +182,7 @@ class Trainer:
 
     def _loss(self, batch: Batch, *, guide: bool) -> Tensor:
         count = len(batch.captions)
-        guided = count // 2 if guide else 0
+        guided = count // 4 if guide else 0
         captions = [
             text if index < guided or self.rng.random() >= CAPTION_DROPOUT else ""
             for index, text in enumerate(batch.captions)
@@ -197,7 +198,8 @@ class Trainer:
         # Compiling takes a minute a shape, which only the shape of most steps gives back.
         transformer = self._compiled if batch.size == SQUARE else self.network.transformer
         velocity = self._predict(self.network, transformer, noisy, times, captions, guidance, batch.size)
-        weights = detail_weights(clean, *batch.size)
+        # The guided targets are as much larger as their guidance; unweighted they would drown the others.
+        weights = detail_weights(clean, *batch.size) / guidance.square()[:, None, None]
         return (weights * (velocity - target).square()).mean()
 
     @torch.no_grad()

@@ -90,5 +90,5 @@ def detail_weights(latents: Tensor, width: int, height: int) -> Tensor:
     contrast[:, :-1] = torch.maximum(contrast[:, :-1], down)
     contrast[:, :, 1:] = torch.maximum(contrast[:, :, 1:], across)
     contrast[:, :, :-1] = torch.maximum(contrast[:, :, :-1], across)
-    weights = 1 + (contrast / contrast.mean((1, 2), keepdim=True).clamp_min(1e-6)).clamp_max(2)
+    weights = 1 + (contrast / contrast.mean((1, 2), keepdim=True).clamp_min(1e-6)).clamp_max(4)
     return (weights / weights.mean((1, 2), keepdim=True)).view(latents.shape[0], rows * columns, 1)

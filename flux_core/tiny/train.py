@@ -25,7 +25,7 @@ from flux_core.tiny.vae_training import train_vae
 
 VAE_MINUTES = 14.0
 TEXT_STEPS = 160
-FLOW_MINUTES = 55.0
+FLOW_MINUTES = 105.0
 PROCESSES = 2
 
 

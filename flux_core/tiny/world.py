@@ -134,28 +134,35 @@ def sample_shapes(rng: Random, family: str | None = None) -> ShapePicture:
     if family == "pair":
         first, second = rng.sample(palette, 2)
         things = (Thing(rng.choice(SHAPES), first), Thing(rng.choice(SHAPES), second))
-        backdrop = _sample_backdrop(rng, (first, second), plain=0.95, named=0.6)
-        return ShapePicture(things, backdrop, seed, relation=rng.choice(RELATIONS))
+        return ShapePicture(things, _sample_backdrop(rng, things, seed, 0.95), seed, relation=rng.choice(RELATIONS))
     colour = rng.choice(palette)
-    thing = Thing(rng.choice(SHAPES), colour)
+    shape = rng.choice(SHAPES)
+    things = (Thing(shape, colour),)
     if family == "count":
-        backdrop = _sample_backdrop(rng, (colour,), plain=0.95, named=0.75)
-        return ShapePicture((thing,), backdrop, seed, count=rng.choice(COUNTS))
+        return ShapePicture(things, _sample_backdrop(rng, things, seed, 0.95), seed, count=rng.choice(COUNTS))
     if family == "placed":
         place = rng.choice(HALVES if rng.random() < 0.5 else CORNERS)
         size = rng.choice(("small", "large")) if rng.random() < 0.15 else None
-        backdrop = _sample_backdrop(rng, (colour,), plain=0.9, named=0.75)
-        return ShapePicture((Thing(thing.shape, colour, size),), backdrop, seed, place=place)
+        things = (Thing(shape, colour, size),)
+        return ShapePicture(things, _sample_backdrop(rng, things, seed, 0.9), seed, place=place)
     if family == "sized":
-        thing = Thing(thing.shape, colour, rng.choice(SIZES))
-        return ShapePicture((thing,), _sample_backdrop(rng, (colour,), plain=0.85, named=0.8), seed)
-    return ShapePicture((thing,), _sample_backdrop(rng, (colour,), plain=0.72, named=0.85), seed)
+        things = (Thing(shape, colour, rng.choice(SIZES)),)
+        return ShapePicture(things, _sample_backdrop(rng, things, seed, 0.85), seed)
+    return ShapePicture(things, _sample_backdrop(rng, things, seed, 0.72), seed)
 
 
-def _sample_backdrop(rng: Random, taken: tuple[str, ...], *, plain: float, named: float) -> Backdrop:
+def _sample_backdrop(rng: Random, things: tuple[Thing, ...], seed: int, plain: float) -> Backdrop:
+    """Draw a backdrop; only the usual one may go unnamed.
+
+    Where the caption left the backdrop open, the model learned the muddy mean of all colours.
+    """
+    taken = [thing.colour for thing in things]
     free = [colour for colour in COLOURS if colour not in taken]
     if rng.random() < plain:
-        return Backdrop("plain", (rng.choice(free),), named=rng.random() < named)
+        colour = rng.choice(free)
+        rng.random()
+        usual = "black" if "white" in taken else "white"
+        return Backdrop("plain", (colour,), named=colour != usual or seed % 5 < 2)
     first, second = rng.sample(free, 2)
     return Backdrop(rng.choice(BACKDROPS[1:]), (first, second))
 
