@@ -133,8 +133,8 @@ def sample_shapes(rng: Random, family: str | None = None) -> ShapePicture:
     palette = list(COLOURS)
     if family == "pair":
         first, second = rng.sample(palette, 2)
-        things = (Thing(rng.choice(SHAPES), first), Thing(rng.choice(SHAPES), second))
-        return ShapePicture(things, _sample_backdrop(rng, things, seed, 0.95), seed, relation=rng.choice(RELATIONS))
+        both = (Thing(rng.choice(SHAPES), first), Thing(rng.choice(SHAPES), second))
+        return ShapePicture(both, _sample_backdrop(rng, both, seed, 0.95), seed, relation=rng.choice(RELATIONS))
     colour = rng.choice(palette)
     shape = rng.choice(SHAPES)
     things = (Thing(shape, colour),)
@@ -160,7 +160,7 @@ def _sample_backdrop(rng: Random, things: tuple[Thing, ...], seed: int, plain: f
     free = [colour for colour in COLOURS if colour not in taken]
     if rng.random() < plain:
         colour = rng.choice(free)
-        rng.random()
+        rng.random()  # spent so that shards encoded before this rule keep their pictures
         usual = "black" if "white" in taken else "white"
         return Backdrop("plain", (colour,), named=colour != usual or seed % 5 < 2)
     first, second = rng.sample(free, 2)
