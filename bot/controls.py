@@ -17,7 +17,7 @@ from bot.cards import Card, result
 from bot.custom_ids import CUSTOM_ID, Action, Press, from_match
 from bot.permissions import moderates
 from bot.wording import FOREIGN_BUTTON
-from flux_core.errors import JobAlreadyEnded, JobNotFound, PictureGone
+from flux_core.errors import JobAlreadyEnded, JobNotFound, NotAllowed, PictureGone
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Account, Job, JobState, Origin
 from flux_core.service import Studio
@@ -170,6 +170,10 @@ async def list_of(studio: Studio, account: Account) -> Card:
 async def _delete(studio: Studio, interaction: Interaction, press: Press) -> None:
     job = await _visible(studio, interaction, press.job_id)
     moderator = moderates(interaction.permissions)
+    if job.account.user_id != interaction.user.id and not moderator:
+        raise NotAllowed(action="delete")
+    with sent_once():
+        await interaction.response.defer()
     if not job.state.ended:
         await studio.cancel(job.id, by=interaction.user.id, moderator=moderator)
     # A job without pictures still has a message to remove.
@@ -177,8 +181,6 @@ async def _delete(studio: Studio, interaction: Interaction, press: Press) -> Non
         await studio.delete_pictures(job.id, by=interaction.user.id, moderator=moderator)
     if job.delivered_at is None:
         await studio.delivered(job.id)
-    with sent_once():
-        await interaction.response.defer()
     with suppress(discord.NotFound):
         await interaction.delete_original_response()
     await _delete_elsewhere(interaction, job)

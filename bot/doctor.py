@@ -86,13 +86,16 @@ async def _token(settings: Settings) -> list[Finding]:
         return [REFUSED]
     if answer.is_error:
         return [Finding("Discord", False, f"Discord answered {answer.status_code}. Try again in a few minutes.")]
-    bot = answer.json()
+    try:
+        id, name = answer.json()["id"], answer.json()["username"]
+    except (ValueError, KeyError, TypeError):
+        return [Finding("Discord", False, f"{settings.discord_api_base} is not Discord's API. Check DISCORD_API_BASE.")]
     invite = (
-        f"https://discord.com/oauth2/authorize?client_id={bot['id']}"
+        f"https://discord.com/oauth2/authorize?client_id={id}"
         f"&scope=bot+applications.commands&permissions={INVITE_PERMISSIONS}"
     )
     return [
-        Finding("Discord", True, f"The token belongs to {bot['username']}."),
+        Finding("Discord", True, f"The token belongs to {name}."),
         Finding("Invitation", None, f"To add the bot to a server, open {invite}"),
     ]
 

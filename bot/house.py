@@ -107,9 +107,10 @@ async def _open(settings: Settings, crew: Supervisor, stop: asyncio.Event) -> No
         await asyncio.wait({talking, working, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stop.set()
         talking.cancel()
-        await working
+        await asyncio.wait({talking, working})
+        working.result()
         with suppress(asyncio.CancelledError):
-            await talking
+            talking.result()
 
 
 def _crew(settings: Settings, count: int) -> Supervisor:

@@ -61,6 +61,13 @@ async def test_what_is_wrong_gets_advice(healthy_settings, change, advice):
     assert "hunter2" not in said
 
 
+async def test_an_address_that_is_no_api_is_named(healthy_settings):
+    page = healthy_settings.discord_api_base.removesuffix("/api/v10") + "/sandbox/world?"
+    healthy, said = await bill(healthy_settings.model_copy(update={"discord_api_base": page}))
+    assert not healthy
+    assert "DISCORD_API_BASE" in said
+
+
 async def test_a_folder_that_is_no_model_is_named(healthy_settings, tmp_path):
     (empty := tmp_path / "empty").mkdir()
     healthy, said = await bill(healthy_settings.model_copy(update={"flux_schnell_path": str(empty)}))
