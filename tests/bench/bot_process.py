@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import resource
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from bot import house
 from flux_core.settings import load_settings
 
 SAMPLE_SECONDS = 0.002
+WEIGH_SECONDS = 0.5
 
 
 async def watch(stalls: list[float]) -> None:
@@ -25,9 +27,18 @@ async def watch(stalls: list[float]) -> None:
         stalls.append(time.perf_counter() - began - SAMPLE_SECONDS)
 
 
+async def weigh(sizes: list[int]) -> None:
+    """Note the resident bytes; the kernel's own peak (ru_maxrss) starts with that of the process we came from."""
+    process = psutil.Process()
+    while True:
+        sizes.append(process.memory_info().rss)
+        await asyncio.sleep(WEIGH_SECONDS)
+
+
 async def main() -> dict[str, Any]:
     stalls: list[float] = []
-    watching = asyncio.create_task(watch(stalls))
+    sizes: list[int] = []
+    watching = asyncio.gather(watch(stalls), weigh(sizes))
     try:
         # Until the sandbox has the commands, it is not yet serving members.
         asyncio.get_running_loop().call_later(5, stalls.clear)
@@ -40,7 +51,7 @@ async def main() -> dict[str, Any]:
     return {
         "longest": stalls[-1],
         "p99": stalls[int(len(stalls) * 0.99)],
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_bytes": max(sizes),
         "torch": "torch" in sys.modules,
     }
 
