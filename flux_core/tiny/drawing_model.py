@@ -15,7 +15,7 @@ class DrawingModel:
     """The shipped pipeline, in fp32 on the CPU."""
 
     def __init__(self, folder: Path = WEIGHTS) -> None:
-        self.pipeline = FluxPipeline.from_pretrained(folder, torch_dtype=torch.float32, local_files_only=True)
+        self.pipeline = FluxPipeline.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
         self.pipeline.set_progress_bar_config(disable=True)
         self._img2img = FluxImg2ImgPipeline(**self.pipeline.components)
         self._img2img.set_progress_bar_config(disable=True)

@@ -157,7 +157,7 @@ def test_a_stopped_process_spends_no_time() -> None:
 def test_random_weights_load_like_any_flux_folder(tmp_path: Path) -> None:
     folder = build_random(tmp_path / "random", seed=3)
     assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < 16_000_000
-    loaded = FluxPipeline.from_pretrained(folder, torch_dtype=torch.float32, local_files_only=True)
+    loaded = FluxPipeline.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     built = build_pipeline(seed=3)
     for name in ("transformer", "vae", "text_encoder", "text_encoder_2"):
         for (key, value), (_, original) in zip(
