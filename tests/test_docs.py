@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from discord import app_commands
 
 from bot.cli import app
+from bot.commands import COMMANDS
 from flux_core.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -38,6 +40,25 @@ def test_no_setting_is_documented_that_does_not_exist():
 @pytest.mark.parametrize("command", sorted(shell_commands(typer.main.get_command(app))))
 def test_each_command_of_the_shell_is_in_the_readme(command):
     assert f"`{command}`" in README
+
+
+def slash_commands(commands):
+    for command in commands:
+        if isinstance(command, app_commands.Group):
+            yield from slash_commands(command.commands)
+        else:
+            yield command
+
+
+@pytest.mark.parametrize("command", slash_commands(COMMANDS), ids=lambda command: command.qualified_name)
+def test_each_slash_command_is_in_the_readme(command):
+    assert f"`/{command.qualified_name}`" in README
+
+
+def test_each_option_of_imagine_is_in_the_readme():
+    [imagine] = [command for command in slash_commands(COMMANDS) if command.name == "imagine"]
+    [row] = [line for line in README.splitlines() if line.startswith("| `/imagine`")]
+    assert [option.display_name for option in imagine.parameters if f"`{option.display_name}`" not in row] == []
 
 
 def test_each_file_that_the_readme_names_is_there():
