@@ -50,7 +50,7 @@ def slash_commands(commands):
             yield command
 
 
-@pytest.mark.parametrize("command", slash_commands(COMMANDS), ids=lambda command: command.qualified_name)
+@pytest.mark.parametrize("command", list(slash_commands(COMMANDS)), ids=lambda command: command.qualified_name)
 def test_each_slash_command_is_in_the_readme(command):
     assert f"`/{command.qualified_name}`" in README
 

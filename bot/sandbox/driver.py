@@ -141,7 +141,11 @@ class Person:
 
     async def select(self, message: RawMessage, control: str, *values: str) -> str:
         """Use a select (or button) of a message; return the interaction's id."""
-        found = find_control(self._known.get(message["id"], message), control)
+        try:
+            found = find_control(self._known.get(message["id"], message), control)
+        except LookupError:
+            # Another person may have seen a newer card already than has reached this one.
+            found = find_control(message, control)
         return await self._use(message, found["custom_id"], found["type"], list(values))
 
     async def forge(self, message: RawMessage, custom_id: str, kind: int = 2) -> str:

@@ -80,6 +80,7 @@ async def test_every_button_of_a_result_works(running, ada, linus, sandbox):
     assert all(seed in text_of(details) for seed in ("3", "4"))
     assert "Apache-2.0" in text_of(details)
 
+    await linus.wait_for(lambda message: message["id"] == card["id"] and "Reroll" in labels_of(message))
     rerolled = await finished(linus, await linus.press(card, "Reroll"))
     assert rerolled["id"] != card["id"]
     assert {p.tobytes() for p in await pictures(linus, rerolled)}.isdisjoint(p.tobytes() for p in original)

@@ -22,6 +22,7 @@ async def test_every_request_of_a_full_tour_is_as_discord_describes_it(running, 
 
     card = await result(ada, await ada.command("imagine", prompt="a red circle --n 2"))
     await ada.response(await ada.press(card, "Details"))
+    await linus.wait_for(lambda m: m["id"] == card["id"] and "Reroll" in labels_of(m))
     await result(linus, await linus.press(card, "Reroll"))
     await result(linus, await linus.press(card, "V1"))
     picture = io.BytesIO()
