@@ -45,7 +45,7 @@ def main() -> None:
         if half is None:
             raise
         Console(stderr=True).print(
-            f"This command needs {error.name}, which is not installed: pip install 'flux-bot[{half}]'",
+            f"This command needs {error.name}, which is not installed. In flux-bot's folder: pip install '.[{half}]'",
             highlight=False,
             markup=False,
         )

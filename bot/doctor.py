@@ -143,7 +143,11 @@ async def _workers(settings: Settings) -> list[Finding]:
         findings.append(Finding("Workers", None, "None is running. `flux-bot run` starts them with the bot."))
     if settings.workers and find_spec("torch") is None:
         findings.append(
-            Finding("torch", None, "Not installed: workers run elsewhere, or after pip install 'flux-bot[worker]'.")
+            Finding(
+                "torch",
+                None,
+                "Not installed: workers run elsewhere, or after pip install '.[worker]' in flux-bot's folder.",
+            )
         )
     return findings
 

@@ -5,12 +5,16 @@ import pytest
 from bot.sandbox.driver import Person
 from bot.sandbox.server import Sandbox
 from tests.e2e.installation import Installation
+from tests.sandbox.openapi_check import check, description_path
 
 
 @pytest.fixture
 async def sandbox():
     async with Sandbox() as sandbox:
         yield sandbox
+        # Whatever the test was about, every request of the bot has to be one that Discord describes.
+        if description_path() is not None:
+            check(sandbox.records)
 
 
 @pytest.fixture
