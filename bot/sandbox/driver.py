@@ -17,6 +17,8 @@ from .rules.modals import fields_of
 
 Predicate = Callable[[RawMessage], Any]
 DM = "dm"
+APPEARS_WITHIN = 2.0
+"""Seconds that a person looks for a control before it counts as missing."""
 T = TypeVar("T")
 
 
@@ -141,12 +143,23 @@ class Person:
 
     async def select(self, message: RawMessage, control: str, *values: str) -> str:
         """Use a select (or button) of a message; return the interaction's id."""
-        try:
-            found = find_control(self._known.get(message["id"], message), control)
-        except LookupError:
-            # Another person may have seen a newer card already than has reached this one.
-            found = find_control(message, control)
+        found = await self._control(message, control)
         return await self._use(message, found["custom_id"], found["type"], list(values))
+
+    async def _control(self, message: RawMessage, control: str) -> dict[str, Any]:
+        """Find a control on a message as this person sees it, which may be a moment behind what another has seen.
+
+        Raises LookupError that names what there is.
+        """
+
+        def look() -> dict[str, Any] | None:
+            with contextlib.suppress(LookupError):
+                return find_control(self._known.get(message["id"], message), control)
+            return None
+
+        with contextlib.suppress(TimeoutError):
+            return await self._until(look, APPEARS_WITHIN, f"the control {control!r}")
+        return find_control(self._known.get(message["id"], message), control)
 
     async def forge(self, message: RawMessage, custom_id: str, kind: int = 2) -> str:
         """Press a button that the message does not have, as a tampered client might."""
