@@ -14,10 +14,13 @@
     │   │   ├── PictureEmpty, PictureTooHeavy, PictureTooLarge, PictureUnreadable, PictureUnsupported
     │   │   └── PictureNotFetched
     │   ├── QuotaSpent, TooManyWaiting, QueuePaused
+    │   ├── UnknownProvider, NobodyDraws
     │   └── NotAllowed, JobNotFound, JobAlreadyEnded, PictureGone
     ├── GenerationFailed           a job ended without pictures and was refunded
     │   ├── Refused, OutcomeUnknown, InputGone
-    │   └── ModelUnavailable, OutOfMemory, DrawingBroken, TimedOut, WorkerLost
+    │   ├── ModelUnavailable, OutOfMemory, DrawingBroken, TimedOut, WorkerLost
+    │   └── ProviderFault          a hosted provider did not draw; another may
+    │       └── ProviderBusy, ProviderDown, ProviderBroken, ProviderClosed, RequestRejected
     ├── Cancelled                  the member stopped the job
     ├── LeaseLost                  this worker no longer owns the job it works on
     ├── StorageUnavailable         database or picture store does not answer
@@ -198,6 +201,18 @@ class QueuePaused(MemberError):
     code = "queue_paused"
 
 
+class UnknownProvider(InvalidRequest):
+    """Refuse a provider this studio does not have. Facts: value, known (list of names)."""
+
+    code = "unknown_provider"
+
+
+class NobodyDraws(MemberError):
+    """Refuse what no provider of this studio can draw. Facts: model, reasons (provider → why not)."""
+
+    code = "nobody_draws"
+
+
 class NotAllowed(MemberError):
     """Refuse what only others may do. Facts: action."""
 
@@ -277,6 +292,52 @@ class WorkerLost(GenerationFailed):
     """End a job whose workers died on it too often. Facts: attempts."""
 
     code = "worker_lost"
+
+
+class ProviderFault(GenerationFailed):
+    """End a hosted provider's attempt. It was not paid for, or is known to be lost: another provider may draw the job.
+
+    Facts: provider (its title).
+    """
+
+    code = "provider_fault"
+    transient: ClassVar[bool] = False
+    """Whether the same provider may succeed a little later."""
+
+
+class ProviderBusy(ProviderFault):
+    """Say that a provider takes no more work now: too many requests, or overloaded."""
+
+    code = "provider_busy"
+    transient = True
+
+
+class ProviderDown(ProviderFault):
+    """Say that a provider cannot be reached, or answers with an error of its own."""
+
+    code = "provider_down"
+    transient = True
+
+
+class ProviderBroken(ProviderFault):
+    """Say that a provider answered with something that is no picture, or a wrong one."""
+
+    code = "provider_broken"
+
+
+class ProviderClosed(ProviderFault):
+    """Say that a provider does not serve us until the operator acts: bad key, no credit, wrong address.
+
+    Facts: reason ("key", "credit" or "address").
+    """
+
+    code = "provider_closed"
+
+
+class RequestRejected(ProviderFault):
+    """Say that a provider does not take this request, for another reason than what it shows."""
+
+    code = "request_rejected"
 
 
 class Cancelled(FluxError):

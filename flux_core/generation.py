@@ -79,6 +79,8 @@ class RequestOptions(BaseModel):
     count: int | None = None
     strength: float | None = None
     output_format: str | None = None
+    provider: str | None = None
+    """Who shall draw it: "local" or a hosted provider's name."""
 
 
 class GenerationRequest(BaseModel):
@@ -98,6 +100,8 @@ class GenerationRequest(BaseModel):
     input_picture: InputPicture | None = None
     strength: float | None = None
     output_format: OutputFormat = OutputFormat.WEBP
+    provider: str | None = None
+    """Who shall draw it, where the member has said so; whether there is such a one is known when it is submitted."""
 
     @property
     def operation(self) -> Operation:
@@ -157,6 +161,7 @@ def resolve(
         input_picture=picture,
         strength=_strength(options.strength, spec, picture),
         output_format=_format(options.output_format),
+        provider=None if options.provider is None else options.provider.strip().lower() or None,
     )
 
 
@@ -191,6 +196,9 @@ def _strength(value: float | None, spec: ModelSpec, picture: InputPicture | None
     if picture is None:
         if value is not None:
             raise StrengthWithoutPicture()
+        return None
+    if spec.strength is None:
+        # As with guidance: it has no effect, and no member should have to take it out of a command again.
         return None
     return float(_within("strength", value, spec.strength))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import ceil, sqrt
@@ -60,7 +60,8 @@ class ModelSpec:
     steps: Bounds
     guidance: Bounds | None
     """None for a model distilled to work without guidance."""
-    strength: Bounds = Bounds(0.05, 1.0, 0.6)
+    strength: Bounds | None = Bounds(0.05, 1.0, 0.6)
+    """None for a model that edits a picture by instruction: the prompt says what shall change, no number does."""
     count: Bounds = Bounds(1, 4, 4)
     operations: frozenset[Operation] = frozenset(Operation)
     native_short_side: int | None = None
@@ -71,12 +72,14 @@ class ModelSpec:
     """T5 tokens; the padding is attended, so this belongs to the model."""
     millicredits_per_megapixel_step: int = 250
     """Schnell's four steps at one megapixel make one credit."""
+    weights: bool = True
+    """Whether its weights are published; otherwise only hosted providers draw it."""
     source: str | None = None
-    """Hub id or folder of the weights in diffusers' layout; None while the operator has not configured it."""
+    """Hub id or folder of the weights in diffusers' layout; None where only hosted providers draw it."""
 
     @property
-    def offered(self) -> bool:
-        """Whether the operator has said where its weights are."""
+    def local(self) -> bool:
+        """Whether the operator has said where its weights are, so that our own cards can draw it."""
         return self.source is not None
 
     def size_for_ratio(self, ratio: float) -> tuple[int, int]:
@@ -140,7 +143,46 @@ FLUX_TINY = ModelSpec(
     enlarge=tiny.ENLARGE,
     max_sequence_length=tiny.MAX_SEQUENCE_LENGTH,
 )
-FAMILY = (FLUX_SCHNELL, FLUX_DEV, FLUX_TINY)
+_ANSWER = Bounds(1, 1, 1)
+"""Steps of a model that is only hosted: whoever hosts it chooses them, and a picture has one price."""
+
+FLUX_PRO = ModelSpec(
+    id="flux-pro-1.1",
+    title="FLUX1.1 [pro]",
+    summary="Hosted only. Finer than dev, and faster.",
+    licence="Hosted service of Black Forest Labs",
+    commercial=True,
+    steps=_ANSWER,
+    guidance=None,
+    operations=frozenset({Operation.TEXT_TO_IMAGE}),
+    weights=False,
+    millicredits_per_megapixel_step=13_000,
+)
+FLUX_KONTEXT = ModelSpec(
+    id="flux-kontext-pro",
+    title="FLUX.1 Kontext [pro]",
+    summary="Hosted only. Give it a picture and say what shall change.",
+    licence="Hosted service of Black Forest Labs",
+    commercial=True,
+    steps=_ANSWER,
+    guidance=None,
+    strength=None,
+    weights=False,
+    millicredits_per_megapixel_step=13_000,
+)
+FLUX_2_PRO = ModelSpec(
+    id="flux-2-pro",
+    title="FLUX.2 [pro]",
+    summary="Hosted only. The newest: finest detail, readable words; edits pictures, too.",
+    licence="Hosted service of Black Forest Labs",
+    commercial=True,
+    steps=_ANSWER,
+    guidance=None,
+    strength=None,
+    weights=False,
+    millicredits_per_megapixel_step=10_000,
+)
+FAMILY = (FLUX_SCHNELL, FLUX_DEV, FLUX_TINY, FLUX_2_PRO, FLUX_PRO, FLUX_KONTEXT)
 """In the order in which a studio prefers them as its default."""
 
 
@@ -155,19 +197,26 @@ def steps_taken(steps: int, strength: float | None) -> int:
 
 
 class Catalogue:
-    """The models one studio offers, each with the place of its weights."""
+    """The models one studio offers: those whose weights it has, and those that hosted providers draw for it."""
 
-    def __init__(self, offered: Mapping[str, str], *, default: str | None = None) -> None:
-        """Offer the models in ``offered`` (id → folder or hub id).
+    def __init__(self, weights: Mapping[str, str], *, hosted: Collection[str] = (), default: str | None = None) -> None:
+        """Offer the models in ``weights`` (id → folder or hub id) and those in ``hosted`` (ids).
 
-        Raises ConfigurationError for an id outside the family, for no model at all, or a default that is not offered.
+        Raises ConfigurationError for an id outside the family, for weights that nobody has published, for no model at
+        all, or for a default that is not offered.
         """
         family = {spec.id: spec for spec in FAMILY}
-        if unknown := [id for id in offered if id not in family]:
+        if unknown := [id for id in (*weights, *hosted) if id not in family]:
             raise ConfigurationError(f"Unknown model {unknown[0]!r}; flux-bot knows {', '.join(family)}.")
-        self._specs = {id: replace(spec, source=offered[id]) for id, spec in family.items() if id in offered}
+        if closed := [id for id in weights if not family[id].weights]:
+            raise ConfigurationError(f"{closed[0]} has no published weights; only hosted providers draw it.")
+        self._specs = {
+            id: replace(spec, source=weights.get(id)) for id, spec in family.items() if id in weights or id in hosted
+        }
         if not self._specs:
-            raise ConfigurationError("No model is configured. Set FLUX_TINY_PATH, FLUX_SCHNELL_PATH or FLUX_DEV_PATH.")
+            raise ConfigurationError(
+                "No model is configured. Set FLUX_TINY_PATH, FLUX_SCHNELL_PATH or FLUX_DEV_PATH, or a provider's key."
+            )
         if default is not None and default not in self._specs:
             raise ConfigurationError(f"DEFAULT_MODEL is {default!r}, but only {', '.join(self._specs)} is offered.")
         self.default = self._specs[default or next(iter(self._specs))]

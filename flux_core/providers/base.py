@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from PIL import Image
 
 from flux_core.generation import GenerationRequest
+from flux_core.offers import Offer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +21,10 @@ class DrawTask:
     input_image: Image.Image | None = None
     """RGB, decoded from the request's input picture."""
     provider_job_id: str | None = None
-    """The provider's own id from an earlier attempt: resume it, do not submit again."""
+    """What the provider told ``Progress.submitted`` last, in an earlier attempt: resume that, do not submit again."""
+    publish: Callable[[bytes, str], Awaitable[str]] | None = None
+    """Puts bytes of a content type where a provider may fetch them for an hour; returns the URL. None: no such place.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +33,20 @@ class Drawn:
 
     image: Image.Image
     seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """What came of a task."""
+
+    pictures: tuple[Drawn, ...]
+    """In order, at least one; fewer than asked for when the provider held some back."""
+    withheld: str | None = None
+    """Why the provider held the others back, in plain words; None when none is missing."""
+    from_words: bool = False
+    """Whether the picture to start from was left aside, because the model here draws from words only."""
+    microdollars: int | None = None
+    """What the provider charged, where it tells or its price is known; millionths of a US dollar."""
 
 
 class Progress(Protocol):
@@ -47,7 +65,15 @@ class Progress(Protocol):
         """
 
     async def submitted(self, provider_job_id: str) -> None:
-        """Keep the provider's own id; it is stored when this returns. Raises LeaseLost."""
+        """Keep what the provider needs to resume the job, its own ids first; it is stored when this returns.
+
+        From then on the job belongs to this provider alone. An empty text takes that back: nothing was submitted.
+        Raises LeaseLost.
+        """
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the member wants the drawing no more; a call that ends without this may be resumed elsewhere."""
 
 
 class Provider(Protocol):
@@ -55,16 +81,22 @@ class Provider(Protocol):
 
     name: str
     concurrency: int
+    hosted: bool
+    """Whether somebody else draws, for money: such a provider takes only jobs that the router sends it."""
 
     @property
     def device(self) -> str:
         """Return what it draws on, for people: a card's name, "cpu", a vendor's host."""
 
     @property
-    def models(self) -> Sequence[str]:
-        """Return the ids of the models it can draw."""
+    def offers(self) -> Mapping[str, Offer]:
+        """Return what it can draw: model id → operations, sizes, price."""
 
-    async def draw(self, task: DrawTask, progress: Progress) -> list[Drawn]:
+    @property
+    def closed(self) -> str | None:
+        """Return why it takes no jobs at the moment, for the operator; None while it does."""
+
+    async def draw(self, task: DrawTask, progress: Progress) -> Drawing:
         """Draw all pictures of ``task``, in order.
 
         Raises a GenerationFailed that says why not, or whatever ``progress.step`` raised, within one step. Cancelling

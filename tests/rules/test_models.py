@@ -79,7 +79,7 @@ def test_a_licence_that_forbids_commerce_is_said_where_the_model_is_chosen() -> 
 def test_the_catalogue_prefers_the_best_model_and_remembers_sources() -> None:
     catalogue = Catalogue({"flux-tiny": "a", "flux-dev": "b"})
     assert catalogue.default.id == "flux-dev"
-    assert [(spec.id, spec.source, spec.offered) for spec in catalogue] == [
+    assert [(spec.id, spec.source, spec.local) for spec in catalogue] == [
         ("flux-dev", "b", True),
         ("flux-tiny", "a", True),
     ]

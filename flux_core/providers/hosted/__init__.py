@@ -1,0 +1,5 @@
+"""Hosted providers: one file per vendor, and the one engine that runs them all.
+
+A vendor's file knows its wire format and nothing else: what a request looks like, what an answer means. The engine
+(``provider``) knows money, time and failure: what is sent once only, what is asked again, what a fault becomes.
+"""
