@@ -13,9 +13,10 @@ from enum import Enum, auto
 from PIL import Image
 
 from flux_core.database.queue import JobQueue
-from flux_core.errors import StorageUnavailable
+from flux_core.errors import Cancelled, StorageUnavailable
 from flux_core.images.encoding import encode_preview
 from flux_core.images.store import PictureStore
+from flux_core.insistence import insist
 from flux_core.jobs import Job
 
 log = logging.getLogger(__name__)
@@ -101,8 +102,16 @@ class Assignment:
             self._loop.call_soon_threadsafe(self._tell)
 
     async def submitted(self, provider_job_id: str) -> None:
-        """Store the provider's own id before anything else happens; raises LeaseLost."""
-        await self._queue.submitted(self._worker_id, self.job.id, self._provider, provider_job_id)
+        """Store what the provider needs to resume before anything else happens; raises LeaseLost, StorageUnavailable.
+
+        What is paid for must not be forgotten, so a storage that is away is waited for.
+        """
+        await insist(lambda: self._queue.submitted(self._worker_id, self.job.id, self._provider, provider_job_id))
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the member wants the drawing no more."""
+        return isinstance(self.verdict, Cancelled)
 
     def _tell(self) -> None:
         self._news.set()

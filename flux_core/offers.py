@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from math import ceil, log
 
 from pydantic import BaseModel, ConfigDict
 
 from flux_core.generation import RATIO_TOLERANCE, GenerationRequest
-from flux_core.models import MEGAPIXEL, Operation
+from flux_core.models import MAX_SIDE, MEGAPIXEL, MULTIPLE, Catalogue, Operation
 
 MICRO = 1_000_000
 """Money is whole millionths of a US dollar."""
@@ -143,3 +143,17 @@ class Offer(BaseModel):
         """Return what all pictures of ``request`` will cost, in millionths of a dollar."""
         size = self.sizes.nearest(request.width, request.height) or (request.width, request.height)
         return 0 if self.price is None else request.count * self.price.of(*size, request.steps_taken)
+
+
+def own_offers(catalogue: Catalogue) -> Mapping[str, Offer]:
+    """Return what the weights in ``catalogue`` let our own cards draw: whatever a request may ask for, for nothing."""
+    anything = Sizes(low=MULTIPLE, high=MAX_SIDE, multiple=MULTIPLE)
+    return {
+        spec.id: Offer(
+            theirs=spec.source,
+            sizes=anything,
+            image_input=ImageInput.INLINE if Operation.IMAGE_TO_IMAGE in spec.operations else None,
+        )
+        for spec in catalogue
+        if spec.source is not None
+    }

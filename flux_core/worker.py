@@ -8,6 +8,7 @@ job's result counts only while the worker still has its lease.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import os
 import platform
@@ -27,16 +28,19 @@ from flux_core.errors import (
     GenerationFailed,
     InputGone,
     LeaseLost,
+    ModelUnavailable,
+    OutOfMemory,
     PictureGone,
+    ProviderFault,
     StorageUnavailable,
     TimedOut,
 )
+from flux_core.finishing import store_pictures
 from flux_core.generation import GenerationRequest
-from flux_core.images.encoding import EncodedPicture, encode
-from flux_core.images.provenance import Provenance
 from flux_core.images.store import PictureStore
-from flux_core.jobs import Job, Picture
-from flux_core.providers.base import Drawn, DrawTask, Provider
+from flux_core.insistence import RETRY_SECONDS, insist
+from flux_core.jobs import Job
+from flux_core.providers.base import Drawing, DrawTask, Provider
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +51,8 @@ LOOK_SECONDS = 0.1
 """Least time between two looks for cancelled jobs: bursts of other processes' writes are taken together."""
 POLL_SECONDS = 5.0
 """Look for work this often even when nobody tells of a change."""
-RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)
-"""Waits between attempts to reach a storage that is away."""
+LINK_SECONDS = 3600.0
+"""How long a provider may fetch a picture to start from."""
 HELD_PER_SLOT = 4
 """Most jobs in a worker's hands per job drawn at once; more would only wait for a slow store."""
 
@@ -72,11 +76,13 @@ class Worker:
         preview_every: int = 2,
         job_timeout: float = 1800.0,
         stop_seconds: float = 8.0,
+        money_cap: int | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Work as ``worker_id``; ``changed`` is ``Database.changed``.
 
-        When stopped, a drawing gets ``stop_seconds`` to end before its job is handed back.
+        When stopped, a drawing gets ``stop_seconds`` to end before its job is handed back. ``money_cap``: the most
+        that the provider may be paid a day, in millionths of a dollar.
         """
         self._queue = queue
         self._pictures = pictures
@@ -87,6 +93,7 @@ class Worker:
         self._preview_every = preview_every
         self._job_timeout = job_timeout
         self._stop_seconds = stop_seconds
+        self._money_cap = money_cap
         self._clock = clock
         self._held: dict[str, Assignment] = {}
         self._jobs: set[asyncio.Task[None]] = set()
@@ -100,7 +107,7 @@ class Worker:
         Raises StorageUnavailable when the database cannot be reached in the beginning.
         """
         await self._queue.register(self._introduction())
-        log.info("Worker %s draws %s with %s", self._id, ", ".join(self._provider.models), self._provider.name)
+        log.info("Worker %s draws %s with %s", self._id, ", ".join(self._provider.offers), self._provider.name)
         claims = asyncio.create_task(self._claim_jobs(), name="claims")
         watch = asyncio.create_task(self._watch_changes(), name="watch")
         beat = asyncio.create_task(self._beat(), name="heartbeat")
@@ -129,7 +136,13 @@ class Worker:
             host=platform.node(),
             pid=os.getpid(),
             device=self._provider.device,
-            models=tuple(self._provider.models),
+            provider=self._provider.name,
+            hosted=self._provider.hosted,
+            offers=dict(self._provider.offers),
+            closed=self._provider.closed,
+            slots=self._provider.concurrency,
+            links=self._pictures.has_links,
+            money_cap=self._money_cap,
             started_at=self._clock(),
         )
 
@@ -141,7 +154,7 @@ class Worker:
             self._wake.clear()
             try:
                 while self._has_room() and not self._closing.is_set():
-                    job = await self._queue.claim(self._id, self._provider.models)
+                    job = await self._claim()
                     if job is None:
                         break
                     self._begin(job)
@@ -154,17 +167,24 @@ class Worker:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
 
+    async def _claim(self) -> Job | None:
+        if self._provider.hosted:
+            return None if self._provider.closed is not None else await self._queue.claim_hosted(self._id)
+        return await self._queue.claim(self._id, list(self._provider.offers))
+
     def _has_room(self) -> bool:
         """Whether to claim another job.
 
         One for every free place on the engine, and one more for every drawing that is past its half: earlier, the job
-        is better off with a worker that is free.
+        is better off with a worker that is free. A hosted provider has no engine to keep busy: nothing waits for it
+        here that somebody else might begin.
         """
         slots = self._provider.concurrency
         if len(self._held) >= slots * HELD_PER_SLOT:
             return False
         ahead = [held for held in self._held.values() if held.phase is not Phase.FINISHING]
-        return len(ahead) < slots + sum(held.phase is Phase.DRAWING and held.half_drawn for held in ahead)
+        soon = 0 if self._provider.hosted else sum(held.phase is Phase.DRAWING and held.half_drawn for held in ahead)
+        return len(ahead) < slots + soon
 
     def _begin(self, job: Job) -> None:
         held = Assignment(
@@ -203,7 +223,7 @@ class Worker:
             asked = dict(self._held)
             began = time.monotonic()
             try:
-                await self._queue.beat(self._id)
+                await self._queue.beat(self._id, closed=self._provider.closed)
                 self._obey(await self._queue.heartbeat(self._id, list(asked)), asked)
                 renewed = began
             except StorageUnavailable as error:
@@ -229,17 +249,17 @@ class Worker:
         job = held.job
         try:
             try:
-                drawn, seconds = await self._unless_stopped(held, self._draw(held))
+                drawing, seconds = await self._unless_stopped(held, self._draw(held))
                 held.phase = Phase.FINISHING
                 self._wake.set()
-                await self._finish(job, drawn, seconds)
+                await self._finish(job, drawing, seconds)
             except LeaseLost:
                 log.warning("Job %s is no longer ours", job.id)
             except HandedBack:
-                await self._insist(lambda: self._queue.hand_back(self._id, job.id))
+                await insist(lambda: self._queue.hand_back(self._id, job.id))
                 log.info("Job %s is handed back", job.id)
             except Cancelled:
-                await self._insist(lambda: self._queue.cancelled(self._id, job.id))
+                await insist(lambda: self._queue.cancelled(self._id, job.id))
                 log.info("Job %s was cancelled", job.id)
             except GenerationFailed as error:
                 await self._fail(job, error)
@@ -272,21 +292,22 @@ class Worker:
             working.cancel()
             await asyncio.wait({working}, timeout=1.0)
 
-    async def _draw(self, held: Assignment) -> tuple[list[Drawn], float]:
+    async def _draw(self, held: Assignment) -> tuple[Drawing, float]:
         job = held.job
         task = DrawTask(
             job_id=job.id,
             request=job.request,
             input_image=await self._input(job.request),
             provider_job_id=job.provider_job_id if job.provider == self._provider.name else None,
+            publish=self._publish if self._pictures.has_links else None,
         )
         reporting: asyncio.Task[None] | None = None
         try:
             async with self._engine:
                 held.phase = Phase.DRAWING
                 reporting = asyncio.create_task(held.report(self._pictures), name=f"report {job.id}")
-                drawn = await self._in_time(self._provider.draw(task, held))
-                return drawn, held.drawing_seconds
+                drawing = await self._in_time(self._provider.draw(task, held))
+                return drawing, held.drawing_seconds
         finally:
             held.drawn()
             if reporting is not None:  # outside of the engine's turn: the next drawing begins meanwhile
@@ -306,47 +327,53 @@ class Worker:
             return None
         key = request.input_picture.key
         try:
-            data = await self._insist(lambda: self._pictures.get(key))
+            data = await insist(lambda: self._pictures.get(key))
         except PictureGone:
             raise InputGone("The picture to start from was deleted.") from None
         return await asyncio.to_thread(lambda: Image.open(BytesIO(data)).convert("RGB"))
 
-    async def _finish(self, job: Job, drawn: list[Drawn], seconds: float) -> None:
-        finished = [await self._store(job, position, picture) for position, picture in enumerate(drawn)]
-        await self._insist(
-            lambda: self._queue.succeed(self._id, job.id, finished, provider=self._provider.name, seconds=seconds)
+    async def _publish(self, data: bytes, content_type: str) -> str:
+        """Keep a picture as an upload that no job starts from: maintenance lets go of it after a day."""
+        key = f"inputs/{hashlib.sha256(data).hexdigest()}-link"
+        await insist(lambda: self._queue.note_input(key))
+        await insist(lambda: self._pictures.put(key, data, content_type))
+        return await self._pictures.link(key, LINK_SECONDS)
+
+    async def _finish(self, job: Job, drawing: Drawing, seconds: float) -> None:
+        finished = await store_pictures(self._pictures, job, drawing)
+        await insist(
+            lambda: self._queue.succeed(
+                self._id,
+                job.id,
+                finished,
+                provider=self._provider.name,
+                seconds=seconds,
+                withheld=drawing.withheld,
+                missing=job.request.count - len(finished),
+                from_words=drawing.from_words,
+                microdollars=drawing.microdollars,
+            )
         )
         log.info("Job %s: %d pictures in %.1f s", job.id, len(finished), seconds)
         with suppress(StorageUnavailable):
-            await self._queue.record_speed(job.request.model, job.request.megapixel_steps, seconds)
-
-    async def _store(self, job: Job, position: int, drawn: Drawn) -> Picture:
-        encoded = await asyncio.to_thread(_encoded, job, drawn)
-        key = f"pictures/{job.id}/{position}.{encoded.extension}"
-        await self._insist(lambda: self._pictures.put(key, encoded.data, encoded.content_type))
-        return Picture(
-            position=position,
-            key=key,
-            width=drawn.image.width,
-            height=drawn.image.height,
-            seed=drawn.seed,
-            content_type=encoded.content_type,
-            size=len(encoded.data),
-        )
+            await self._queue.record_speed(self._provider.name, job.request.model, job.request.megapixel_steps, seconds)
 
     async def _fail(self, job: Job, error: GenerationFailed) -> None:
         log.warning("Job %s failed (%s): %s", job.id, error.code, error)
-        await self._insist(lambda: self._queue.fail(self._id, job.id, error))
+        if self._may_pass_on(job, error):
+            after = await insist(lambda: self._queue.pass_on(self._id, job.id, self._provider.name, error))
+            if not after.state.ended:
+                log.info("Job %s goes on to another provider", job.id)
+        else:
+            await insist(lambda: self._queue.fail(self._id, job.id, error))
 
-    async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Repeat ``call`` while the storage is away; raises StorageUnavailable in the end."""
-        for seconds in RETRY_SECONDS:
-            try:
-                return await call()
-            except StorageUnavailable as error:
-                log.warning("The storage is away, trying again: %s", error)
-                await asyncio.sleep(seconds)
-        return await call()
+    def _may_pass_on(self, job: Job, error: GenerationFailed) -> bool:
+        """Say whether somebody else may draw what failed here: a fault of ours, nothing of the request's own."""
+        if isinstance(error, ProviderFault | OutOfMemory | ModelUnavailable):
+            return True
+        return (
+            isinstance(error, DrawingBroken) and not self._provider.hosted and job.attempts >= self._queue.max_attempts
+        )
 
     # Going home
 
@@ -376,19 +403,3 @@ def _look_at(task: asyncio.Task[Any]) -> None:
     """Keep asyncio from complaining about the error of a drawing that was given up."""
     if not task.cancelled():
         task.exception()
-
-
-def _encoded(job: Job, drawn: Drawn) -> EncodedPicture:
-    request = job.request
-    made = Provenance(
-        prompt=request.prompt,
-        model=request.model,
-        seed=drawn.seed,
-        steps=request.steps,
-        width=drawn.image.width,
-        height=drawn.image.height,
-        guidance=request.guidance,
-        strength=request.strength,
-        job_id=job.id,
-    )
-    return encode(drawn.image, request.output_format, made)

@@ -1,4 +1,4 @@
-"""A worker as a process of its own: wiring, signals, and an end with its supervisor."""
+"""Workers as a process of their own: wiring, signals, and an end with their supervisor."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import logging
 import os
 import platform
 import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from flux_core.bootstrap import job_queue, maintained, open_database
+from flux_core.bootstrap import hosted_providers, job_queue, maintained, open_database
 from flux_core.images.store import PictureStore
 from flux_core.lifetime import end_with_supervisor, obey_signals
+from flux_core.offers import MICRO
 from flux_core.providers.base import Provider
 from flux_core.settings import Settings
 from flux_core.worker import Worker
@@ -23,43 +26,93 @@ ORPHAN_SECONDS = 3 * STOP_SECONDS
 """After this long without its supervisor a worker ends by force."""
 
 
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One worker of a process: its name, who draws for it, and what that may cost a day in millionths of a dollar."""
+
+    worker_id: str
+    provider: Provider
+    money_cap: int | None = None
+
+
 async def run_worker(
     settings: Settings, *, provider: Provider | None = None, worker_id: str | None = None, supervised: bool = False
 ) -> None:
-    """Draw jobs until SIGTERM or SIGINT; a second signal ends the process at once.
+    """Draw jobs on this machine until SIGTERM or SIGINT; a second signal ends the process at once.
 
     ``provider`` is the local engine unless another is given. A worker that takes over the id of one that died makes
     its jobs due for rescue at once. ``supervised`` says that standard input is a pipe which a supervisor holds open:
     when it closes, the supervisor is gone, and the worker stops as well.
     Raises ConfigurationError or StorageUnavailable when it cannot begin.
     """
+    stop = _stop(supervised)
+    drawing = provider if provider is not None else await asyncio.to_thread(local_provider, settings)
+    await _work(settings, [Post(worker_id or _new_id(), drawing)], stop)
+
+
+async def run_hosted(
+    settings: Settings, names: Sequence[str], *, worker_id: str | None = None, supervised: bool = False
+) -> None:
+    """Have hosted providers draw, one worker for each of ``names``, all in this process; otherwise as ``run_worker``.
+
+    Raises ConfigurationError for a name that is not configured.
+    """
+    stop = _stop(supervised)
+    own = worker_id or _new_id()
+    posts = []
+    for provider in hosted_providers(settings, names):
+        cap = settings.providers[provider.name].daily_cap
+        posts.append(Post(f"{own}-{provider.name}", provider, None if cap is None else round(cap * MICRO)))
+    await _work(settings, posts, stop)
+
+
+def _stop(supervised: bool) -> asyncio.Event:
     stop = asyncio.Event()
     obey_signals(stop)
     if supervised:
         end_with_supervisor(stop, within=ORPHAN_SECONDS)
-    drawing = provider if provider is not None else await asyncio.to_thread(local_provider, settings)
+    return stop
+
+
+def _new_id() -> str:
+    return f"{platform.node()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+async def _work(settings: Settings, posts: Sequence[Post], stop: asyncio.Event) -> None:
+    """Run a worker for each post until ``stop``; when one breaks, all end, and its error is raised."""
     try:
         async with open_database(settings) as database:
             queue, pictures = job_queue(settings, database), PictureStore(settings.pictures)
-            worker = Worker(
-                queue,
-                pictures,
-                drawing,
-                worker_id=worker_id or f"{platform.node()}-{os.getpid()}-{secrets.token_hex(3)}",
-                changed=database.changed,
-                lease_seconds=settings.lease_seconds,
-                preview_every=settings.preview_every,
-                job_timeout=settings.job_timeout,
-                stop_seconds=STOP_SECONDS,
-            )
+
+            async def run(post: Post) -> None:
+                worker = Worker(
+                    queue,
+                    pictures,
+                    post.provider,
+                    worker_id=post.worker_id,
+                    changed=database.changed,
+                    lease_seconds=settings.lease_seconds,
+                    preview_every=settings.preview_every,
+                    job_timeout=settings.job_timeout,
+                    stop_seconds=STOP_SECONDS,
+                    money_cap=post.money_cap,
+                )
+                try:
+                    await worker.run(stop)
+                finally:
+                    stop.set()
+
             async with maintained(database, queue, pictures):
-                await worker.run(stop)
+                for error in await asyncio.gather(*map(run, posts), return_exceptions=True):
+                    if error is not None:
+                        raise error
     finally:
         try:
-            await asyncio.wait_for(drawing.close(), STOP_SECONDS)
+            async with asyncio.timeout(STOP_SECONDS):
+                await asyncio.gather(*(post.provider.close() for post in posts))
         except TimeoutError:
             # A model is being downloaded, say. The engine's thread cannot be ended, and Python would wait for it.
-            log.warning("The engine does not come to an end; the worker ends without it", exc_info=True)
+            log.warning("A provider does not come to an end; the worker ends without it", exc_info=True)
             os._exit(1)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import LocalStore, ObjectStore, from_url
+from obstore.store import AzureStore, GCSStore, LocalStore, ObjectStore, S3Store, from_url
 
 from flux_core.errors import ConfigurationError, PictureGone, StorageUnavailable
 
@@ -73,6 +74,20 @@ class PictureStore:
                 continue
             except (BaseError, OSError) as error:
                 raise StorageUnavailable(f"Cannot delete {key}: {_first_line(error)}") from error
+
+    @property
+    def has_links(self) -> bool:
+        """Whether others can be given a URL: a bucket signs them, a folder has none."""
+        return isinstance(self._store, S3Store | GCSStore | AzureStore)
+
+    async def link(self, key: str, seconds: float) -> str:
+        """Return a URL under which anybody can fetch ``key`` for so long; raises StorageUnavailable."""
+        if not isinstance(self._store, S3Store | GCSStore | AzureStore):
+            raise StorageUnavailable("A folder of pictures cannot hand out URLs.")
+        try:
+            return await obstore.sign_async(self._store, "GET", _checked(key), timedelta(seconds=seconds))
+        except (BaseError, OSError) as error:
+            raise StorageUnavailable(f"Cannot sign a URL for {key}: {_first_line(error)}") from error
 
     async def list(self, prefix: str = "") -> list[StoredPicture]:
         """Return what lies below ``prefix`` (whole path segments), by key; raises StorageUnavailable."""

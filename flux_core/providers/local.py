@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image
@@ -13,14 +13,18 @@ from flux_core.errors import Cancelled
 from flux_core.gpu.device import choose_device, title, use_threads
 from flux_core.gpu.engine import Engine
 from flux_core.models import Catalogue, ModelSpec
-from flux_core.providers.base import Drawn, DrawTask, Progress
+from flux_core.offers import Offer, own_offers
+from flux_core.providers.base import Drawing, Drawn, DrawTask, Progress
+from flux_core.router import LOCAL
 
 
 class LocalProvider:
     """The studio's own GPU or CPU. A model is loaded when it is first asked for and stays."""
 
-    name = "local"
+    name = LOCAL
     concurrency = 1
+    hosted = False
+    closed: str | None = None
 
     def __init__(
         self, catalogue: Catalogue, *, device: str = "auto", threads: int = 0, hub_token: str | None = None
@@ -37,11 +41,11 @@ class LocalProvider:
         return title(self._engine.device)
 
     @property
-    def models(self) -> Sequence[str]:
-        """Return every model whose weights are configured."""
-        return [spec.id for spec in self._catalogue]
+    def offers(self) -> Mapping[str, Offer]:
+        """Return every model whose weights are configured; within its bounds, our own cards draw all of it."""
+        return own_offers(self._catalogue)
 
-    async def draw(self, task: DrawTask, progress: Progress) -> list[Drawn]:
+    async def draw(self, task: DrawTask, progress: Progress) -> Drawing:
         """Draw ``task`` in the engine thread and enlarge the pictures where that is part of the model."""
         spec = self._catalogue[task.request.model]
         watched = _GivenUp(progress)
@@ -54,7 +58,11 @@ class LocalProvider:
             raise
         if spec.enlarge > 1:
             images = await asyncio.to_thread(_enlarged, images, spec)
-        return [Drawn(image=image, seed=seed) for image, seed in zip(images, task.request.seeds, strict=True)]
+        return Drawing(
+            pictures=tuple(
+                Drawn(image=image, seed=seed) for image, seed in zip(images, task.request.seeds, strict=True)
+            )
+        )
 
     async def close(self) -> None:
         """Unload every model, once the step in progress is over."""
@@ -79,6 +87,10 @@ class _GivenUp:
 
     async def submitted(self, provider_job_id: str) -> None:
         await self._progress.submitted(provider_job_id)
+
+    @property
+    def cancelled(self) -> bool:
+        return self._progress.cancelled
 
 
 def _enlarged(images: list[Image.Image], spec: ModelSpec) -> list[Image.Image]:

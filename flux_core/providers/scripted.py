@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import colorsys
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
 from PIL import Image, ImageOps
 
 from flux_core.errors import GenerationFailed
 from flux_core.generation import GenerationRequest
 from flux_core.models import Catalogue
-from flux_core.providers.base import Drawn, DrawTask, Progress
+from flux_core.offers import Offer, own_offers
+from flux_core.providers.base import Drawing, Drawn, DrawTask, Progress
+from flux_core.router import LOCAL
 
 GOLDEN_RATIO = 0.618033988749895
 """Neighbouring seeds get hues far apart."""
@@ -21,8 +23,11 @@ GOLDEN_RATIO = 0.618033988749895
 class ScriptedProvider:
     """A provider whose pictures, delays and failures are known beforehand."""
 
-    name = "scripted"
+    name = LOCAL
+    """It stands in for our own cards."""
     device = "script"
+    hosted = False
+    closed: str | None = None
 
     def __init__(
         self,
@@ -45,11 +50,11 @@ class ScriptedProvider:
         """Every task that was begun, in order."""
 
     @property
-    def models(self) -> Sequence[str]:
-        """Return the ids of all models of the catalogue."""
-        return [spec.id for spec in self._catalogue]
+    def offers(self) -> Mapping[str, Offer]:
+        """Return every model of the catalogue that has weights; none are ever read."""
+        return own_offers(self._catalogue)
 
-    async def draw(self, task: DrawTask, progress: Progress) -> list[Drawn]:
+    async def draw(self, task: DrawTask, progress: Progress) -> Drawing:
         """Draw flat pictures in the colours of their seeds, or fail as the script says."""
         self.tasks.append(task)
         failure = self._script.popleft() if self._script else None
@@ -61,7 +66,7 @@ class ScriptedProvider:
                 raise failure
             progress.step(step, total)
             progress.preview(lambda: self._picture(task, task.request.seed))
-        return [Drawn(image=self._picture(task, seed), seed=seed) for seed in task.request.seeds]
+        return Drawing(pictures=tuple(Drawn(image=self._picture(task, seed), seed=seed) for seed in task.request.seeds))
 
     async def close(self) -> None:
         """Do nothing: there is nothing to give back."""
