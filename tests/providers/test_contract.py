@@ -51,7 +51,9 @@ def pixels(request: GenerationRequest, catalogue: Catalogue) -> tuple[int, int]:
 
 
 async def test_it_offers_the_models_of_the_catalogue(provider: Provider) -> None:
-    assert list(provider.models) == ["flux-tiny"]
+    assert list(provider.offers) == ["flux-tiny"]
+    assert not provider.hosted
+    assert provider.closed is None
     assert provider.name
     assert provider.concurrency >= 1
 
@@ -60,7 +62,7 @@ async def test_it_draws_every_picture_in_order_in_its_full_size(
     provider: Provider, catalogue: Catalogue, task: Callable[..., DrawTask]
 ) -> None:
     wanted = task(count=3, aspect="3:2")
-    drawn = await provider.draw(wanted, Recorder())
+    drawn = (await provider.draw(wanted, Recorder())).pictures
     assert [picture.seed for picture in drawn] == [3, 4, 5]
     assert {picture.image.size for picture in drawn} == {pixels(wanted.request, catalogue)}
     assert {picture.image.mode for picture in drawn} == {"RGB"}
@@ -68,16 +70,19 @@ async def test_it_draws_every_picture_in_order_in_its_full_size(
 
 
 async def test_the_same_task_gives_the_same_pictures(provider: Provider, task: Callable[..., DrawTask]) -> None:
-    first = await provider.draw(task(), Recorder())
-    second = await provider.draw(task(), Recorder())
-    assert [picture.image.tobytes() for picture in first] == [picture.image.tobytes() for picture in second]
+    first, second = [await provider.draw(task(), Recorder()) for _ in range(2)]
+    assert [picture.image.tobytes() for picture in first.pictures] == [
+        picture.image.tobytes() for picture in second.pictures
+    ]
+    assert first.withheld is None
+    assert first.microdollars is None
 
 
 async def test_it_starts_from_a_picture(provider: Provider, task: Callable[..., DrawTask]) -> None:
     start = Image.radial_gradient("L").convert("RGB")
     light = await provider.draw(task(picture=start, strength=0.2, steps=10), Recorder())
     strong = await provider.draw(task(picture=start, strength=1.0, steps=10), Recorder())
-    assert light[0].image.tobytes() != strong[0].image.tobytes()
+    assert light.pictures[0].image.tobytes() != strong.pictures[0].image.tobytes()
 
 
 async def test_it_tells_that_it_begins_and_every_step(provider: Provider, task: Callable[..., DrawTask]) -> None:
@@ -96,7 +101,7 @@ async def test_it_stops_where_progress_says_so_and_can_draw_again(
         await provider.draw(task(), recorder)
     assert caught.value is error
     assert recorder.steps[-1] == (2, 4)
-    assert len(await provider.draw(task(), Recorder())) == 2
+    assert len((await provider.draw(task(), Recorder())).pictures) == 2
 
 
 async def test_a_cancelled_call_gives_the_drawing_up(provider: Provider, task: Callable[..., DrawTask]) -> None:
