@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from flux_core.database.engine import Database
 from flux_core.database.queue import JobQueue
+from flux_core.errors import ConfigurationError
 from flux_core.images.store import PictureStore
 from flux_core.maintenance import maintain
 from flux_core.models import CREDIT
+from flux_core.provider_settings import ProviderSettings, vendors
+from flux_core.providers.hosted.vendor import Access, Vendor
 from flux_core.quota import QuotaRules
 from flux_core.service import Studio
 from flux_core.settings import Settings
+
+if TYPE_CHECKING:
+    from flux_core.providers.hosted.provider import HostedProvider
+
+ALL = "all"
+"""In place of names: every hosted provider that is configured."""
 
 
 @asynccontextmanager
@@ -66,3 +76,47 @@ def quota_rules(settings: Settings) -> QuotaRules:
 def job_queue(settings: Settings, database: Database) -> JobQueue:
     """Return the queue as workers and maintenance see it."""
     return JobQueue(database, max_attempts=settings.max_attempts, lease_seconds=settings.lease_seconds)
+
+
+def access_of(name: str, given: ProviderSettings) -> Access:
+    """Return how to reach the vendor called ``name``, as its settings say."""
+    return given.access(vendors()[name])
+
+
+def configured_vendors(settings: Settings) -> Mapping[str, Vendor]:
+    """Return the vendors that are configured, by name; raises ConfigurationError for a wrong value."""
+    known = vendors()
+    return {name: known[name](given.access(known[name])) for name, given in settings.providers.items()}
+
+
+def chosen_providers(settings: Settings, names: Sequence[str]) -> list[str]:
+    """Return the configured providers among ``names``; "all" stands for every one.
+
+    Raises ConfigurationError for a name that is not known or not configured, and when none is left.
+    """
+    known, configured = vendors(), settings.providers
+    wanted = list(dict.fromkeys(name.strip().lower() for name in names if name.strip()))
+    for name in wanted:
+        if name != ALL and name not in known:
+            raise ConfigurationError(f"There is no provider {name!r}; flux-bot knows {', '.join(known)}.")
+        if name != ALL and name not in configured:
+            missing = settings.every_provider[name].missing(known[name])
+            raise ConfigurationError(f"{known[name].title} is not configured: set {' and '.join(missing)}.")
+    chosen = list(configured) if ALL in wanted else wanted
+    if not chosen:
+        raise ConfigurationError("No hosted provider is configured. `flux-bot providers` tells what each one needs.")
+    return chosen
+
+
+def hosted_providers(settings: Settings, names: Sequence[str]) -> list[HostedProvider]:
+    """Return the hosted providers called ``names``; "all": every configured one. Raises ConfigurationError."""
+    from flux_core.providers.hosted.provider import HostedProvider
+
+    links = PictureStore(settings.pictures).has_links
+    known, made = configured_vendors(settings), []
+    for name in chosen_providers(settings, names):
+        given = settings.providers[name]
+        made.append(
+            HostedProvider(known[name], concurrency=given.concurrency, per_minute=given.per_minute, links=links)
+        )
+    return made

@@ -13,6 +13,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from flux_core.settings import Settings
 
 MASK = "***"
+SHORTEST = 6
+"""Characters of a secret that is looked for in every line."""
 # Discord puts interaction tokens into paths, and a bot token into the Authorization header.
 _IN_TEXT = (
     re.compile(r"(?<=/webhooks/)(\d+/)[^/\s?'\"]+"),
@@ -32,11 +34,20 @@ def mask(text: str, secrets: tuple[str, ...] = ()) -> str:
     return text
 
 
+def _secrets(settings: Settings) -> tuple[str, ...]:
+    tokens = (settings.discord_token, settings.hf_token)
+    found = {token.get_secret_value() for token in tokens if token is not None}
+    for given in settings.every_provider.values():
+        found.update(given.secrets)
+    # A key of two letters, for a server that takes any, would mask half of what is logged. Long ones first: one secret
+    # may be the beginning of another.
+    return tuple(sorted((secret for secret in found if len(secret) >= SHORTEST), key=len, reverse=True))
+
+
 def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
     """Send the logs of this process, libraries included, to ``stream`` (standard error) in the configured form."""
     stream = stream or sys.stderr
-    tokens = (settings.discord_token, settings.hf_token)
-    secrets = tuple(token.get_secret_value() for token in tokens if token is not None)
+    secrets = _secrets(settings)
 
     def masked(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
         return {key: mask(value, secrets) if isinstance(value, str) else value for key, value in event.items()}

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import URL
 
+from flux_core import provider_settings
 from flux_core.errors import ConfigurationError
-from flux_core.models import Catalogue
+from flux_core.models import FAMILY, Catalogue
+from flux_core.provider_settings import ProviderSettings
+from flux_core.router import RoutingPolicy
 from flux_core.tiny.definition import WEIGHTS
 
 
@@ -65,6 +69,26 @@ class Settings(BaseSettings):
         default=None, description="The model drawn when a member names none; by default the best one offered."
     )
 
+    offered_elsewhere: Annotated[frozenset[str], NoDecode] = Field(
+        default=frozenset(),
+        description="Models, separated by commas, that workers on other machines have: the bot offers them, too.",
+    )
+
+    # Hosted providers
+    route_first: Literal["local", "hosted"] = Field(
+        default="local", description="Who draws when both could: local (your own cards) or hosted."
+    )
+    route_order: Literal["cheapest", "fastest"] = Field(
+        default="cheapest", description="Which hosted provider comes first: the cheapest or the fastest."
+    )
+    overflow_seconds: float = Field(
+        default=120.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="With ROUTE_FIRST=local: how long a job may wait for your own cards before a hosted provider "
+        "takes it.",
+    )
+
     # Order in the queue
     daily_allowance: float = Field(
         default=100.0,
@@ -110,12 +134,26 @@ class Settings(BaseSettings):
     def _blank_is_none(cls, value: object) -> object:
         return None if isinstance(value, str) and not value.strip() else value
 
-    @field_validator("owner_ids", mode="before")
+    _env_file: Any = PrivateAttr(default=".env")
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self._env_file = given.get("_env_file", ".env")
+
+    @field_validator("owner_ids", "offered_elsewhere", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        return [part for part in value.strip().strip("[]").split(",") if part.strip()]
+        return [part.strip() for part in value.strip().strip("[]").split(",") if part.strip()]
+
+    @field_validator("offered_elsewhere")
+    @classmethod
+    def _known_models(cls, value: frozenset[str]) -> frozenset[str]:
+        known = [spec.id for spec in FAMILY]
+        if not value <= set(known):
+            raise ValueError(f"only these models are known: {', '.join(known)}")
+        return value
 
     @field_validator("data_dir")
     @classmethod
@@ -143,6 +181,22 @@ class Settings(BaseSettings):
         return self.picture_store or str(self.data_dir.resolve() / "pictures")
 
     @cached_property
+    def every_provider(self) -> Mapping[str, ProviderSettings]:
+        """Return what is set for each vendor that flux-bot knows; raises ConfigurationError for a wrong value."""
+        return provider_settings.read(self._env_file)
+
+    @cached_property
+    def providers(self) -> Mapping[str, ProviderSettings]:
+        """Return the configured hosted providers: name → what is set; raises ConfigurationError."""
+        known = provider_settings.vendors()
+        return {name: given for name, given in self.every_provider.items() if not given.missing(known[name])}
+
+    @cached_property
+    def routing(self) -> RoutingPolicy:
+        """Return what the operator prefers, where a community has not said otherwise."""
+        return RoutingPolicy(first=self.route_first, order=self.route_order, overflow_seconds=self.overflow_seconds)
+
+    @cached_property
     def catalogue(self) -> Catalogue:
         """Return the models that are configured; raises ConfigurationError when there is none."""
         paths = {
@@ -150,19 +204,24 @@ class Settings(BaseSettings):
             "flux-dev": self.flux_dev_path,
             "flux-tiny": self.flux_tiny_path,
         }
-        return Catalogue({id: path for id, path in paths.items() if path}, default=self.default_model)
+        known = provider_settings.vendors()
+        hosted = {id for name, given in self.providers.items() for id in known[name](given.access(known[name])).offers}
+        weights = {id: path for id, path in paths.items() if path}
+        return Catalogue(weights, hosted=hosted | self.offered_elsewhere, default=self.default_model)
 
 
 def load_settings(**changes: Any) -> Settings:
-    """Read the settings, with ``changes`` over them.
+    """Read the settings, those of the providers as well, with ``changes`` over them.
 
     Raises ConfigurationError with one line for each setting that is wrong, never with its value: it may be a secret.
     """
     try:
-        return Settings(**changes)
+        settings = Settings(**changes)
     except ValidationError as error:
         lines = [f"{'.'.join(str(part) for part in e['loc']).upper()}: {e['msg']}" for e in error.errors()]
         raise ConfigurationError("These settings need a look:\n  " + "\n  ".join(lines)) from None
+    _ = settings.providers
+    return settings
 
 
 def child_environment(**changes: str) -> dict[str, str]:

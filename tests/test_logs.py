@@ -9,13 +9,19 @@ from pydantic import SecretStr
 
 from flux_core.logs import configure_logging, mask
 from flux_core.settings import Settings
+from tests import vendors
 
 HUB_TOKEN = "hf_" + "t" * 34
+PROVIDER_KEY = "tttttt-of-the-cloud"
+PASSWORD = "tttttt-of-the-garage"
 TOKEN = "abcdefghijklmnopqrstuvwx.ABCDEF.0123456789_-abcdefghijklmno"
 
 
 @pytest.fixture
-def logged():
+def logged(monkeypatch):
+    vendors.only_these(monkeypatch)
+    monkeypatch.setenv("CLOUD_API_KEY", PROVIDER_KEY)
+    monkeypatch.setenv("GARAGE_PASSWORD", PASSWORD)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     stream = io.StringIO()
@@ -31,6 +37,8 @@ def logged():
     [
         f"logging in with {TOKEN}",
         f"the hub refused {HUB_TOKEN}",
+        f"{{'headers': ['x-key', '{PROVIDER_KEY}']}}",
+        f"the server at home does not take {PASSWORD}",
         f"PATCH https://discord.com/api/v10/webhooks/12345/{'t' * 60}/messages/@original -> 500",
         f"POST /interactions/12345/{'t' * 60}/callback",
         f"Authorization: Bot {'t' * 40}",

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import pytest
 
+from flux_core import provider_settings
 from flux_core.errors import ConfigurationError
+from flux_core.provider_settings import DAILY_CAP
 from flux_core.settings import Settings, load_settings
+from tests import vendors
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch, tmp_path):
     """Run in an empty folder, so that no .env of a developer joins in."""
     monkeypatch.chdir(tmp_path)
+    vendors.only_these(monkeypatch)
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
 
@@ -50,6 +54,21 @@ def test_what_is_left_blank_is_not_given(monkeypatch, name):
         ("LOG_LEVEL", "secret-value"),
         ("SANDBOX_PORT", "70000"),
         ("OWNER_IDS", "12, somebody"),
+        ("ROUTE_FIRST", "secret-value"),
+        ("ROUTE_ORDER", "secret-value"),
+        ("OVERFLOW_SECONDS", "nan"),
+        ("OFFERED_ELSEWHERE", "flux-dev, secret-value"),
+        ("CLOUD_API_KEY", "secret-value\nsecond line"),
+        ("CLOUD_BASE_URL", "secret-value"),
+        ("CLOUD_BASE_URL", "ftp://secret-value"),
+        ("CLOUD_BASE_URL", "https://anne:secret-value@host"),
+        ("CLOUD_BASE_URL", "https://host/v1?key=secret-value"),
+        ("CLOUD_CONCURRENCY", "0"),
+        ("CLOUD_PER_MINUTE", "inf"),
+        ("CLOUD_DAILY_CAP", "-1"),
+        ("CLOUD_DAILY_CAP", "secret-value"),
+        ("CLOUD_MODELS", "flux-dev"),
+        ("CLOUD_MODELS", "secret-value=theirs"),
     ],
 )
 def test_what_is_wrong_is_named(monkeypatch, name, value):
@@ -57,6 +76,7 @@ def test_what_is_wrong_is_named(monkeypatch, name, value):
     with pytest.raises(ConfigurationError) as caught:
         load_settings()
     assert name in str(caught.value)
+    assert "secret-value" not in str(caught.value)
 
 
 def test_a_secret_in_the_wrong_place_is_not_repeated(monkeypatch):
@@ -105,3 +125,97 @@ def test_a_house_without_its_model_does_not_open(monkeypatch, wrong):
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match=r"FLUX_|DEFAULT_MODEL"):
         _ = load_settings().catalogue
+
+
+def test_a_provider_is_configured_by_its_key_alone(monkeypatch):
+    monkeypatch.setenv("CLOUD_API_KEY", "key-of-the-cloud")
+    settings = load_settings()
+    assert list(settings.providers) == ["cloud"]
+    given = settings.providers["cloud"]
+    access = given.access(vendors.Cloud)
+    assert (access.base_url, access.key) == ("https://api.cloud.example/v1", "key-of-the-cloud")
+    assert given.daily_cap == DAILY_CAP
+    assert (given.concurrency, given.per_minute) == (None, None)
+    assert "key-of-the-cloud" not in repr(settings) + repr(given) + repr(access)
+    assert list(given.secrets) == ["key-of-the-cloud"]
+
+
+def test_everything_about_a_provider_can_be_set(monkeypatch, tmp_path):
+    (tmp_path / ".env").write_text(
+        "CLOUD_API_KEY=k\nCLOUD_BASE_URL=http://127.0.0.1:9/api/\nCLOUD_CONCURRENCY=7\nCLOUD_PER_MINUTE=2.5\n"
+        "CLOUD_DAILY_CAP=none\nCLOUD_MODELS=flux-dev = their/dev , flux-schnell=s=1\n"
+    )
+    monkeypatch.setenv("CLOUD_CONCURRENCY", "8")
+    given = load_settings().providers["cloud"]
+    assert (given.concurrency, given.per_minute, given.daily_cap) == (8, 2.5, None)
+    access = given.access(vendors.Cloud)
+    assert access.base_url == "http://127.0.0.1:9/api"
+    assert access.models == {"flux-dev": "their/dev", "flux-schnell": "s=1"}
+    assert load_settings(_env_file=None).providers == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "configured"),
+    [
+        ({}, []),
+        ({"CLOUD_API_KEY": " "}, []),
+        ({"CLOUD_BASE_URL": "http://localhost"}, []),
+        ({"GARAGE_API_KEY": "k"}, []),
+        ({"GARAGE_BASE_URL": "http://localhost:8188"}, ["garage"]),
+        ({"COMMONS_API_KEY": "k"}, ["commons"]),
+        ({"COMMONS_BASE_URL": "https://commons.example"}, ["commons"]),
+        ({"CLOUD_API_KEY": "k", "GARAGE_BASE_URL": "http://localhost"}, ["cloud", "garage"]),
+    ],
+)
+def test_who_counts_as_configured(monkeypatch, given, configured):
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert list(load_settings().providers) == configured
+
+
+def test_what_is_missing_is_named():
+    missing = {
+        name: given.missing(provider_settings.vendors()[name]) for name, given in load_settings().every_provider.items()
+    }
+    assert missing == {
+        "cloud": ["CLOUD_API_KEY"],
+        "garage": ["GARAGE_BASE_URL"],
+        "commons": ["COMMONS_API_KEY"],
+    }
+
+
+def test_a_blank_cap_is_the_default_and_never_no_cap(monkeypatch):
+    monkeypatch.setenv("CLOUD_DAILY_CAP", "")
+    assert load_settings().every_provider["cloud"].daily_cap == DAILY_CAP
+    monkeypatch.setenv("CLOUD_DAILY_CAP", "0")
+    assert load_settings().every_provider["cloud"].daily_cap == 0
+
+
+def test_a_vendor_has_settings_of_its_own(monkeypatch):
+    monkeypatch.setenv("GARAGE_BASE_URL", "http://localhost")
+    monkeypatch.setenv("GARAGE_WORKFLOW", "flux.json")
+    monkeypatch.setenv("GARAGE_PASSWORD", "of-the-garage")
+    settings = load_settings()
+    given = settings.providers["garage"]
+    assert given.access(vendors.Garage).extra == {"workflow": "flux.json", "password": "of-the-garage"}
+    assert list(given.secrets) == ["of-the-garage"]
+    assert "of-the-garage" not in repr(given) + repr(settings)
+
+
+def test_models_are_offered_that_others_draw(monkeypatch):
+    monkeypatch.setenv("CLOUD_API_KEY", "k")
+    monkeypatch.setenv("OFFERED_ELSEWHERE", "flux-pro-1.1")
+    catalogue = load_settings().catalogue
+    assert {spec.id: spec.local for spec in catalogue} == {
+        "flux-schnell": False,
+        "flux-dev": False,
+        "flux-tiny": True,
+        "flux-pro-1.1": False,
+    }
+
+
+def test_the_operator_decides_who_comes_first(monkeypatch):
+    for name, value in {"ROUTE_FIRST": "hosted", "ROUTE_ORDER": "fastest", "OVERFLOW_SECONDS": "7"}.items():
+        monkeypatch.setenv(name, value)
+    routing = load_settings().routing
+    assert (routing.first, routing.order, routing.overflow_seconds, routing.providers) == ("hosted", "fastest", 7, None)
