@@ -109,6 +109,10 @@ class Offer(BaseModel):
     """None: nothing is paid."""
     image_input: ImageInput | None = None
     """None: it draws from words only."""
+    picture_sizes: Sizes | None = None
+    """Sizes when it starts from a picture, where they are others: many vendors then follow the picture."""
+    picture_price: Price | None = None
+    """Price when it starts from a picture, where it is another."""
     prompt_limit: int | None = None
     """Characters."""
 
@@ -125,7 +129,7 @@ class Offer(BaseModel):
         """
         if self.prompt_limit is not None and len(request.prompt) > self.prompt_limit:
             return f"prompts of at most {self.prompt_limit} characters"
-        if self.sizes.nearest(request.width, request.height) is None:
+        if self.size(request) is None:
             return f"not {request.width}×{request.height}"
         if self.steps is not None and request.steps not in self.steps:
             return f"{self.steps.low:g} to {self.steps.high:g} steps"
@@ -139,10 +143,19 @@ class Offer(BaseModel):
         """Say whether a picture to start from can reach it."""
         return self.image_input is not None and (links or self.image_input is not ImageInput.LINK)
 
+    def size(self, request: GenerationRequest) -> tuple[int, int] | None:
+        """Return the width and height it is asked for, nearest to those of ``request``; None: only another aspect."""
+        sizes = self.picture_sizes if self.picture_sizes is not None and self._uses_picture(request) else self.sizes
+        return sizes.nearest(request.width, request.height)
+
     def cost(self, request: GenerationRequest) -> int:
         """Return what all pictures of ``request`` will cost, in millionths of a dollar."""
-        size = self.sizes.nearest(request.width, request.height) or (request.width, request.height)
-        return 0 if self.price is None else request.count * self.price.of(*size, request.steps_taken)
+        size = self.size(request) or (request.width, request.height)
+        price = self.picture_price if self.picture_price is not None and self._uses_picture(request) else self.price
+        return 0 if price is None else request.count * price.of(*size, request.steps_taken)
+
+    def _uses_picture(self, request: GenerationRequest) -> bool:
+        return request.input_picture is not None and self.image_input is not None
 
 
 def own_offers(catalogue: Catalogue) -> Mapping[str, Offer]:
