@@ -57,6 +57,7 @@ class Transport(Protocol):
         path: str,
         *,
         json: Any = None,
+        content: bytes | None = None,
         files: Mapping[str, tuple[str, bytes, str]] | None = None,
         data: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
@@ -64,6 +65,8 @@ class Transport(Protocol):
         keyless: bool = False,
     ) -> Answer:
         """Send a request that may be repeated (poll, upload, cancel, check), and repeat it through short troubles.
+
+        ``content`` is a body of plain bytes, as an upload to a presigned URL is; its type belongs into ``headers``.
 
         A URL of another host is called only if it is the base URL's or a trusted one; ``keyless`` requests (an upload
         to a presigned URL) carry no key and may go to any public host.
