@@ -9,7 +9,7 @@ from flux_core.tiny.canvas import Canvas, Colour, Point, regular, vary
 from flux_core.tiny.scenes import paint_scene
 from flux_core.tiny.world import COLOURS, Backdrop, Picture, ScenePicture, ShapePicture
 
-_RADIUS = {None: (0.25, 0.31), "small": (0.13, 0.155), "medium": (0.23, 0.26), "large": (0.36, 0.4)}
+_RADIUS = {None: (0.265, 0.295), "small": (0.135, 0.15), "medium": (0.235, 0.255), "large": (0.365, 0.39)}
 _PLACED_RADIUS = {None: (0.17, 0.2), "small": (0.11, 0.125), "medium": (0.17, 0.19), "large": (0.215, 0.23)}
 _PLACES = {
     "left": (-0.25, 0.0),
@@ -52,7 +52,7 @@ def _layout(picture: ShapePicture, rng: Random, canvas: Canvas) -> list[tuple[st
     """Place the picture's things: (shape, colour, centre, radius) each."""
     wide, tall = canvas.right * 2, canvas.bottom * 2
 
-    def near(point: Point, jitter: float = 0.02) -> Point:
+    def near(point: Point, jitter: float = 0.012) -> Point:
         return (
             point[0] * wide + rng.uniform(-jitter, jitter),
             point[1] * tall + rng.uniform(-jitter, jitter),
@@ -60,7 +60,7 @@ def _layout(picture: ShapePicture, rng: Random, canvas: Canvas) -> list[tuple[st
 
     first = picture.things[0]
     if picture.relation is not None:
-        radius = rng.uniform(0.175, 0.195)
+        radius = rng.uniform(0.18, 0.192)
         places = _RELATIVE[picture.relation]
         return [
             (thing.shape, thing.colour, near(place), radius)
@@ -68,15 +68,15 @@ def _layout(picture: ShapePicture, rng: Random, canvas: Canvas) -> list[tuple[st
         ]
     if picture.count > 1:
         radius, places_counted = _COUNTED[picture.count]
-        radius *= rng.uniform(0.93, 1.04)
-        return [(first.shape, first.colour, near(place, 0.012), radius) for place in places_counted]
+        radius *= rng.uniform(0.96, 1.03)
+        return [(first.shape, first.colour, near(place, 0.01), radius) for place in places_counted]
     if picture.place is not None:
         return [(first.shape, first.colour, near(_PLACES[picture.place]), rng.uniform(*_PLACED_RADIUS[first.size]))]
-    return [(first.shape, first.colour, near((0.0, 0.0), 0.03), rng.uniform(*_RADIUS[first.size]))]
+    return [(first.shape, first.colour, near((0.0, 0.0), 0.016), rng.uniform(*_RADIUS[first.size]))]
 
 
 def _paint_shape(canvas: Canvas, shape: str, colour: Colour, x: float, y: float, radius: float, rng: Random) -> None:
-    turn = rng.uniform(-4, 4)
+    turn = rng.uniform(-2, 2)
     if shape == "circle":
         canvas.disc(x, y, radius, colour)
     elif shape == "square":

@@ -1,5 +1,7 @@
 """Train the flow: one single-threaded process per core, gradients averaged over gloo.
 
+A few pictures of each square batch are redrawn from the same layout in other colours, for image-to-image.
+
 A run goes through three phases, by the share of its time that has passed: shapes alone, scenes and other aspects
 mixed in, and guidance. In the last, a quarter of each batch learns v + (g - 1)·(v̂(caption) - v̂(nothing)) for a
 random guidance g, with v̂ from the running average of the weights. That distils classifier-free guidance into the
@@ -32,8 +34,11 @@ MUON_RATE = 1.2e-2
 WARM_UP = 40
 EMA_DECAY = 0.995
 CAPTION_DROPOUT = 0.08
-SHAPES_ALONE_UNTIL = 0.3
+SHAPES_ALONE_UNTIL = 0.35
 GUIDANCE_FROM = 0.75
+REDRAWN = 6
+"""Pictures in a square batch whose noisy latents come from the same layout in other colours."""
+REDRAWN_TIMES = (0.6, 0.97)
 SCENES_SHARE = 0.25
 WIDE_SHARE = 0.15
 """Share of the steps, once scenes are mixed in, at an aspect other than 1:1."""
@@ -46,11 +51,12 @@ BATCHES = {64: 64, 96: 40, 112: 36}
 
 @dataclass
 class Batch:
-    """Pictures of one size with their captions: packed latents (B, T, 64), token ids (B, L)."""
+    """Pictures of one size with their captions: packed latents (B, T, 64); the last `len(twins)` have a twin each."""
 
     size: tuple[int, int]
     latents: Tensor
     captions: list[str]
+    twins: Tensor
 
 
 class Feed:
@@ -59,6 +65,7 @@ class Feed:
     def __init__(self, folder: Path, rng: Random) -> None:
         self._folder, self._rng = folder, rng
         self._shards: dict[tuple[bool, tuple[int, int]], list[tuple[list[Picture], Tensor]]] = {}
+        self._twins: list[Tensor] = []
 
     def refresh(self) -> None:
         """Load the shards that were encoded since the last call."""
@@ -71,18 +78,31 @@ class Feed:
                     if latents is None:
                         break
                     held.append((shard.pictures(), latents))
+        while (
+            twins := load_shard(self._folder / "latents", Shard(False, *SQUARE, len(self._twins), True))
+        ) is not None:
+            self._twins.append(twins)
 
     def batch(self, size: tuple[int, int], scenes: float) -> Batch:
         """Draw a batch with the given share of scenes."""
         latents, captions = [], []
-        for _ in range(BATCHES[size[0] * size[1] // 256]):
-            held = self._shards[self._rng.random() < scenes, size]
-            pictures, encoded = self._rng.choice(held)
-            index = self._rng.randrange(len(pictures))
+        twins = [torch.empty(0, *self._shards[False, size][0][1].shape[1:])]
+        count = BATCHES[size[0] * size[1] // 256]
+        redrawn = REDRAWN if self._twins and size == SQUARE else 0
+        for number in range(count):
+            if number < count - redrawn:
+                held = self._shards[self._rng.random() < scenes, size]
+                pictures, encoded = self._rng.choice(held)
+                index = self._rng.randrange(len(pictures))
+            else:
+                shard = self._rng.randrange(len(self._twins))
+                pictures, encoded = self._shards[False, size][shard]
+                index = self._rng.randrange(len(pictures))
+                twins.append(self._twins[shard][index][None])
             latents.append(encoded[index])
             text = training_caption(pictures[index], self._rng)
             captions.append(with_unknown_words(text, self._rng))
-        return Batch(size, torch.stack(latents).float(), captions)
+        return Batch(size, torch.stack(latents).float(), captions, torch.cat(twins).float())
 
     def has(self, size: tuple[int, int]) -> bool:
         """Say whether both kinds of pictures are there in that size."""
@@ -95,6 +115,15 @@ def sample_times(count: int) -> Tensor:
     times = torch.sigmoid(1.1 * normal + 0.35)
     times = torch.where(choice < 0.5, torch.sigmoid(normal + 1.5), times)
     return torch.where(choice < 0.2, 0.95 + 0.05 * torch.rand(count), times).clamp(1e-3, 1)
+
+
+def redraw(clean: Tensor, twins: Tensor, noise: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+    """Return noisy latents of ``twins`` (B, T, 64) at ``times`` (B,), and the velocity from there to ``clean``.
+
+    A strong image-to-image run meets just this: a layout in colours that the prompt contradicts.
+    """
+    noisy = torch.lerp(twins, noise, times[:, None, None])
+    return noisy, (noisy - clean) / times[:, None, None]
 
 
 class Trainer:
@@ -111,8 +140,9 @@ class Trainer:
         if state := checkpoints.load(self.file):
             network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
-            self.muon.load_state_dict(state["muon"])
-            self.adam.load_state_dict(state["adam"])
+            if "muon" in state:  # adopted weights come without the state of an optimiser
+                self.muon.load_state_dict(state["muon"])
+                self.adam.load_state_dict(state["adam"])
             self.step, self.pictures, self.spent = state["step"], state["pictures"], state["spent"]
         self.clock = checkpoints.Stopwatch(self.spent)
         torch.manual_seed(seed * 1000 + self.step * 2 + rank)
@@ -190,6 +220,11 @@ class Trainer:
         clean, noise, times = batch.latents, torch.randn_like(batch.latents), sample_times(count)
         noisy = torch.lerp(clean, noise, times[:, None, None])
         target = noise - clean
+        if redrawn := len(batch.twins):
+            times[-redrawn:].uniform_(*REDRAWN_TIMES)
+            noisy[-redrawn:], target[-redrawn:] = redraw(
+                clean[-redrawn:], batch.twins, noise[-redrawn:], times[-redrawn:]
+            )
         guidance = torch.ones(count)
         if guided:
             guidance[:guided] = 1 + torch.rand(guided) * (GUIDANCE_MAX - 1)

@@ -1,6 +1,6 @@
 """Keep encoded training pictures on disk, since encoding each one anew would cost more than learning from it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -12,27 +12,35 @@ from torch import Tensor
 from flux_core.tiny import checkpoints
 from flux_core.tiny.drawing import draw
 from flux_core.tiny.vae_training import encode_mean, to_tensor
-from flux_core.tiny.world import Picture, sample
+from flux_core.tiny.world import Picture, recolour, sample
 
 SHARD = 2048
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A number of pictures of one size, drawn anew from the shard's name; `scenes` or shapes."""
+    """A number of pictures of one size, drawn anew from the shard's name; `scenes` or shapes.
+
+    A `recoloured` shard holds the pictures of the shard of that index again, each in the same layout in other colours.
+    """
 
     scenes: bool
     width: int
     height: int
     index: int
+    recoloured: bool = False
 
     @property
     def name(self) -> str:
         """Name the shard's file, and seed its pictures."""
-        return f"{'scenes' if self.scenes else 'shapes'}-{self.width}x{self.height}-{self.index}"
+        kind = "recoloured" if self.recoloured else "scenes" if self.scenes else "shapes"
+        return f"{kind}-{self.width}x{self.height}-{self.index}"
 
     def pictures(self) -> list[Picture]:
         """List the shard's pictures."""
+        if self.recoloured:
+            rng = Random(self.name)
+            return [recolour(picture, rng) for picture in replace(self, recoloured=False).pictures()]
         rng = Random(self.name)
         return [sample(rng, scenes=float(self.scenes)) for _ in range(SHARD)]
 

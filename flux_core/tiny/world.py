@@ -5,7 +5,7 @@ it are the ground truth that the evaluation measures against.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
@@ -122,7 +122,7 @@ def combination_is_held_out(picture: Picture) -> bool:
     return is_held_out(picture.combination)
 
 
-FAMILIES: Final[dict[str, float]] = {"single": 0.26, "sized": 0.12, "placed": 0.22, "count": 0.20, "pair": 0.20}
+FAMILIES: Final[dict[str, float]] = {"single": 0.22, "sized": 0.14, "placed": 0.21, "count": 0.15, "pair": 0.28}
 """Family of shape pictures → how often it is drawn in training."""
 
 
@@ -193,3 +193,12 @@ def sample(rng: Random, scenes: float, *, held_out: bool = False) -> Picture:
         picture: Picture = sample_scene(rng) if rng.random() < scenes else sample_shapes(rng)
         if combination_is_held_out(picture) == held_out:
             return picture
+
+
+def recolour(picture: Picture, rng: Random) -> Picture:
+    """Return a picture of shapes in the same layout with all its colours drawn anew, any other picture as it is."""
+    if isinstance(picture, ScenePicture):
+        return picture
+    colours = rng.sample(list(COLOURS), len(picture.things) + len(picture.backdrop.colours))
+    things = tuple(replace(thing, colour=colours.pop()) for thing in picture.things)
+    return replace(picture, things=things, backdrop=replace(picture.backdrop, colours=tuple(colours)))

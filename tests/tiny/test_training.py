@@ -12,11 +12,12 @@ from diffusers import FluxPipeline
 from flux_core.tiny import checkpoints
 from flux_core.tiny.architecture import build_pipeline, build_random, build_tokenizer, build_transformer
 from flux_core.tiny.attention import TrainingAttention
-from flux_core.tiny.definition import MAX_SEQUENCE_LENGTH
-from flux_core.tiny.flow_training import sample_times
+from flux_core.tiny.definition import MAX_SEQUENCE_LENGTH, WEIGHTS
+from flux_core.tiny.flow_training import redraw, sample_times
 from flux_core.tiny.latent_cache import pack
 from flux_core.tiny.muon import Muon, orthogonalise
 from flux_core.tiny.network import TextReader, TinyFlux, detail_weights, position_ids
+from flux_core.tiny.train import run_adopt
 from flux_core.tiny.vae_training import build_trainable_vae, encode_mean, fold_scale
 from flux_core.tiny.vocabulary import END, PAD, START, TOKENS, UNKNOWN
 
@@ -126,6 +127,33 @@ def test_noise_levels_stay_in_range_and_reach_pure_noise() -> None:
     assert times.min() > 0
     assert times.max() <= 1
     assert 0.2 < (times > 0.95).float().mean() < 0.45
+
+
+def test_a_redrawing_starts_from_the_twin_and_ends_in_the_picture_asked_for() -> None:
+    torch.manual_seed(0)
+    clean, twins, noise = (torch.randn(3, 64, 64) for _ in range(3))
+    times = torch.tensor([0.6, 0.8, 0.97])
+    noisy, velocity = redraw(clean, twins, noise, times)
+    assert torch.allclose(noisy[1], 0.2 * twins[1] + 0.8 * noise[1], atol=1e-5)
+    assert torch.allclose(noisy - times[:, None, None] * velocity, clean, atol=1e-5)
+    _, usual = redraw(clean, clean, noise, times)
+    assert torch.allclose(usual, noise - clean, atol=1e-5)
+
+
+def test_training_goes_on_from_the_shipped_weights(tmp_path: Path) -> None:
+    run_adopt(tmp_path)
+    state = checkpoints.load(tmp_path / "flow.pt")
+    assert state is not None
+    network = TinyFlux()
+    network.load_state_dict(state["average"])
+    shipped = FluxPipeline.from_pretrained(WEIGHTS, dtype=torch.float32, local_files_only=True)
+    assert all(
+        torch.equal(mine, theirs)
+        for mine, theirs in zip(network.transformer.parameters(), shipped.transformer.parameters(), strict=True)
+    )
+    (tmp_path / "flow.pt").write_bytes(b"mine")
+    run_adopt(tmp_path)
+    assert (tmp_path / "flow.pt").read_bytes() == b"mine"
 
 
 def test_a_checkpoint_is_replaced_whole(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """The small world: the same picture from the same facts, and words and combinations that training never sees."""
 
 import re
+from dataclasses import replace
 from random import Random
 
+import numpy as np
 import pytest
 
 from flux_core.tiny.captions import caption, training_caption
@@ -19,6 +21,7 @@ from flux_core.tiny.world import (
     ShapePicture,
     combination_is_held_out,
     is_held_out,
+    recolour,
     sample,
     sample_scene,
     sample_shapes,
@@ -38,6 +41,31 @@ def test_every_scene_fits_every_size(size: tuple[int, int]) -> None:
         image = draw(sample_scene(Random(number), scene), *size)
         assert image.size == size
         assert len(image.getcolors(maxcolors=size[0] * size[1]) or []) > 4
+
+
+def test_a_recoloured_picture_keeps_its_layout() -> None:
+    rng = Random("recolour")
+    for _ in range(20):
+        picture = sample_shapes(rng)
+        other = recolour(picture, rng)
+        assert isinstance(other, ShapePicture)
+        if picture.backdrop.kind != "plain":
+            continue
+        masks = []
+        for one in (picture, other):
+            pixels = np.asarray(draw(one)).astype(int)
+            masks.append(np.abs(pixels - pixels[1, 1]).max(axis=-1) > 30)
+        assert (masks[0] == masks[1]).mean() > 0.97
+        assert other.backdrop.colours[0] not in {thing.colour for thing in other.things}
+
+
+def test_a_place_is_left_untold_now_and_then() -> None:
+    rng = Random("untold")
+    told = []
+    for _ in range(300):
+        picture = replace(sample_shapes(rng, "placed"), place="top left")
+        told.append("left" in training_caption(picture, rng))
+    assert 0.7 < sum(told) / len(told) < 0.92
 
 
 def test_seeds_change_the_picture_but_not_the_facts() -> None:
