@@ -21,6 +21,7 @@ FLAGS: dict[str, str] = {
     "model": "model",
     "size": "size",
     "format": "output_format",
+    "provider": "provider",
 }
 """Flag → field of RequestOptions."""
 
@@ -34,6 +35,7 @@ EXAMPLES: dict[str, str] = {
     "model": "flux-dev",
     "size": "1024x768",
     "output_format": "png",
+    "provider": "local",
 }
 OPTION_NAMES: dict[str, str] = {field: field for field in EXAMPLES} | {"output_format": "format"}
 """Field of RequestOptions → the name of its option in /imagine."""
@@ -128,7 +130,7 @@ def _read(field: str, flag: str, raw: str) -> str | int | float:
         return float(number)
     if field == "aspect":
         return _TYPED_ASPECT.sub(r"\1:\2", raw)
-    return raw.lower() if field in ("model", "output_format") else raw
+    return raw.lower() if field in ("model", "output_format", "provider") else raw
 
 
 def _same(field: str, one: Any, other: Any) -> bool:

@@ -270,6 +270,46 @@ def _model_unavailable(f: Facts) -> str:
     return f"{model} can't be loaded right now. Your credits are back; try another model, or tell the moderators."
 
 
+def _provider(f: Facts) -> str:
+    return f"{escape(shorten(str(f['provider']), 60))}, which was to draw this," if f.get("provider") else ""
+
+
+def _provider_failed(what: str, advice: str) -> Callable[[Facts], str]:
+    """Make the sentence of a provider's fault: who, ``what`` went wrong, where the credits are, and what to do."""
+
+    def told(f: Facts) -> str:
+        who = _provider(f)
+        return f"{f'The provider {who}' if who else 'The provider that was to draw this'} {what}. {advice}"
+
+    return told
+
+
+def _unknown_provider(f: Facts) -> str:
+    value, known = f.get("value", ""), f.get("known", ())
+    if not known:
+        return "There is no such provider here. Leave `provider` out, and the studio decides who draws."
+    return (
+        f"There is no provider {quoted(value)} here.{_nearest(value, known)} This studio has {_list(known)}. "
+        "Leave `provider` out, and the studio decides who draws."
+    )
+
+
+REASONS_SHOWN = 6
+"""Most providers whose objections are told in one sentence."""
+
+
+def _nobody_draws(f: Facts) -> str:
+    model = f"`{f['model']}`" if f.get("model") else "this model"
+    given = f.get("reasons") or {}
+    if not given:
+        return f"Nobody here can draw this with {model}. Please choose another model or fewer options."
+    told = "; ".join(
+        f"{escape(shorten(str(who), 40))}: {escape(shorten(str(why), 80))}"
+        for who, why in [*given.items()][:REASONS_SHOWN]
+    )
+    return f"Nobody here can draw this with {model} ({told}). Please choose another model or change the options."
+
+
 SENTENCES: dict[str, Callable[[Facts], str]] = {
     "internal": _fixed("Something went wrong on our side. Please try again."),
     "not_possible": _fixed("That is not possible."),
@@ -298,6 +338,8 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "quota_spent": _quota_spent,
     "too_many_waiting": _too_many_waiting,
     "queue_paused": _queue_paused,
+    "unknown_provider": _unknown_provider,
+    "nobody_draws": _nobody_draws,
     "not_allowed": lambda f: _FORBIDDEN.get(str(f.get("action", "")), "You are not allowed to do that here."),
     "job_not_found": _fixed("I don't know this picture here. It may be too old, or from another server."),
     "job_already_ended": _fixed("This one has already ended, so there is nothing left to cancel."),
@@ -306,6 +348,24 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "refused": _refused,
     "outcome_unknown": _fixed(
         "The connection broke while the drawing was ordered, and I can't tell what became of it. Your credits are back."
+    ),
+    "provider_fault": _provider_failed("could not draw it", "Your credits are back; please try again."),
+    "provider_busy": _provider_failed(
+        "has too much to do right now", "Your credits are back; please try again in a few minutes."
+    ),
+    "provider_down": _provider_failed(
+        "does not answer right now", "Your credits are back; please try again in a few minutes."
+    ),
+    "provider_broken": _provider_failed(
+        "sent something that is no picture", "Your credits are back; please try again."
+    ),
+    "provider_closed": _provider_failed(
+        "takes no jobs from us at the moment",
+        "Your credits are back; please tell the moderators, or choose another `provider` or model.",
+    ),
+    "request_rejected": _provider_failed(
+        "did not take this request",
+        "Your credits are back; please change the options, or choose another `provider` or model.",
     ),
     "input_gone": _fixed("The picture to start from was deleted before its turn came. Your credits are back."),
     "model_unavailable": _model_unavailable,

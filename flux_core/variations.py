@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flux_core.errors import OperationUnavailable, PictureGone
+from flux_core.errors import PictureGone
 from flux_core.generation import GenerationRequest, InputPicture, random_seed
 from flux_core.jobs import Job, Picture
 from flux_core.models import Catalogue, Operation
@@ -20,17 +20,18 @@ def variation_request(
 ) -> GenerationRequest:
     """Return a request that draws as many pictures as ``job`` had, starting from one of them, with a new seed.
 
-    Raises PictureGone, UnknownModel when the model is no longer offered, or OperationUnavailable.
+    Where nobody's version of the model starts from pictures, it draws the same words with a new seed instead, from no
+    picture. Raises PictureGone, or UnknownModel when the model is no longer offered.
     """
     if picture.key is None:
         raise PictureGone(job=job.id)
     spec = catalogue[job.request.model]
     if Operation.IMAGE_TO_IMAGE not in spec.operations:
-        raise OperationUnavailable(model=spec.id, operation=Operation.IMAGE_TO_IMAGE.value)
+        return job.request.model_copy(update={"seed": draw_seed(), "input_picture": None, "strength": None})
     return job.request.model_copy(
         update={
             "seed": draw_seed(),
             "input_picture": InputPicture(key=picture.key, width=picture.width, height=picture.height),
-            "strength": spec.strength.default,
+            "strength": None if spec.strength is None else spec.strength.default,
         }
     )

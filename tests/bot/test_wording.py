@@ -13,11 +13,16 @@ from flux_core.errors import (
     FluxError,
     GenerationFailed,
     InvalidSize,
+    NobodyDraws,
     PictureTooHeavy,
     PictureTooLarge,
+    ProviderClosed,
+    ProviderFault,
     QueuePaused,
     QuotaSpent,
+    Refused,
     UnknownModel,
+    UnknownProvider,
     walk,
 )
 
@@ -62,6 +67,40 @@ def test_sizes_are_told_in_full() -> None:
     assert "9000×9000" in wording.sentence(PictureTooLarge(width=9000, height=9000, limit=50_000_000))
     assert "50 megapixels" in wording.sentence(PictureTooLarge(width=9000, height=9000, limit=50_000_000))
     assert "2048 pixels a side" in wording.sentence(InvalidSize(value="4096×256", reason="large", limit=2048))
+
+
+@pytest.mark.parametrize("kind", list(walk(ProviderFault)), ids=lambda kind: kind.__name__)
+def test_a_providers_fault_names_the_provider_and_not_what_it_said(kind: type[ProviderFault]) -> None:
+    text = wording.sentence(
+        kind("Cloud Nine answered 500: stack trace of theirs", provider="Cloud *Nine*", reason="key")
+    )
+    assert r"Cloud \*Nine\*" in text
+    assert "stack trace" not in text
+    assert "key" not in text
+
+
+def test_a_closed_provider_is_something_for_the_moderators() -> None:
+    assert "tell the moderators" in wording.sentence(ProviderClosed(provider="x", reason="credit"))
+
+
+def test_a_provider_that_is_not_there_is_told_with_those_that_are() -> None:
+    text = wording.sentence(UnknownProvider(value="eachlab", known=["local", "eachlabs"]))
+    assert "Did you mean `eachlabs`?" in text
+    assert "`local`" in text
+
+
+def test_what_nobody_draws_is_told_with_the_reasons() -> None:
+    many = {f"provider {i}": "x" * 200 for i in range(20)}
+    text = wording.sentence(NobodyDraws(model="flux-dev", reasons={"Cloud Nine": "not 2048×512"}))
+    assert "`flux-dev`" in text
+    assert "Cloud Nine: not 2048×512" in text
+    assert len(wording.sentence(NobodyDraws(model="flux-dev", reasons=many))) < 1500
+
+
+def test_a_refusal_tells_its_reason_in_words_and_harmlessly() -> None:
+    text = wording.sentence(Refused(reason="the provider's safety filter held it back @everyone"))
+    assert "the provider's safety filter held it back" in text
+    assert "@everyone" not in text
 
 
 @pytest.mark.parametrize(

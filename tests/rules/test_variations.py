@@ -10,7 +10,8 @@ from flux_core.jobs import Account, Job, Origin, Picture
 from flux_core.models import Catalogue
 from flux_core.variations import reroll_request, variation_request
 
-CATALOGUE = Catalogue({"flux-dev": "dev", "flux-tiny": "tiny"})
+HOSTED = ("flux-pro-1.1", "flux-kontext-pro")
+CATALOGUE = Catalogue({"flux-dev": "dev", "flux-tiny": "tiny"}, hosted=HOSTED)
 JOB = Job(
     id="0" * 24,
     account=Account(1, 2),
@@ -55,3 +56,22 @@ def test_a_deleted_picture_cannot_be_varied() -> None:
 def test_a_model_that_is_no_longer_offered_cannot_vary() -> None:
     with pytest.raises(UnknownModel):
         variation_request(JOB, picture(), Catalogue({"flux-tiny": "tiny"}))
+
+
+def drawn_by(model: str) -> Job:
+    request = resolve(RequestOptions(prompt="a fox", model=model, seed=7, count=2, provider="bfl"), CATALOGUE)
+    return Job(id="2" * 24, account=JOB.account, request=request, origin=Origin.IMAGINE, cost=1, created_at=0.0)
+
+
+def test_a_model_that_draws_from_words_only_starts_anew() -> None:
+    before = drawn_by("flux-pro-1.1")
+    request = variation_request(before, picture(), CATALOGUE, draw_seed=lambda: 99)
+    assert request == before.request.model_copy(update={"seed": 99})
+    assert (request.input_picture, request.strength) == (None, None)
+
+
+def test_a_model_that_edits_by_instruction_takes_the_picture_without_a_strength() -> None:
+    request = variation_request(drawn_by("flux-kontext-pro"), picture(), CATALOGUE)
+    assert request.input_picture is not None
+    assert request.strength is None
+    assert request.provider == "bfl"
