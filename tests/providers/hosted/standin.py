@@ -173,6 +173,8 @@ class StandIn:
     """Path of the base URL. Files are served without it."""
     auth_header: ClassVar[str] = "Authorization"
     auth_value: ClassVar[str] = "Bearer {key}"
+    files_ask_key: ClassVar[bool] = False
+    """Whether result pictures are fetched with the key, as from a server of one's own; else they must come without."""
     trusts_other_host: ClassVar[bool] = False
     """Whether the key may be seen at ``other_host_url``."""
 
@@ -222,10 +224,15 @@ class StandIn:
         self.on(method, path, handler, "poll")
 
     def on_file(self, method: str, path: str, handler: Handler) -> None:
-        """Serve result pictures; no key is asked for. The path is below the host, without the prefix."""
-        self._add(method, path, handler, "file", keyless=True)
+        """Serve result pictures at ``file_url(path)``; the path is below the host, without the prefix."""
+        keyless = not self.files_ask_key
+        self._add(method, path, handler, "file", keyless=keyless)
         if self.prefix:
-            self._add(method, self.prefix + path, handler, "file", keyless=True)
+            self._add(method, self.prefix + path, handler, "file", keyless=keyless)
+
+    def file_url(self, path: str) -> str:
+        """Return the address of a file; the client goes to our host only, since all others here are private."""
+        return self.root_url + path
 
     def on_free(self, method: str, path: str, handler: Handler, *, keyless: bool = False) -> None:
         """Serve what costs nothing: check, upload, cancel. ``keyless`` asks for no key, as presigned URLs do."""
@@ -362,9 +369,10 @@ class StandIn:
         secrets = {self.key, base64.b64encode(self.key.encode()).decode()}
         for seen in self.requests:
             assert not any(secret in seen.path for secret in secrets), f"the key is in a URL ({seen.method})"
-            if seen.host.startswith("localhost") and not self.trusts_other_host:
+            elsewhere = seen.host.startswith("localhost") and not self.trusts_other_host
+            if elsewhere or (seen.kind == "file" and not self.files_ask_key):
                 text = "\n".join(seen.headers.values())
-                assert not any(secret in text for secret in secrets), f"another host has seen the key ({seen.kind})"
+                assert not any(secret in text for secret in secrets), f"the key went astray ({seen.kind})"
 
     def _add(self, method: str, path: str, handler: Handler, kind: Kind | KindOf, *, keyless: bool) -> None:
         if (method, path) in self._served:
