@@ -23,7 +23,7 @@ from flux_core.errors import (
 from flux_core.models import MEGAPIXEL
 from flux_core.offers import MICRO, ImageInput, Offer, Price, Range, Sizes
 from flux_core.providers.hosted import faults
-from flux_core.providers.hosted.named_aspects import aspect_of, sizes_of
+from flux_core.providers.hosted.aspects import aspect_of, sizes_of
 from flux_core.providers.hosted.transport import Answer, Transport
 from flux_core.providers.hosted.vendor import CENSORED, Done, Found, Limits, Outcome, Pending, Shot, Vendor, text_of
 
