@@ -24,8 +24,8 @@ from flux_core.errors import (
 )
 from flux_core.models import ASPECTS
 from flux_core.offers import ImageInput, Offer, Price, Range, Sizes
+from flux_core.providers.hosted.aspects import SIZES
 from flux_core.providers.hosted.kontext import any_ratio, sizes_of, word_of
-from flux_core.providers.hosted.named_aspects import SIZES
 from flux_core.providers.hosted.transport import Answer, Transport
 from flux_core.providers.hosted.vendor import CENSORED, Done, Found, Limits, Outcome, Pending, Shot, Vendor, text_of
 
