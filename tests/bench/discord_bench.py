@@ -61,7 +61,7 @@ async def _measure(folder: Path) -> list[Row]:
             LOG_LEVEL="warning",
         )
         report = folder / "bot.json"
-        bot = await _process(environment, "tests.bench.bot_process", str(report))
+        bot = await _process(environment, "tests.bench.watched_process", "bot", str(report))
         worker = await _process(environment, "tests.bench.scripted_worker")
         try:
             await asyncio.sleep(8)

@@ -1,4 +1,7 @@
-"""A bot as in production, with a stopwatch on its event loop. It writes what it saw to the file it is told."""
+"""A bot or a hosted worker as in production, with a stopwatch on its event loop.
+
+``python -m tests.bench.watched_process bot|hosted FILE``: what it saw is written to FILE at its end.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,10 @@ from typing import Any
 
 import psutil
 
-from bot import house
 from flux_core.settings import load_settings
+
+SETTLE_SECONDS = 5
+"""After the start, while modules are imported and connections made, stalls do not count."""
 
 SAMPLE_SECONDS = 0.002
 WEIGH_SECONDS = 0.5
@@ -35,14 +40,24 @@ async def weigh(sizes: list[int]) -> None:
         await asyncio.sleep(WEIGH_SECONDS)
 
 
-async def main() -> dict[str, Any]:
+async def serve(part: str) -> None:
+    if part == "bot":
+        from bot import house
+
+        await house.bot(load_settings())
+    else:
+        from flux_core.worker_process import run_hosted
+
+        await run_hosted(load_settings(), ["all"], worker_id="hosted")
+
+
+async def main(part: str) -> dict[str, Any]:
     stalls: list[float] = []
     sizes: list[int] = []
     watching = asyncio.gather(watch(stalls), weigh(sizes))
     try:
-        # Until the sandbox has the commands, it is not yet serving members.
-        asyncio.get_running_loop().call_later(5, stalls.clear)
-        await house.bot(load_settings())
+        asyncio.get_running_loop().call_later(SETTLE_SECONDS, stalls.clear)
+        await serve(part)
     finally:
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -51,10 +66,11 @@ async def main() -> dict[str, Any]:
     return {
         "longest": stalls[-1],
         "p99": stalls[int(len(stalls) * 0.99)],
+        "first_bytes": sizes[min(len(sizes) - 1, round(SETTLE_SECONDS / WEIGH_SECONDS))],
         "peak_bytes": max(sizes),
         "torch": "torch" in sys.modules,
     }
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(json.dumps(asyncio.run(main())))
+    Path(sys.argv[2]).write_text(json.dumps(asyncio.run(main(sys.argv[1]))))
