@@ -205,8 +205,8 @@ def _order(shot: Shot, title: str) -> dict[str, Any]:
         if shot.picture is not None:
             order["prompt_strength"] = request.strength
         else:
-            word = WHOLES.get(shot.size) or QUARTERS[shot.size]
-            order |= {"aspect_ratio": word, "megapixels": "1" if shot.size in WHOLES else "0.25"}
+            aspect = WHOLES.get(shot.size) or QUARTERS[shot.size]
+            order |= {"aspect_ratio": aspect, "megapixels": "1" if shot.size in WHOLES else "0.25"}
     elif model == "flux-kontext-pro":
         word = "match_input_image" if shot.picture is not None else word_of(shot.size, ASPECTS)
         if word is None:
