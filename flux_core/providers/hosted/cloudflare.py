@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 from flux_core.errors import ConfigurationError, GenerationFailed, ProviderBroken, Refused, RequestRejected
 from flux_core.offers import Offer, Price, Range, Sizes
-from flux_core.providers.hosted import faults
 from flux_core.providers.hosted.transport import Answer, Transport
 from flux_core.providers.hosted.vendor import CENSORED, Access, Done, Found, Limits, Outcome, Shot, Vendor, text_of
 
@@ -97,9 +96,7 @@ class Cloudflare(Vendor):
         # Code 3030 with these words, seen by users of the model; the page of errors does not list it.
         if "nsfw" in detail.lower():
             return Refused(f"{self.title}: {detail}", reason=CENSORED)
-        if answer.status < 400:
-            return RequestRejected(f"{self.title}: {detail}", provider=self.title)
-        return faults.by_status(self.title, answer.status, detail, submitting=answer.paid)
+        return RequestRejected(f"{self.title}: {detail}", provider=self.title) if answer.status < 400 else None
 
 
 def _member(answer: Answer, name: str) -> Any:

@@ -1,7 +1,8 @@
 """Fireworks AI: FLUX.1 answered at once, FLUX.1 Kontext [pro] by polling.
 
 Wire format: docs.fireworks.ai (text to image, Kontext, get_result, inference error codes). An aspect is all that can be
-asked for; that the pictures have about a megapixel is what its users see, the pages name no pixels.
+asked for: the eleven that the studio knows, and any between 21:9 and 9:21 from Kontext. That pictures have about a
+megapixel is what its users see, the pages name no pixels.
 """
 
 from __future__ import annotations
@@ -11,28 +12,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from flux_core.errors import GenerationFailed, OutcomeUnknown, ProviderBroken, ProviderDown, Refused
-from flux_core.models import FLUX_KONTEXT
+from flux_core.models import ASPECTS, FLUX_KONTEXT
 from flux_core.offers import ImageInput, Offer, Price
-from flux_core.providers.hosted import faults
-from flux_core.providers.hosted.aspects import aspect_of, sizes_of
+from flux_core.providers.hosted.kontext import any_ratio, exact_ratio, sizes_of
 from flux_core.providers.hosted.transport import Answer, Transport
 from flux_core.providers.hosted.vendor import CENSORED, Done, Found, Limits, Outcome, Pending, Shot, Vendor, text_of
 
 KONTEXT = FLUX_KONTEXT.id
 
-
-def _per_step(dollars: float) -> Price:
-    # A step has one price for every aspect: each is one megapixel at most, which rounding up makes the same for all.
-    return Price(megapixel_step=dollars, round_up=True)
-
-
-# Dollars a step and a picture as on Fireworks' price page; not confirmed.
+# Dollars a step (whatever the aspect: all are about one megapixel) and a picture, as on the price page; not confirmed.
 OFFERS: Mapping[str, Offer] = {
-    "flux-schnell": Offer(theirs="flux-1-schnell-fp8", sizes=sizes_of(), price=_per_step(0.00035)),
-    "flux-dev": Offer(theirs="flux-1-dev-fp8", sizes=sizes_of(), price=_per_step(0.0005)),
+    "flux-schnell": Offer(theirs="flux-1-schnell-fp8", sizes=sizes_of(ASPECTS), price=Price(megapixel_step=0.00035)),
+    "flux-dev": Offer(theirs="flux-1-dev-fp8", sizes=sizes_of(ASPECTS), price=Price(megapixel_step=0.0005)),
     KONTEXT: Offer(
         theirs="flux-kontext-pro",
-        sizes=sizes_of(),
+        sizes=any_ratio(),  # documented: every aspect between 21:9 and 9:21
         price=Price(picture=0.04),
         image_input=ImageInput.INLINE,
     ),
@@ -63,7 +57,7 @@ class Fireworks(Vendor):
             return await self._order(shot, transport)
         body: dict[str, Any] = {
             "prompt": shot.request.prompt,
-            "aspect_ratio": aspect_of(shot.size),
+            "aspect_ratio": exact_ratio(shot.size),
             "num_inference_steps": shot.request.steps,
             # 0 lets Fireworks choose; its answer tells what it chose.
             "seed": shot.seeds[0],
@@ -95,7 +89,7 @@ class Fireworks(Vendor):
     async def _order(self, shot: Shot, transport: Transport) -> Outcome:
         body: dict[str, Any] = {
             "prompt": shot.request.prompt,
-            "aspect_ratio": aspect_of(shot.size),
+            "aspect_ratio": exact_ratio(shot.size),
             "seed": shot.seeds[0],
             "output_format": "png",
         }
@@ -138,11 +132,8 @@ class Fireworks(Vendor):
         return "the key is accepted"
 
     def fault(self, answer: Answer) -> GenerationFailed | None:
-        """Add the vendor's words; 412 is an account that is suspended or has a trouble of its own."""
-        detail = _detail(answer)
-        if answer.status == 412:
-            return self.closed("credit", detail)
-        return faults.by_status(self.title, answer.status, detail, submitting=answer.paid) if detail else None
+        """Know 412: the account is suspended or has a trouble of its own."""
+        return self.closed("credit", _detail(answer)) if answer.status == 412 else None
 
     def _broken(self, what: str) -> ProviderBroken:
         return ProviderBroken(f"{self.title} {what}", provider=self.title)

@@ -12,10 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from flux_core.errors import ConfigurationError, GenerationFailed, OutcomeUnknown, ProviderBroken, Refused
+from flux_core.errors import ConfigurationError, GenerationFailed, OutcomeUnknown, ProviderBroken, ProviderBusy, Refused
 from flux_core.models import FLUX_DEV, FLUX_SCHNELL
 from flux_core.offers import ImageInput, Offer, Price, Range
-from flux_core.providers.hosted import faults
 from flux_core.providers.hosted.aspects import aspect_of, sizes_of
 from flux_core.providers.hosted.transport import Answer, Transport
 from flux_core.providers.hosted.vendor import CENSORED, Access, Done, Found, Limits, Outcome, Shot, Vendor, text_of
@@ -103,14 +102,14 @@ class HfInference(Vendor):
     def fault(self, answer: Answer) -> GenerationFailed | None:
         """Read an error in the words of the router, or in those of the service behind it.
 
-        401 and 402 (the month's credits are used up) are the router's; 503 is a model that is being loaded.
+        Of the router's own, 401 and 402 (the month's credits are used up) mean what they mean everywhere.
         """
         detail, kind = _words(answer)
-        if not detail:
-            return None
+        if answer.status == 503 and "loading" in detail:
+            return ProviderBusy(f"{self.title}: {detail}", provider=self.title)
         if answer.status in (400, 422) and any(part in f"{kind} {detail}".lower() for part in MODERATION):
             return Refused(f"{self.title}: {detail}", reason=CENSORED)
-        return faults.by_status(self.title, answer.status, detail, submitting=answer.paid)
+        return None
 
 
 def _words(answer: Answer) -> tuple[str, str]:

@@ -14,7 +14,6 @@ from uuid import uuid4
 
 from flux_core.errors import GenerationFailed, ProviderBroken, ProviderBusy, ProviderDown, Refused, RequestRejected
 from flux_core.offers import MICRO, ImageInput, Offer, Price, Sizes
-from flux_core.providers.hosted import faults
 from flux_core.providers.hosted.transport import Answer, Transport
 from flux_core.providers.hosted.vendor import CENSORED, Done, Found, Limits, Outcome, Shot, Vendor, text_of
 
@@ -87,10 +86,10 @@ class Runware(Vendor):
             return self.closed("credit", detail)
         if MODERATED.search(words):
             return Refused(f"{self.title}: {detail}", reason=CENSORED)
-        if BUSY.search(words):
+        if BUSY.search(words) and (answer.status < 500 or answer.status == 503):
             return ProviderBusy(f"{self.title}: {detail}", provider=self.title)
         if answer.status >= 400:
-            return faults.by_status(self.title, answer.status, detail, submitting=answer.paid)
+            return None
         kind = RequestRejected if error.get("parameter") else ProviderDown
         return kind(f"{self.title}: {detail}", provider=self.title)
 

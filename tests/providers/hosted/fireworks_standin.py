@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from flux_core.errors import ProviderBusy, ProviderClosed, ProviderDown, RequestRejected
-from flux_core.providers.hosted.aspects import SIZES
+from flux_core.models import FLUX_KONTEXT
 from flux_core.providers.hosted.fireworks import Fireworks
 from tests.providers.hosted.standin import Case, StandIn, Status
 
@@ -16,7 +16,7 @@ MODELS = "/workflows/accounts/fireworks/models"
 
 
 class FireworksStandIn(StandIn):
-    """Draws in the sizes of ``aspects``."""
+    """Draws about a megapixel."""
 
     prefix = "/inference/v1"
     answers_pictures = False
@@ -42,12 +42,12 @@ class FireworksStandIn(StandIn):
         body = request["body"]
         filtered = self.moderated(request["number"])
         if self.answers_pictures:
-            picture = self.picture(body["seed"], SIZES[body["aspect_ratio"]], "png")
+            picture = self.picture(body["seed"], size_of(body), "png")
             told = {"Finish-Reason": "CONTENT_FILTERED" if filtered else "SUCCESS", "Seed": str(body["seed"])}
             return web.Response(body=picture, content_type="image/png", headers=told)
         if filtered:
             return web.json_response({"id": "f1", "base64": [], "finishReason": "CONTENT_FILTERED", "seed": 1})
-        image = base64.b64encode(self.picture(body["seed"], SIZES[body["aspect_ratio"]], "png")).decode()
+        image = base64.b64encode(self.picture(body["seed"], size_of(body), "png")).decode()
         seed = body["seed"] or 77
         return web.json_response({"id": "f1", "base64": [image], "finishReason": "SUCCESS", "seed": seed})
 
@@ -55,7 +55,7 @@ class FireworksStandIn(StandIn):
         body = request["body"]
         if "input_image" in body:
             self.take_picture(body["input_image"])
-        task = self.new_task(request, seed=body["seed"], size=SIZES[body["aspect_ratio"]])
+        task = self.new_task(request, seed=body["seed"], size=size_of(body))
         return web.json_response({"request_id": task.id})
 
     async def _result(self, request: web.Request) -> web.StreamResponse:
@@ -68,7 +68,7 @@ class FireworksStandIn(StandIn):
             if self.moderated(task.number):
                 told |= {"status": "Content Moderated", "details": {"Moderation Reasons": ["Violence"]}}
             else:
-                url = f"{self.other_host_url}/kontext/{task.id}"
+                url = f"{self.root_url}/kontext/{task.id}"
                 told |= {"status": "Ready", "result": {"sample": url, "seed": task.seed}, "progress": None}
         return web.json_response(told)
 
@@ -78,6 +78,12 @@ class FireworksStandIn(StandIn):
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
         return web.json_response({"object": "list", "data": [{"id": "accounts/fireworks/models/flux-1-dev-fp8"}]})
+
+
+def size_of(body: dict[str, Any]) -> tuple[int, int]:
+    """Return about a megapixel of the aspect that is asked for."""
+    width, height = map(int, body["aspect_ratio"].split(":"))
+    return FLUX_KONTEXT.size_for_ratio(width / height)
 
 
 def error(message: str, code: str = "") -> dict[str, Any]:

@@ -98,7 +98,7 @@ class HfInferenceStandIn(StandIn):
         return web.json_response(told, status=201)
 
     def _url(self, seed: int, size: tuple[int, int]) -> str:
-        return f"{self.other_host_url}/out/{size[0]}/{size[1]}/{seed}"
+        return f"{self.root_url}/out/{size[0]}/{size[1]}/{seed}"
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
         told = request.match_info
