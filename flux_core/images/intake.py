@@ -34,17 +34,27 @@ def vet(data: bytes, *, max_bytes: int, max_pixels: int) -> VettedPicture:
     checked before any pixel is decoded. Raises PictureEmpty, PictureTooHeavy, PictureTooLarge, PictureUnreadable or
     PictureUnsupported.
     """
-    if not data:
-        raise PictureEmpty()
     if len(data) > max_bytes:
         raise PictureTooHeavy(size=len(data), limit=max_bytes)
+    picture = decode(data, max_pixels=max_pixels)
+    png = BytesIO()
+    picture.save(png, "PNG", compress_level=3)
+    return VettedPicture(png.getvalue(), picture.width, picture.height)
+
+
+def decode(data: bytes, *, max_pixels: int) -> Image.Image:
+    """Decode a picture that somebody else made into RGB, upright and opaque, shrunk to ``KEPT_PIXELS``.
+
+    Busy for up to a second: call it in a thread. Raises PictureEmpty, PictureTooLarge, PictureUnreadable or
+    PictureUnsupported, as ``vet`` does.
+    """
+    if not data:
+        raise PictureEmpty()
     header = read_header(data)
     _limit(header.width, header.height, max_pixels)
     try:
         picture = _plain(_decode(data, header, max_pixels))
         picture.info = {}  # comments, places and profiles of the file stay with its owner
-        png = BytesIO()
-        picture.save(png, "PNG", compress_level=3)
     except PictureTooLarge:
         raise
     except Image.DecompressionBombError as error:
@@ -52,7 +62,7 @@ def vet(data: bytes, *, max_bytes: int, max_pixels: int) -> VettedPicture:
     except Exception as error:
         # Decoders meet hostile bytes here and raise whatever they stumble over: OSError, SyntaxError, struct.error …
         raise PictureUnreadable(f"{type(error).__name__}: {error}") from error
-    return VettedPicture(png.getvalue(), picture.width, picture.height)
+    return picture
 
 
 def _limit(width: int, height: int, max_pixels: int) -> None:
