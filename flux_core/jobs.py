@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from flux_core.generation import GenerationRequest
 
@@ -81,6 +82,20 @@ class ReplyTo:
         return f"ReplyTo(channel_id={self.channel_id}, message_id={self.message_id}, private={self.private})"
 
 
+VenueKind = Literal["any", "local", "hosted"]
+"""Who may draw a job: everybody, our own cards alone, or hosted providers alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something about how a job was drawn that its member may want to know."""
+
+    code: str
+    """``routed`` (facts: provider, why), ``passed_on`` (provider, code), ``partly_withheld`` (missing, reason,
+    refunded: thousandths of a credit) or ``from_words`` (provider)."""
+    facts: Mapping[str, Any]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
     """One finished picture of a job, kept in the picture store."""
@@ -131,6 +146,13 @@ class Job:
     error_code: str | None = None
     error_facts: dict[str, Any] | None = None
     delivered_at: float | None = None
+    venue: VenueKind = "any"
+    tried: tuple[str, ...] = ()
+    """Providers that failed on it and are not asked again."""
+    remarks: tuple[Remark, ...] = ()
+    """In the order in which things happened."""
+    microdollars: int | None = None
+    """What a hosted provider charged, or was expected to, in millionths of a dollar; None when nobody was paid."""
 
     def evolve(self, **changes: Any) -> Job:
         """Return a copy with ``changes``; raises ValueError for a state that cannot follow this one."""

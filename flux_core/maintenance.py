@@ -60,6 +60,9 @@ def chores(db: Database, queue: JobQueue, store: PictureStore) -> list[Chore]:
     async def rescue() -> int:
         return len(await queue.rescue())
 
+    async def abandon_bound() -> int:
+        return len(await queue.abandon_bound())
+
     async def forget_workers() -> int:
         return len(await db.write(workers.prune, db.clock() - WORKER_FORGOTTEN))
 
@@ -83,6 +86,8 @@ def chores(db: Database, queue: JobQueue, store: PictureStore) -> list[Chore]:
 
     return [
         Chore("jobs rescued from lost workers", min(5.0, queue.lease_seconds / 3), rescue),
+        Chore("jobs of hosted providers left to our own cards", min(5.0, queue.lease_seconds / 3), queue.admit_local),
+        Chore("jobs given up whose provider is gone", MINUTE / 2, abandon_bound),
         Chore("workers forgotten", MINUTE, forget_workers),
         Chore("previews of ended jobs dropped", MINUTE / 2, drop_previews),
         Chore("unused uploads dropped", 60 * MINUTE, drop_inputs),

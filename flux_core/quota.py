@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from flux_core.errors import QuotaSpent, TooManyWaiting
 
+UTC = ZoneInfo("UTC")
 GRANTED = "granted"
 """The purse of credits given by moderators; they do not expire."""
 
@@ -48,9 +50,18 @@ class Balance:
 
 def period_at(now: float, zone: ZoneInfo) -> Period:
     """Return the day that ``now`` (unix seconds) lies in."""
-    day = datetime.fromtimestamp(now, zone).date()
+    day = _date(now, zone)
     midnight = datetime.combine(day + timedelta(days=1), time.min, zone)
     return Period(f"day:{day.isoformat()}", midnight.timestamp())
+
+
+def day_at(now: float, zone: ZoneInfo) -> str:
+    """Return the day that ``now`` (unix seconds) lies in, as 2026-11-21."""
+    return _date(now, zone).isoformat()
+
+
+def _date(now: float, zone: ZoneInfo) -> date:
+    return datetime.fromtimestamp(now, zone).date()
 
 
 def payment(cost: int, balance: Balance, period: Period) -> dict[str, int]:
@@ -66,3 +77,16 @@ def allow_waiting(waiting: int, limit: int) -> None:
     """Raise TooManyWaiting when ``waiting`` jobs leave no room for one more."""
     if waiting >= limit:
         raise TooManyWaiting(waiting=waiting, limit=limit)
+
+
+def shares_back(shares: Sequence[int], missing: int, count: int) -> list[int]:
+    """Return what goes back of each of ``shares`` for ``missing`` of ``count`` pictures: in whole parts, exact in sum.
+
+    Where shares do not divide, those with the largest remainders get one part more.
+    """
+    whole = sum(shares) * missing // count
+    back = [share * missing // count for share in shares]
+    remainders = [share * missing % count for share in shares]
+    for place in sorted(range(len(shares)), key=lambda place: -remainders[place])[: whole - sum(back)]:
+        back[place] += 1
+    return back

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
-from flux_core.database import jobs, ledger, members, outbox, pauses, pictures, submissions
+from flux_core.database import jobs, ledger, members, outbox, pauses, pictures, routing, spending, submissions, workers
+from flux_core.database.admission import Offered
 from flux_core.database.engine import Database
+from flux_core.database.hosted import Terms
 from flux_core.database.members import MemberSettings
 from flux_core.database.outbox import LiveJob
 from flux_core.database.places import Place, place_of
 from flux_core.database.submissions import Quota, Submission
+from flux_core.database.workers import WorkerInfo
 from flux_core.errors import JobAlreadyEnded, JobNotFound, NotAllowed, OutOfRange, PictureGone, StorageUnavailable
 from flux_core.generation import GenerationRequest, InputPicture
-from flux_core.jobs import Account, Job, JobState, Picture
+from flux_core.jobs import Account, Job, JobState, Origin, Picture
 from flux_core.models import Catalogue
-from flux_core.quota import QuotaRules
+from flux_core.offers import Offer
+from flux_core.quota import QuotaRules, day_at
+from flux_core.router import RoutingPolicy
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from flux_core.images.intake import VettedPicture
 
-__all__ = ["LiveJob", "MemberSettings", "PictureStore", "Place", "Quota", "Studio", "Submission"]
+__all__ = ["LiveJob", "MemberSettings", "PictureStore", "Place", "Quota", "Studio", "Submission", "WorkerInfo"]
 
 
 MOST_GRANTED = 10**12
@@ -56,29 +61,45 @@ class Studio:
         rules: QuotaRules,
         *,
         lease_seconds: float = 30.0,
+        offers: Mapping[str, Mapping[str, Offer]] | None = None,
+        policy: RoutingPolicy = routing.DEFAULT,
+        links: bool = False,
     ) -> None:
-        """Work on ``db``; a worker silent for ``lease_seconds`` does not count as alive."""
+        """Work on ``db``; a worker silent for ``lease_seconds`` does not count as alive.
+
+        ``offers``: what the configured hosted providers do (provider → model → offer). ``policy`` holds where a guild
+        has none. ``links``: whether the picture store can hand out URLs.
+        """
         self.catalogue = catalogue
         self.rules = rules
         self._db = db
         self._store = pictures
-        self._lease_seconds = lease_seconds
+        self._offered = Offered(
+            local=frozenset(spec.id for spec in catalogue if spec.local),
+            hosted=offers or {},
+            policy=policy,
+            links=links,
+            lease_seconds=lease_seconds,
+        )
+        self._terms = Terms(policy=policy, zone=rules.zone, lease_seconds=lease_seconds)
 
     # Submitting
 
-    async def check(self, account: Account, request: GenerationRequest) -> None:
-        """Raise QuotaSpent, TooManyWaiting or QueuePaused when ``request`` would be refused now; reserve nothing."""
+    async def check(self, account: Account, request: GenerationRequest, *, origin: Origin = Origin.IMAGINE) -> None:
+        """Raise what ``submit`` would raise for ``request`` now; reserve nothing."""
         cost = request.price(self.catalogue)
-        await self._db.read(submissions.check, account, cost, self.rules, self._db.clock())
+        await self._db.read(
+            submissions.check, account, request, origin, cost, self.rules, self._offered, self._db.clock()
+        )
 
     async def submit(self, submission: Submission) -> Job:
         """Reserve the cost and put the job into the queue, both or neither.
 
         A submission whose ``key`` was used before returns the job it made then, and costs nothing.
-        Raises QuotaSpent, TooManyWaiting, QueuePaused, UnknownModel.
+        Raises QuotaSpent, TooManyWaiting, QueuePaused, UnknownModel, UnknownProvider, NobodyDraws.
         """
         cost = submission.request.price(self.catalogue)
-        return await self._db.write(submissions.submit, submission, cost, self.rules, self._db.clock())
+        return await self._db.write(submissions.submit, submission, cost, self.rules, self._offered, self._db.clock())
 
     async def store_input(self, picture: VettedPicture) -> InputPicture:
         """Keep an uploaded picture under the name of its contents."""
@@ -105,8 +126,7 @@ class Studio:
 
     async def place(self, job_id: str) -> Place:
         """Return where a job stands in the queue and when it will be done; raises JobNotFound."""
-        now = self._db.clock()
-        return await self._db.read(_place, job_id, now, now - self._lease_seconds)
+        return await self._db.read(_place, job_id, self._terms, self._db.clock())
 
     async def jobs_of(
         self, account: Account, *, active_only: bool = True, limit: int = 25, before: str | None = None
@@ -180,6 +200,24 @@ class Studio:
         """Return why a guild's queue is paused, by itself or with everybody's; None when it is not."""
         return await self._db.read(pauses.reason, guild_id)
 
+    # Who draws
+
+    async def routing_of(self, guild_id: int) -> RoutingPolicy:
+        """Return what a guild prefers: the operator's policy where it has none of its own."""
+        return await self._db.read(routing.policy_of, guild_id, self._offered.policy)
+
+    async def set_routing(self, guild_id: int, policy: RoutingPolicy, by: int) -> None:
+        """Set what a guild prefers, for the jobs that wait as well."""
+        await self._db.write(routing.put_policy, guild_id, policy, by, self._db.clock())
+
+    async def venues(self) -> list[WorkerInfo]:
+        """Return the living workers, of our own cards and of hosted providers, the oldest first."""
+        return await self._db.read(workers.alive, self._db.clock() - self._terms.lease_seconds)
+
+    async def spent_today(self) -> Mapping[str, int]:
+        """Return what every hosted provider got today, in millionths of a dollar; what is reserved counts."""
+        return await self._db.read(spending.on, day_at(self._db.clock(), self.rules.zone))
+
     # Delivering
 
     async def live_jobs(
@@ -228,8 +266,8 @@ def _found(connection: Connection, job_id: str) -> Job:
     return job
 
 
-def _place(connection: Connection, job_id: str, now: float, alive_since: float) -> Place:
-    return place_of(connection, _found(connection, job_id), now, alive_since)
+def _place(connection: Connection, job_id: str, terms: Terms, now: float) -> Place:
+    return place_of(connection, _found(connection, job_id), terms, now)
 
 
 def _allow(job: Job, by: int, moderator: bool, action: str) -> None:

@@ -11,13 +11,26 @@ from sqlalchemy import Connection, bindparam
 
 from flux_core.database.tables import jobs, pauses, virtual_time
 from flux_core.generation import GenerationRequest
-from flux_core.jobs import Account, Job, JobState, Origin, ReplyTo
+from flux_core.jobs import Account, Job, JobState, Origin, Remark, ReplyTo
+from flux_core.router import LOCAL
 
 c = jobs.c
 
 # Conditions of the partial indexes. SQLite recognises them only as literals, not as bound parameters.
 IS_QUEUED = c.state == sa.literal_column("'queued'")
 IS_RUNNING = c.state == sa.literal_column("'running'")
+
+FAILED_HERE = c.tried.like('%"local"%')
+"""Our own cards are among those that failed on the job."""
+_BY_US = sa.case((sa.or_(c.venue == "hosted", c.provider_job_id.is_not(None), FAILED_HERE), None), else_=c.model)
+_BY_HOSTED = sa.case((sa.and_(c.venue == "local", c.provider_job_id.is_(None)), None), else_=c.model)
+_HELD = sa.exists(sa.select(pauses.c.guild_id).where(pauses.c.guild_id == c.guild_id))
+
+CLAIMED_BY_NOBODY = {"waits_for": None, "waits_hosted": None}
+"""The claim columns of a job that does not wait, or waits in a paused guild."""
+CLAIMED_AGAIN = {"waits_for": _BY_US, "waits_hosted": _BY_HOSTED}
+"""Those of a job that goes back to the queue."""
+CLAIMED_AGAIN_UNLESS_PAUSED = {name: sa.case((_HELD, None), else_=who) for name, who in CLAIMED_AGAIN.items()}
 
 AFTER_ALL = "g"
 """Behind every id, which is hexadecimal, in any collation."""
@@ -27,7 +40,7 @@ COLUMNS: tuple[sa.Column[Any], ...] = (
     *(c.application_id, c.channel_id, c.interaction_token, c.token_expires_at, c.message_id, c.upload_limit, c.private),
     *(c.spoiler, c.start_tag, c.finish_tag, c.attempts, c.worker_id, c.lease_until, c.started_at, c.ended_at),
     *(c.cancel_requested, c.steps_done, c.steps_total, c.preview_key, c.provider, c.provider_job_id, c.error_code),
-    *(c.error_facts, c.delivered_at),
+    *(c.error_facts, c.delivered_at, c.venue, c.tried, c.remarks, c.microdollars),
 )
 """What ``job_of`` reads."""
 
@@ -73,6 +86,10 @@ def job_of(row: Any) -> Job:
         error_code=row.error_code,
         error_facts=None if row.error_facts is None else json.loads(row.error_facts),
         delivered_at=row.delivered_at,
+        venue=row.venue,
+        tried=() if row.tried is None else tuple(json.loads(row.tried)),
+        remarks=() if row.remarks is None else tuple(Remark(**remark) for remark in json.loads(row.remarks)),
+        microdollars=row.microdollars,
     )
 
 
@@ -94,7 +111,10 @@ def values_of(job: Job, key: str | None = None) -> dict[str, Any]:
         "units": job.request.megapixel_steps,
         "created_at": job.created_at,
         "state": job.state.value,
-        "waits_for": job.request.model,
+        "waits_for": None if job.venue == "hosted" else job.request.model,
+        "waits_hosted": None if job.venue == "local" else job.request.model,
+        "venue": job.venue,
+        "asked": None if job.request.provider == LOCAL else job.request.provider,
         "start_tag": job.start_tag,
         "finish_tag": job.finish_tag,
         "application_id": reply and reply.application_id,
@@ -169,7 +189,7 @@ def recent_prompts(connection: Connection, account: Account, prefix: str, limit:
 _CANCEL_QUEUED = (
     sa.update(jobs)
     .where(c.id == bindparam("job"), IS_QUEUED)
-    .values(state=JobState.CANCELLED.value, ended_at=bindparam("now"), waits_for=None)
+    .values(state=JobState.CANCELLED.value, ended_at=bindparam("now"), **CLAIMED_BY_NOBODY)
     .returning(*COLUMNS)
 )
 _REQUEST_CANCEL = (
@@ -219,8 +239,8 @@ def retag(connection: Connection, job_id: str, start: float, finish: float) -> N
     connection.execute(_MOVE, {"job": job_id, "start": start, "finish": finish})
 
 
-_HOLD = sa.update(jobs).where(IS_QUEUED, c.guild_id == bindparam("guild")).values(waits_for=None)
-_RELEASE = _HOLD.values(waits_for=c.model)
+_HOLD = sa.update(jobs).where(IS_QUEUED, c.guild_id == bindparam("guild")).values(CLAIMED_BY_NOBODY)
+_RELEASE = sa.update(jobs).where(IS_QUEUED, c.guild_id == bindparam("guild")).values(CLAIMED_AGAIN)
 
 
 def hold(connection: Connection, guild_id: int) -> None:
@@ -233,7 +253,26 @@ def release(connection: Connection, guild_id: int) -> None:
     connection.execute(_RELEASE, {"guild": guild_id})
 
 
-WAITS_AGAIN_FOR = sa.case(
-    (sa.exists(sa.select(pauses.c.guild_id).where(pauses.c.guild_id == c.guild_id)), None), else_=c.model
-)
-"""What a job that goes back to the queue waits for: nothing while its guild is paused."""
+_ADMIT_ALL = sa.update(jobs).where(c.id == bindparam("job"), IS_QUEUED).values(venue="any")
+_WAIT_AGAIN = sa.update(jobs).where(c.id == bindparam("job"), IS_QUEUED).values(CLAIMED_AGAIN_UNLESS_PAUSED)
+
+
+def admit_all(connection: Connection, job_id: str) -> None:
+    """Let our own cards draw a waiting job that was meant for hosted providers."""
+    connection.execute(_ADMIT_ALL, {"job": job_id})
+    connection.execute(_WAIT_AGAIN, {"job": job_id})
+
+
+_REMARKS = sa.update(jobs).where(c.id == bindparam("job")).values(remarks=bindparam("new_remarks"))
+
+
+def remark(connection: Connection, job: Job, *added: Remark) -> Job:
+    """Keep remarks with a job; who is to draw it now replaces who was to draw it before nothing came of that."""
+    kept = list(job.remarks)
+    for one in added:
+        if one.code == "routed" and kept and kept[-1].code == "routed":
+            kept.pop()
+        kept.append(one)
+    text = json.dumps([{"code": one.code, "facts": dict(one.facts)} for one in kept], default=str)
+    connection.execute(_REMARKS, {"job": job.id, "new_remarks": text})
+    return job.evolve(remarks=tuple(kept))

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
-from flux_core.database import ledger
-from flux_core.database.jobs import COLUMNS, IS_RUNNING, WAITS_AGAIN_FOR, advance_virtual_time, job_of
+from flux_core.database import ledger, spending
+from flux_core.database.jobs import (
+    CLAIMED_AGAIN_UNLESS_PAUSED,
+    CLAIMED_BY_NOBODY,
+    COLUMNS,
+    IS_RUNNING,
+    advance_virtual_time,
+    job_of,
+    remark,
+)
 from flux_core.database.pictures import discard, insert_pictures
 from flux_core.database.tables import EVERYWHERE, jobs, pauses
-from flux_core.errors import FluxError, LeaseLost, WorkerLost
-from flux_core.jobs import Job, JobState, Picture
+from flux_core.errors import FluxError, LeaseLost, OutcomeUnknown, TimedOut, WorkerLost
+from flux_core.jobs import Job, JobState, Picture, Remark
 
 c = jobs.c
 
@@ -45,7 +54,7 @@ def _claim(models: int) -> sa.sql.dml.ReturningUpdate[Any]:
         .where(c.id == chosen.scalar_subquery(), open_everywhere)
         .values(
             state=JobState.RUNNING.value,
-            waits_for=None,
+            **CLAIMED_BY_NOBODY,
             attempts=c.attempts + 1,
             worker_id=bindparam("worker"),
             lease_until=bindparam("until"),
@@ -122,8 +131,8 @@ _SUBMITTED = sa.update(jobs).where(*_IS_OWNED).values(provider=bindparam("by"), 
 
 
 def submitted(connection: Connection, worker_id: str, job_id: str, provider: str, provider_job_id: str) -> None:
-    """Keep the provider's own id of a job; raises LeaseLost."""
-    owned = {"job": job_id, "worker": worker_id, "by": provider, "known_as": provider_job_id}
+    """Keep the provider's own id of a job, or forget it when it is empty; raises LeaseLost."""
+    owned = {"job": job_id, "worker": worker_id, "by": provider, "known_as": provider_job_id or None}
     if connection.execute(_SUBMITTED, owned).rowcount == 0:
         raise LeaseLost(job=job_id)
 
@@ -139,6 +148,7 @@ _END = (
         provider=sa.func.coalesce(bindparam("by", type_=sa.Text), c.provider),
         error_code=bindparam("code"),
         error_facts=bindparam("facts"),
+        microdollars=bindparam("paid"),
     )
     .returning(*COLUMNS)
 )
@@ -154,6 +164,7 @@ def _end(
     error: FluxError | None = None,
     provider: str | None = None,
     began: float | None = None,
+    microdollars: int | None = None,
 ) -> Job:
     changes = {
         "job": job_id,
@@ -164,6 +175,7 @@ def _end(
         "by": provider,
         "code": error and error.code,
         "facts": error and json.dumps(error.facts, default=str),
+        "paid": microdollars,
     }
     row = connection.execute(_END, changes).one_or_none()
     if row is None:
@@ -171,29 +183,74 @@ def _end(
     return job_of(row)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """What a provider tells of a drawing besides its pictures."""
+
+    provider: str
+    seconds: float
+    withheld: str | None = None
+    missing: int = 0
+    from_words: bool = False
+    microdollars: int | None = None
+
+
 def succeed(
-    connection: Connection,
-    worker_id: str,
-    job_id: str,
-    pictures: Sequence[Picture],
-    provider: str,
-    seconds: float,
-    now: float,
+    connection: Connection, worker_id: str, job_id: str, pictures: Sequence[Picture], drawn: Drawn, now: float
 ) -> Job:
-    """End a job with its pictures and keep its cost; raises LeaseLost."""
-    job = _end(connection, worker_id, job_id, JobState.SUCCEEDED, now, provider=provider, began=now - max(seconds, 0.0))
+    """End a job with its pictures and keep its cost, except for pictures that are missing; raises LeaseLost."""
+    if drawn.microdollars is not None:
+        spending.correct(connection, job_id, drawn.provider, drawn.microdollars)
+    paid = spending.of_job(connection, job_id, drawn.provider) if drawn.microdollars is None else drawn.microdollars
+    began = now - max(drawn.seconds, 0.0)
+    job = _end(
+        connection,
+        worker_id,
+        job_id,
+        JobState.SUCCEEDED,
+        now,
+        provider=drawn.provider,
+        began=began,
+        microdollars=paid,
+    )
     insert_pictures(connection, job_id, pictures)
-    ledger.settle(connection, job, now)
-    return job
+    remarks = []
+    if drawn.missing:
+        reason = drawn.withheld or ""
+        refunded = ledger.settle_partly(connection, job, drawn.missing, "partly_withheld", now)
+        facts = {"missing": drawn.missing, "reason": reason, "refunded": refunded}
+        remarks.append(Remark("partly_withheld", facts))
+    else:
+        ledger.settle(connection, job, now)
+    if drawn.from_words:
+        remarks.append(Remark("from_words", {"provider": drawn.provider}))
+    return remark(connection, job, *remarks) if remarks else job
 
 
 def end_without_pictures(
-    connection: Connection, worker_id: str, job_id: str, state: JobState, now: float, error: FluxError | None = None
+    connection: Connection,
+    worker_id: str,
+    job_id: str,
+    state: JobState,
+    now: float,
+    error: FluxError | None = None,
+    microdollars: int | None = None,
 ) -> Job:
-    """End a job as failed, refused or cancelled and give its cost back; raises LeaseLost."""
-    job = _end(connection, worker_id, job_id, state, now, error=error)
+    """End a job as failed, refused or cancelled and give its cost back; raises LeaseLost.
+
+    ``microdollars`` is what a hosted provider charged all the same, where that is known.
+    """
+    job = _end(connection, worker_id, job_id, state, now, error=error, microdollars=microdollars)
     ledger.refund(connection, job, now, state.value if error is None else error.code)
+    if job.provider is not None and not (microdollars is None and _may_be_billed(job, error)):
+        spending.correct(connection, job_id, job.provider, microdollars or 0)
     return job
+
+
+def _may_be_billed(job: Job, error: FluxError | None) -> bool:
+    """Say whether a provider may charge for a job that ended without its answer."""
+    without_answer = error is None or isinstance(error, TimedOut | WorkerLost)
+    return isinstance(error, OutcomeUnknown) or (without_answer and job.provider_job_id is not None)
 
 
 _OWNED = sa.select(*COLUMNS).where(*_IS_OWNED)
@@ -216,9 +273,10 @@ _REQUEUE = (
         lease_until=None,
         started_at=None,
         attempts=c.attempts - bindparam("uncounted", type_=sa.Integer),
-        waits_for=WAITS_AGAIN_FOR,
+        provider=sa.case((c.provider_job_id.is_(None), None), else_=c.provider),
         steps_done=0,
         steps_total=0,
+        **CLAIMED_AGAIN_UNLESS_PAUSED,
     )
     .returning(*COLUMNS)
 )
@@ -227,13 +285,14 @@ _REQUEUE = (
 def requeue(connection: Connection, worker_id: str, job_id: str, *, counted: bool) -> Job:
     """Put a running job back where it stood in the queue; raises LeaseLost.
 
-    ``counted`` says whether the attempt that ends here is one of those it has.
+    ``counted`` says whether the attempt that ends here is one of those it has. A hosted provider that was told
+    nothing of the job costs nothing.
     """
+    before = owned(connection, worker_id, job_id)
+    if before.provider is not None and before.provider_job_id is None:
+        spending.correct(connection, job_id, before.provider, 0)
     key = {"job": job_id, "worker": worker_id, "uncounted": 0 if counted else 1}
-    row = connection.execute(_REQUEUE, key).one_or_none()
-    if row is None:
-        raise LeaseLost(job=job_id)
-    return job_of(row)
+    return job_of(connection.execute(_REQUEUE, key).one())
 
 
 _EXPIRED = sa.select(*COLUMNS).where(IS_RUNNING, c.lease_until <= bindparam("now")).order_by(c.lease_until)

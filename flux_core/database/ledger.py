@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam
 
 from flux_core.database.tables import ledger
 from flux_core.jobs import Account, Job
-from flux_core.quota import GRANTED
+from flux_core.quota import GRANTED, shares_back
 
 c = ledger.c
 
@@ -46,6 +46,31 @@ def reserve(connection: Connection, job: Job, shares: dict[str, int], day: str, 
 def settle(connection: Connection, job: Job, now: float) -> None:
     """Keep what was reserved for a job that succeeded."""
     connection.execute(_INSERT, [_row(job.account, now, "settled", "settle", 0, job_id=job.id)])
+
+
+_RESERVED = (
+    sa.select(c.purse, c.part, c.amount)
+    .where(c.job_id == bindparam("job"), c.kind == sa.literal_column("'reserve'"))
+    .order_by(c.part)
+)
+
+
+def settle_partly(connection: Connection, job: Job, missing: int, why: str, now: float) -> int:
+    """Keep what was reserved for a job except for ``missing`` of its pictures; return what went back.
+
+    Each part's refund stands in place of the settlement, so that nothing can be given back later.
+    """
+    reserved = connection.execute(_RESERVED, {"job": job.id}).all()
+    back = shares_back([-row.amount for row in reserved], missing, job.request.count)
+    if not any(back):
+        settle(connection, job, now)
+        return 0
+    rows = [
+        _row(job.account, now, row.purse, "refund", amount, job_id=job.id, part=row.part, reason=why)
+        for row, amount in zip(reserved, back, strict=True)
+    ]
+    connection.execute(_INSERT, rows)
+    return sum(back)
 
 
 _REFUND = sa.insert(ledger).from_select(

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
-from flux_core.database import speeds, workers
-from flux_core.database.jobs import COLUMNS, IS_RUNNING, job_of
+from flux_core.database import routing
+from flux_core.database.crew import FAR, Crew, errand_of, total
+from flux_core.database.hosted import Terms
 from flux_core.database.pauses import reason
 from flux_core.database.tables import jobs
-from flux_core.estimates import Speed, wait
+from flux_core.database.workers import WorkerInfo
 from flux_core.jobs import Job, JobState
-
-FAR = 10_000
-"""Waiting jobs that are counted, per model, so that a look stays short; a job further behind is told this much."""
+from flux_core.router import LOCAL, Choice, route
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,64 +31,65 @@ class Place:
 
 c = jobs.c
 
-_ahead = (
-    sa.select(c.units)
-    .where(c.waits_for == bindparam("of"))
-    .where(sa.tuple_(c.start_tag, c.id) < sa.tuple_(bindparam("start"), bindparam("job")))
-    .limit(bindparam("most"))
-    .subquery("ahead")
-)
+_IS_AHEAD = sa.tuple_(c.start_tag, c.id) < sa.tuple_(bindparam("start"), bindparam("job"))
+_ahead = sa.select(c.units).where(c.waits_for == bindparam("of"), _IS_AHEAD).limit(bindparam("most")).subquery("ahead")
 _AHEAD = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(_ahead.c.units), 0.0)).select_from(_ahead)
-_RUNNING = sa.select(*COLUMNS).where(IS_RUNNING).order_by(c.started_at, c.id)
+_hosted = (
+    sa.select(c.units)
+    .where(c.waits_hosted == bindparam("of"), c.provider_job_id.is_(None), c.waits_for.is_(None), _IS_AHEAD)
+    .limit(bindparam("most"))
+    .subquery("hosted_ahead")
+)
+_HOSTED_AHEAD = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(_hosted.c.units), 0.0)).select_from(_hosted)
 
 
-def place_of(connection: Connection, job: Job, now: float, alive_since: float) -> Place:
-    """Return where ``job`` stands, given the workers that gave a sign of life after ``alive_since``."""
-    able = [worker for worker in workers.alive(connection, alive_since) if job.request.model in worker.models]
+def place_of(connection: Connection, job: Job, terms: Terms, now: float) -> Place:
+    """Return where ``job`` stands."""
+    crew = terms.look(connection, now)
+    able = [worker for worker in crew.workers if _can_draw(worker, job)]
     if job.state.ended:
         return Place(0, 0.0, len(able))
-    speed_of = speeds.known(connection)
-    running = [job_of(row) for row in connection.execute(_RUNNING)]
     if job.state is JobState.RUNNING:
-        mine = [other for other in running if other.worker_id == job.worker_id]
-        before = [other for other in mine if (other.started_at or 0.0, other.id) < (job.started_at or 0.0, job.id)]
-        return Place(0, _total([_remaining(other, speed_of) for other in [*before, job]]), len(able))
-    rivals = {job.request.model} | {model for worker in able for model in worker.models}
-    position, work = 1, [_drawing(job, speed_of)]
-    ahead: list[float | None] = []
-    for model in sorted(rivals):
-        count, units = connection.execute(
-            _AHEAD, {"of": model, "start": job.start_tag, "job": job.id, "most": FAR}
-        ).one()
-        position += count
+        return Place(0, _running(crew, job), len(able))
+    held = reason(connection, job.account.guild_id) is not None
+    model, units = job.request.model, job.request.megapixel_steps
+    key = {"start": job.start_tag, "job": job.id, "most": FAR}
+    ahead: dict[str, tuple[int, float]] = {}
+    for other in sorted(crew.rivals(model)):
+        count, work = connection.execute(_AHEAD, key | {"of": other}).one()
         if count:
-            speed = speed_of.get(model)
-            ahead.append(None if speed is None else speed.seconds_for(units, count))
-    busy = [
-        _total([_remaining(other, speed_of) for other in running if other.worker_id == worker.id]) for worker in able
-    ]
-    seconds = None
-    if able and reason(connection, job.account.guild_id) is None:
-        total_ahead, known_busy = _total(ahead), [until for until in busy if until is not None]
-        own = _total(work)
-        if total_ahead is not None and own is not None and len(known_busy) == len(busy):
-            seconds = wait(total_ahead, known_busy) + own
-    return Place(position, seconds, len(able))
+            ahead[other] = (count, work)
+    policy = routing.policy_of(connection, job.account.guild_id, terms.policy)
+    verdict = route(errand_of(job), crew.venues(model, units, ahead), policy)
+    seconds: float | None
+    if isinstance(verdict, Choice) and verdict.provider != LOCAL:
+        position, seconds = 1, crew.drawing(verdict.provider, model, units)
+    elif job.venue != "hosted" and LOCAL not in job.tried and job.provider_job_id is None:
+        position, seconds = 1 + sum(count for count, _ in ahead.values()), crew.local_seconds(model, units, ahead)
+    else:
+        count, work = connection.execute(_HOSTED_AHEAD, key | {"of": model}).one()
+        providers = {worker.provider for worker in able if worker.hosted}
+        position, seconds = 1 + count, crew.hosted_seconds(providers, model, units, count, work)
+    return Place(position, None if held else seconds, len(able))
 
 
-def _drawing(job: Job, speed_of: dict[str, Speed]) -> float | None:
-    speed = speed_of.get(job.request.model)
-    return None if speed is None else speed.seconds_for(job.request.megapixel_steps)
+def _can_draw(worker: WorkerInfo, job: Job) -> bool:
+    if job.provider_job_id is not None:
+        return worker.provider == job.provider
+    venue = worker.provider if worker.hosted else LOCAL
+    return (
+        job.request.model in worker.offers
+        and job.request.provider in (None, venue)
+        and job.venue in ("any", "hosted" if worker.hosted else "local")
+        and venue not in job.tried
+    )
 
 
-def _remaining(job: Job, speed_of: dict[str, Speed]) -> float | None:
-    whole = _drawing(job, speed_of)
-    if whole is None:
-        return None
-    return whole * (1 - min(job.steps_done / job.steps_total, 1.0)) if job.steps_total else whole
-
-
-def _total(parts: Sequence[float | None]) -> float | None:
-    """Return the sum, or None when one part is not known."""
-    known = [part for part in parts if part is not None]
-    return sum(known) if len(known) == len(parts) else None
+def _running(crew: Crew, job: Job) -> float | None:
+    """Return the seconds that a running job still needs."""
+    mine = crew.in_hands(job.worker_id)
+    own = [row for row in mine if row.id == job.id]
+    if any(row.provider is not None for row in own):
+        return total([crew.remaining(row) for row in own])  # a hosted provider draws many at once
+    before = [row for row in mine if (row.started_at or 0.0, row.id) < (job.started_at or 0.0, job.id)]
+    return total([crew.remaining(row) for row in [*before, *own]])

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from flux_core.database import leases, speeds, workers
+from flux_core.database import hosted, leases, passing, pictures, speeds, workers
 from flux_core.database.engine import Database
+from flux_core.database.hosted import Terms
+from flux_core.database.routing import DEFAULT
 from flux_core.database.workers import WorkerInfo
 from flux_core.errors import GenerationFailed, LeaseLost, Refused
 from flux_core.jobs import Job, JobState, Picture
+from flux_core.quota import UTC
+from flux_core.router import LOCAL, RoutingPolicy
 
 __all__ = ["JobQueue", "WorkerInfo"]
 
@@ -21,14 +26,38 @@ class JobQueue:
     Every call is one transaction. All raise StorageUnavailable when the database does not answer.
     """
 
-    def __init__(self, db: Database, *, max_attempts: int, lease_seconds: float) -> None:
+    def __init__(
+        self,
+        db: Database,
+        *,
+        max_attempts: int,
+        lease_seconds: float,
+        policy: RoutingPolicy = DEFAULT,
+        zone: ZoneInfo = UTC,
+    ) -> None:
+        """Work on ``db``; ``policy`` holds where a guild has none; spending is counted by the day in ``zone``."""
         self._db = db
         self.max_attempts = max_attempts
         self.lease_seconds = lease_seconds
+        self._policy = policy
+        self._zone = zone
+        self._missing: dict[str, float] = {}
+
+    @property
+    def _terms(self) -> Terms:
+        return Terms(policy=self._policy, zone=self._zone, lease_seconds=self.lease_seconds)
 
     async def claim(self, worker_id: str, models: Sequence[str]) -> Job | None:
         """Return the job whose turn it is among ``models``, now running and leased to the worker; None: none waits."""
         return await self._db.write(leases.claim, worker_id, models, self._db.clock(), self.lease_seconds)
+
+    async def claim_hosted(self, worker_id: str) -> Job | None:
+        """Return the first waiting job that is to be drawn by the hosted provider of this worker, now running there.
+
+        A job that was submitted there before comes first, with its ``provider_job_id``. None: nothing is for this one
+        now, or the worker is not registered.
+        """
+        return await self._db.write(hosted.claim, worker_id, self._terms, self._db.clock())
 
     async def heartbeat(self, worker_id: str, job_ids: Sequence[str]) -> dict[str, bool]:
         """Extend the leases of ``job_ids``; return, for each that the worker still owns, whether it is to be cancelled.
@@ -51,25 +80,62 @@ class JobQueue:
         await self._db.write(leases.progress, worker_id, job_id, done, total, preview_key, self._db.clock())
 
     async def submitted(self, worker_id: str, job_id: str, provider: str, provider_job_id: str) -> None:
-        """Keep the provider's own id, so that a restarted worker resumes instead of paying twice; raises LeaseLost."""
+        """Keep the provider's own id, so that a restarted worker resumes instead of paying twice; raises LeaseLost.
+
+        From then on no other provider may draw the job. An empty id takes that back.
+        """
         await self._db.write(leases.submitted, worker_id, job_id, provider, provider_job_id)
 
     async def succeed(
-        self, worker_id: str, job_id: str, pictures: Sequence[Picture], *, provider: str, seconds: float
+        self,
+        worker_id: str,
+        job_id: str,
+        pictures: Sequence[Picture],
+        *,
+        provider: str,
+        seconds: float,
+        withheld: str | None = None,
+        missing: int = 0,
+        from_words: bool = False,
+        microdollars: int | None = None,
     ) -> Job:
         """End a job with its pictures and settle its cost; raises LeaseLost.
 
-        ``seconds`` is what the drawing took: the job's ``started_at`` becomes the moment it really began.
+        ``seconds`` is what the drawing took: the job's ``started_at`` becomes the moment it really began. What
+        ``missing`` pictures cost goes back, and ``withheld`` says why there are none. ``from_words``: the picture to
+        start from was left aside. ``microdollars``: what the provider charged; None: what was expected.
         """
-        return await self._db.write(leases.succeed, worker_id, job_id, pictures, provider, seconds, self._db.clock())
+        drawn = leases.Drawn(
+            provider=provider,
+            seconds=seconds,
+            withheld=withheld,
+            missing=missing,
+            from_words=from_words,
+            microdollars=microdollars,
+        )
+        return await self._db.write(leases.succeed, worker_id, job_id, pictures, drawn, self._db.clock())
 
-    async def fail(self, worker_id: str, job_id: str, error: GenerationFailed) -> Job:
+    async def fail(
+        self, worker_id: str, job_id: str, error: GenerationFailed, *, microdollars: int | None = None
+    ) -> Job:
         """End an attempt with ``error``; raises LeaseLost.
 
         A retryable error puts the job back in its place while attempts are left. Otherwise the job ends as failed (or
-        refused) and its cost goes back.
+        refused) and its cost goes back. ``microdollars``: what a hosted provider charged all the same.
         """
-        return await self._db.write(_fail, worker_id, job_id, error, self._db.clock(), self.max_attempts)
+        now = self._db.clock()
+        return await self._db.write(_fail, worker_id, job_id, error, now, self.max_attempts, microdollars)
+
+    async def pass_on(self, worker_id: str, job_id: str, provider: str, error: GenerationFailed) -> Job:
+        """Give a job on which ``provider`` failed for good to somebody who has not; raises LeaseLost.
+
+        It goes back to its place in the queue, as though this attempt had not been. When nobody else draws it: back as
+        well, while attempts are left and the fault is a transient one; else the job ends as failed, with its cost back.
+        ``provider`` is "local" for our own cards.
+        """
+        return await self._db.write(
+            _pass_on, worker_id, job_id, provider, error, self._terms, self._db.clock(), self.max_attempts
+        )
 
     async def cancelled(self, worker_id: str, job_id: str) -> Job:
         """End a job as cancelled and give its cost back; raises LeaseLost."""
@@ -85,13 +151,17 @@ class JobQueue:
         """Make a worker known. Jobs still leased to an earlier process with its id are due for rescue at once."""
         await self._db.write(_register, worker, self._db.clock())
 
-    async def beat(self, worker_id: str) -> None:
-        """Give a sign of life; workers without one do not count in anybody's estimate."""
-        await self._db.write(workers.beat, worker_id, self._db.clock())
+    async def beat(self, worker_id: str, *, closed: str | None = None) -> None:
+        """Give a sign of life, with the reason why no jobs are taken now; the silent count in nobody's estimate."""
+        await self._db.write(workers.beat, worker_id, self._db.clock(), closed)
 
     async def retire(self, worker_id: str) -> None:
         """Take a worker out. Jobs still leased to it are due for rescue at once."""
         await self._db.write(_retire, worker_id, self._db.clock())
+
+    async def note_input(self, key: str) -> None:
+        """Note that a picture is about to be stored that nothing may refer to: maintenance deletes it after a day."""
+        await self._db.write(pictures.note_input, key, self._db.clock())
 
     async def rescue(self, now: float | None = None) -> list[Job]:
         """Take the jobs with expired leases from their workers; return them as they are after.
@@ -101,20 +171,58 @@ class JobQueue:
         """
         return await self._db.write(leases.rescue, self._db.clock() if now is None else now, self.max_attempts)
 
-    async def record_speed(self, model: str, units: float, seconds: float) -> None:
+    async def admit_local(self, now: float | None = None) -> int:
+        """Let our own cards claim what no hosted provider takes though it was meant for them; return how many."""
+        return await self._db.write(hosted.admit, self._terms, self._db.clock() if now is None else now)
+
+    async def abandon_bound(self, now: float | None = None) -> list[Job]:
+        """End the waiting jobs whose provider has had no worker for ten minutes: what became of them is unknown.
+
+        The minutes count from the first call that missed the provider, so a studio that was switched off overnight
+        finds its jobs again in the morning.
+        """
+        now = self._db.clock() if now is None else now
+        self._missing = await self._db.read(passing.missing, self._missing, now - self.lease_seconds, now)
+        gone = [provider for provider, since in self._missing.items() if now - since >= passing.ABANDONED]
+        return await self._db.write(passing.abandon, gone, now) if gone else []
+
+    async def record_speed(self, provider: str, model: str, units: float, seconds: float) -> None:
         """Add a measurement: a job of ``units`` megapixel-steps (``request.megapixel_steps``) took ``seconds``."""
         if units > 0 and seconds > 0:
-            await self._db.write(speeds.record, model, units, seconds)
+            await self._db.write(speeds.record, provider, model, units, seconds)
 
 
-def _fail(connection: Connection, worker_id: str, job_id: str, error: GenerationFailed, now: float, most: int) -> Job:
+def _fail(
+    connection: Connection,
+    worker_id: str,
+    job_id: str,
+    error: GenerationFailed,
+    now: float,
+    most: int,
+    microdollars: int | None,
+) -> Job:
     job = leases.owned(connection, worker_id, job_id)
     if error.retryable and job.cancel_requested:
         return leases.end_without_pictures(connection, worker_id, job_id, JobState.CANCELLED, now)
     if error.retryable and job.attempts < most:
         return leases.requeue(connection, worker_id, job_id, counted=True)
     state = JobState.REFUSED if isinstance(error, Refused) else JobState.FAILED
-    return leases.end_without_pictures(connection, worker_id, job_id, state, now, error)
+    return leases.end_without_pictures(connection, worker_id, job_id, state, now, error, microdollars)
+
+
+def _pass_on(
+    connection: Connection,
+    worker_id: str,
+    job_id: str,
+    provider: str,
+    error: GenerationFailed,
+    terms: Terms,
+    now: float,
+    most: int,
+) -> Job:
+    if provider != LOCAL and any(w.id == worker_id and not w.hosted for w in workers.alive(connection, 0.0)):
+        provider = LOCAL  # whatever draws on our own machines is one venue to the router
+    return passing.pass_on(connection, worker_id, job_id, provider, error, terms, now, most)
 
 
 def _hand_back(connection: Connection, worker_id: str, job_id: str, now: float) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from flux_core.database import jobs, ledger, members
+from flux_core.database.admission import Offered, venue_for
 from flux_core.database.standing import Standing, standing
 from flux_core.errors import QueuePaused
 from flux_core.fairness import Turn, move_up, next_turn
@@ -63,18 +64,34 @@ def _payment(known: Standing, cost: int, rules: QuotaRules, period: Period) -> d
     return payment(cost, _balance(known, rules), period)
 
 
-def check(connection: Connection, account: Account, cost: int, rules: QuotaRules, now: float) -> None:
-    """Raise QueuePaused, TooManyWaiting or QuotaSpent when a job of ``cost`` would be refused now."""
+def check(
+    connection: Connection,
+    account: Account,
+    request: GenerationRequest,
+    origin: Origin,
+    cost: int,
+    rules: QuotaRules,
+    offered: Offered,
+    now: float,
+) -> None:
+    """Raise what ``submit`` would raise for a job of ``cost`` now."""
+    venue_for(connection, request, origin, account.guild_id, offered, now)
     period = period_at(now, rules.zone)
     _payment(standing(connection, account, period.purse), cost, rules, period)
 
 
-def submit(connection: Connection, submission: Submission, cost: int, rules: QuotaRules, now: float) -> Job:
-    """Reserve ``cost`` and queue the job in its turn; raises what ``check`` raises."""
+def submit(
+    connection: Connection, submission: Submission, cost: int, rules: QuotaRules, offered: Offered, now: float
+) -> Job:
+    """Reserve ``cost`` and queue the job in its turn.
+
+    Raises UnknownProvider, NobodyDraws, QueuePaused, TooManyWaiting or QuotaSpent.
+    """
     account, period = submission.account, period_at(now, rules.zone)
     known = standing(connection, account, period.purse, submission.key)
     if known.submitted is not None and (submitted := jobs.find(connection, known.submitted)):
         return submitted
+    venue = venue_for(connection, submission.request, submission.origin, account.guild_id, offered, now)
     shares = _payment(known, cost, rules, period)
     turn = next_turn(known.virtual_time, known.last_finish, cost, known.weight)
     job = Job(
@@ -89,6 +106,7 @@ def submit(connection: Connection, submission: Submission, cost: int, rules: Quo
         reply_to=submission.reply_to,
         start_tag=turn.start,
         finish_tag=turn.finish,
+        venue=venue,
     )
     jobs.insert(connection, job, submission.key)
     ledger.reserve(connection, job, shares, period.purse, _allowance(known, rules) - known.posted)

@@ -1,6 +1,7 @@
 """The tables of the studio, as SQLAlchemy Core sees them. ``migrations/`` creates them; a test holds the two together.
 
-Money is whole thousandths of a credit, times are unix seconds. Index conditions are declared for SQLite and PostgreSQL.
+Money is whole thousandths of a credit, or millionths of a dollar where that is said; times are unix seconds. Index
+conditions are declared for SQLite and PostgreSQL.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ jobs = sa.Table(
     sa.Column("units", sa.Double, nullable=False),
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
-    # The model, while a worker that has it may claim the job; NULL when it does not wait, or waits in a paused guild.
-    # So one index holds exactly what can be claimed, and answers alone.
+    # The model, while a worker of ours that has it may claim the job; NULL when it does not wait, or waits in a paused
+    # guild, or for a hosted provider alone. So one index holds exactly what can be claimed, and answers alone.
     sa.Column("waits_for", sa.Text),
     sa.Column("start_tag", sa.Double, nullable=False),
     sa.Column("finish_tag", sa.Double, nullable=False),
@@ -88,6 +89,29 @@ jobs = sa.Table(
     sa.Column("delivery_owner", sa.Text),
     sa.Column("delivery_until", sa.Double),
     sa.Column("delivery_problem", sa.Text),
+    # The model, while a hosted provider may claim the job, as `waits_for` has it for our own workers. Often both.
+    sa.Column(
+        "waits_hosted",
+        sa.Text,
+        sa.CheckConstraint(
+            "waits_hosted IS NULL OR (state = 'queued' AND waits_hosted = model)", name="claimable_hosted"
+        ),
+    ),
+    # Who may draw it. A job that was submitted to a hosted provider goes back to that one, whatever is said here.
+    sa.Column(
+        "venue",
+        sa.Text,
+        sa.CheckConstraint("venue IN ('any', 'local', 'hosted')", name="venue"),
+        nullable=False,
+        server_default="any",
+    ),
+    # The hosted provider that the member named, so that others pass the job by without reading its request.
+    sa.Column("asked", sa.Text),
+    # JSON list: the providers that failed on it.
+    sa.Column("tried", sa.Text),
+    # JSON list of {"code", "facts"}.
+    sa.Column("remarks", sa.Text),
+    sa.Column("microdollars", sa.BigInteger),
     sa.CheckConstraint("state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled', 'refused')", name="state"),
     sa.CheckConstraint(
         "(state = 'running') = (lease_until IS NOT NULL) AND (state <> 'running' OR worker_id IS NOT NULL)",
@@ -102,6 +126,16 @@ jobs = sa.Table(
 _job = jobs.c
 # A claim is one step into this index, per model; `units` lets the estimate be answered from it alone.
 _partial("ix_jobs_claim", _job.waits_for, _job.start_tag, _job.id, _job.units, where="waits_for IS NOT NULL")
+# The same for hosted providers, with what they need to pass by the jobs that are better left to others.
+_partial(
+    "ix_jobs_hosted",
+    *(_job.waits_hosted, _job.start_tag, _job.id, _job.guild_id, _job.waits_for, _job.asked, _job.units),
+    where="waits_hosted IS NOT NULL AND provider_job_id IS NULL",
+)
+# Waiting to go on where they were submitted.
+_partial(
+    "ix_jobs_bound", _job.provider, _job.start_tag, _job.id, where="state = 'queued' AND provider_job_id IS NOT NULL"
+)
 _partial("ix_jobs_queued", _job.guild_id, _job.user_id, _job.id, where="state = 'queued'")
 # Without the lease, which every heartbeat moves: few jobs run, so looking through them all for expired ones is cheap.
 _partial("ix_jobs_running", _job.guild_id, _job.user_id, _job.id, where="state = 'running'")
@@ -214,8 +248,16 @@ workers = sa.Table(
     sa.Column("host", sa.Text, nullable=False),
     sa.Column("pid", sa.BigInteger, nullable=False),
     sa.Column("device", sa.Text, nullable=False),
-    # JSON list of model ids.
-    sa.Column("models", sa.Text, nullable=False),
+    sa.Column("provider", sa.Text, nullable=False),
+    sa.Column("hosted", sa.Boolean, nullable=False),
+    # JSON: model id → offer.
+    sa.Column("offers", sa.Text, nullable=False),
+    # Why it takes no jobs at the moment.
+    sa.Column("closed", sa.Text),
+    sa.Column("slots", sa.Integer, nullable=False),
+    sa.Column("links", sa.Boolean, nullable=False),
+    # Millionths of a dollar a day; NULL: no limit.
+    sa.Column("money_cap", sa.BigInteger),
     sa.Column("started_at", sa.Double, nullable=False),
     sa.Column("seen_at", sa.Double, nullable=False),
 )
@@ -223,6 +265,7 @@ workers = sa.Table(
 speeds = sa.Table(
     "speeds",
     metadata,
+    sa.Column("provider", sa.Text, primary_key=True),
     sa.Column("model", sa.Text, primary_key=True),
     # Running means over the jobs measured: n, E[u], E[s], E[u²], E[us] for u megapixel-steps drawn in s seconds.
     sa.Column("samples", sa.Integer, nullable=False),
@@ -230,4 +273,30 @@ speeds = sa.Table(
     sa.Column("seconds", sa.Double, nullable=False),
     sa.Column("units_squared", sa.Double, nullable=False),
     sa.Column("units_seconds", sa.Double, nullable=False),
+)
+
+spending = sa.Table(
+    "spending",
+    metadata,
+    # What a job costs at a hosted provider: expected when it is claimed, real when it ended.
+    sa.Column("job_id", sa.String(24), sa.ForeignKey("jobs.id"), primary_key=True),
+    sa.Column("provider", sa.Text, primary_key=True),
+    sa.Column("guild_id", sa.BigInteger, nullable=False),
+    # As 2026-11-21, in the operator's zone: whose cap it counts towards.
+    sa.Column("day", sa.Text, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("microdollars", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("microdollars >= 0", name="amount"),
+)
+# A day's sums are read from the index alone.
+sa.Index("ix_spending_day", spending.c.day, spending.c.provider, spending.c.microdollars)
+
+routing = sa.Table(
+    "routing",
+    metadata,
+    sa.Column("guild_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    # JSON: what the community prefers.
+    sa.Column("policy", sa.Text, nullable=False),
+    sa.Column("by_user", sa.BigInteger, nullable=False),
+    sa.Column("since", sa.Double, nullable=False),
 )

@@ -1,34 +1,56 @@
-"""Which workers there are and what they can draw."""
+"""Which workers there are, what each can draw, and whether it takes jobs."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import sqlalchemy as sa
+from pydantic import TypeAdapter
 from sqlalchemy import Connection, bindparam
 
 from flux_core.database.tables import workers
+from flux_core.offers import Offer
+from flux_core.router import LOCAL
 
 c = workers.c
+
+_OFFERS = TypeAdapter(dict[str, Offer])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerInfo:
-    """One worker process, as it introduces itself."""
+    """One provider in one worker process, as it introduces itself."""
 
     id: str
     host: str
     pid: int
     device: str
-    models: tuple[str, ...]
+    offers: Mapping[str, Offer]
+    """Model id → what the provider does with it."""
     started_at: float
     """Unix seconds."""
+    provider: str = LOCAL
+    hosted: bool = False
+    closed: str | None = None
+    """Why it takes no jobs at the moment."""
+    slots: int = 1
+    """Jobs it draws at once."""
+    links: bool = False
+    """Whether its picture store can hand out URLs."""
+    money_cap: int | None = None
+    """Millionths of a dollar that its provider may cost a day; None: no limit."""
     seen_at: float | None = None
     """When it last gave a sign of life; the database fills it in."""
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Return the ids of the models it can draw."""
+        return tuple(self.offers)
 
-_SEEN = sa.update(workers).where(c.id == bindparam("worker")).values(seen_at=bindparam("now"))
+
+_SEEN = sa.update(workers).where(c.id == bindparam("worker")).values(seen_at=bindparam("now"), closed=bindparam("why"))
 _DELETE = sa.delete(workers).where(c.id == bindparam("worker"))
 _INSERT = sa.insert(workers).inline()
 _ALIVE = sa.select(workers).where(c.seen_at >= bindparam("since")).order_by(c.started_at, c.id)
@@ -43,21 +65,33 @@ def register(connection: Connection, worker: WorkerInfo, now: float) -> None:
         "host": worker.host,
         "pid": worker.pid,
         "device": worker.device,
-        "models": json.dumps(worker.models),
+        "provider": worker.provider,
+        "hosted": worker.hosted,
+        "offers": _OFFERS.dump_json(dict(worker.offers), exclude_defaults=True).decode(),
+        "closed": worker.closed,
+        "slots": worker.slots,
+        "links": worker.links,
+        "money_cap": worker.money_cap,
         "started_at": worker.started_at,
         "seen_at": now,
     }
     connection.execute(_INSERT, row)
 
 
-def beat(connection: Connection, worker_id: str, now: float) -> None:
-    """Note that a worker lives."""
-    connection.execute(_SEEN, {"worker": worker_id, "now": now})
+def beat(connection: Connection, worker_id: str, now: float, closed: str | None) -> None:
+    """Note that a worker lives, and whether it takes jobs."""
+    connection.execute(_SEEN, {"worker": worker_id, "now": now, "why": closed})
 
 
 def retire(connection: Connection, worker_id: str) -> None:
     """Remove a worker."""
     connection.execute(_DELETE, {"worker": worker_id})
+
+
+@lru_cache(maxsize=256)
+def _offers(text: str) -> Mapping[str, Offer]:
+    # A worker's offers stay the same for as long as it lives, and every claim of a hosted provider reads them.
+    return _OFFERS.validate_json(text)
 
 
 def alive(connection: Connection, since: float) -> list[WorkerInfo]:
@@ -68,8 +102,14 @@ def alive(connection: Connection, since: float) -> list[WorkerInfo]:
             host=row.host,
             pid=row.pid,
             device=row.device,
-            models=tuple(json.loads(row.models)),
+            offers=_offers(row.offers),
             started_at=row.started_at,
+            provider=row.provider,
+            hosted=row.hosted,
+            closed=row.closed,
+            slots=row.slots,
+            links=row.links,
+            money_cap=row.money_cap,
             seen_at=row.seen_at,
         )
         for row in connection.execute(_ALIVE, {"since": since})

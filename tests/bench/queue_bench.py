@@ -23,7 +23,9 @@ from flux_core.generation import GenerationRequest, RequestOptions, resolve
 from flux_core.images.store import PictureStore
 from flux_core.jobs import Account, Job, Origin, Picture, ReplyTo
 from flux_core.models import CREDIT, Catalogue
+from flux_core.offers import Offer
 from flux_core.quota import QuotaRules
+from flux_core.router import LOCAL
 from flux_core.service import Studio, Submission
 
 MODEL = "flux-schnell"
@@ -160,8 +162,9 @@ async def place_seconds(db: Database, folder: Path) -> float:
     """Return how long the last of all waiting jobs takes to learn its place."""
     studio = Studio(db, PictureStore(str(folder)), CATALOGUE, RULES)
     queue = JobQueue(db, max_attempts=3, lease_seconds=30.0)
-    await queue.register(WorkerInfo(id="w", host="here", pid=1, device="cpu", models=(MODEL,), started_at=0.0))
-    await queue.record_speed(MODEL, 16.0, 1.0)
+    offers = {MODEL: Offer(theirs=MODEL)}
+    await queue.register(WorkerInfo(id="w", host="here", pid=1, device="cpu", offers=offers, started_at=0.0))
+    await queue.record_speed(LOCAL, MODEL, 16.0, 1.0)
     last = f"{MANY - 1:024x}"
     taken = []
     for _ in range(20):

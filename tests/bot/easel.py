@@ -16,6 +16,7 @@ from flux_core.images.provenance import Provenance
 from flux_core.images.store import PictureStore
 from flux_core.jobs import Job, Picture
 from flux_core.models import Catalogue
+from flux_core.offers import Offer
 from flux_core.providers.scripted import colour_of
 
 WORKER = "easel"
@@ -33,7 +34,14 @@ class Easel:
     async def register(self) -> None:
         """Become known as a living worker."""
         await self.queue.register(
-            WorkerInfo(id=WORKER, host="test", pid=1, device="cpu", models=tuple(self.models), started_at=time.time())
+            WorkerInfo(
+                id=WORKER,
+                host="test",
+                pid=1,
+                device="cpu",
+                offers={model: Offer(theirs=model) for model in self.models},
+                started_at=time.time(),
+            )
         )
 
     async def take(self, within: float = 5.0) -> Job:

@@ -16,11 +16,12 @@ from sqlalchemy import Connection
 
 from flux_core.database.engine import Database
 from flux_core.database.queue import JobQueue, WorkerInfo
-from flux_core.database.tables import jobs, ledger
+from flux_core.database.tables import jobs, ledger, spending
 from flux_core.generation import GenerationRequest, RequestOptions, resolve
 from flux_core.images.store import PictureStore
 from flux_core.jobs import Account, Job, Origin, Picture, ReplyTo
 from flux_core.models import Catalogue
+from flux_core.offers import ImageInput, Offer, Price
 from flux_core.quota import QuotaRules
 from flux_core.service import Studio, Submission
 
@@ -106,12 +107,39 @@ class Scene:
         return await self.queue.succeed(worker, job.id, pictures(job), provider="local", seconds=2.0)
 
     async def worker(self, id: str = "w1", *models: str) -> WorkerInfo:
-        """Introduce a worker."""
+        """Introduce a worker of our own."""
+        offers = {model: Offer(theirs=model, image_input=ImageInput.INLINE) for model in models or (SCHNELL,)}
+        info = WorkerInfo(id=id, host="here", pid=1, device="cpu", offers=offers, started_at=self.clock.now)
+        await self.queue.register(info)
+        return info
+
+    async def vendor(self, provider: str = "acme", *models: str, worker: str | None = None, **more: Any) -> WorkerInfo:
+        """Introduce a hosted provider's worker, with its provider's name; a picture costs ``cents``."""
+        price = Price(picture=more.pop("cents", 3) / 100)
+        offer = Offer(theirs="x", price=price, image_input=more.pop("image_input", ImageInput.INLINE))
+        usual: dict[str, Any] = {"host": "here", "pid": 1, "device": "api", "slots": 4, "started_at": self.clock.now}
         info = WorkerInfo(
-            id=id, host="here", pid=1, device="cpu", models=models or (SCHNELL,), started_at=self.clock.now
+            id=worker or provider,
+            provider=provider,
+            hosted=True,
+            offers=dict.fromkeys(models or (SCHNELL,), offer),
+            **(usual | more),
         )
         await self.queue.register(info)
         return info
+
+    async def claim_hosted(self, worker: str = "acme") -> Job:
+        """Claim a job for a hosted provider that has to be there."""
+        job = await self.queue.claim_hosted(worker)
+        assert job is not None, "nothing to claim"
+        return job
+
+    async def spent(self, job: Job) -> dict[str, int]:
+        """Return what a job cost at each provider."""
+        statement = sa.select(spending.c.provider, spending.c.microdollars).where(spending.c.job_id == job.id)
+        return await self.db.read(
+            lambda connection: {row.provider: row.microdollars for row in connection.execute(statement)}
+        )
 
     async def ledger(self, job: Job) -> list[tuple[str, str, int]]:
         """Return the ledger's (kind, purse, amount) for a job, in order."""

@@ -7,6 +7,7 @@ import pytest
 from flux_core.database import places
 from flux_core.database.places import Place
 from flux_core.errors import JobNotFound
+from flux_core.router import LOCAL
 from tests.database.scene import ANNE, BERT, CLEO, DEV, SCHNELL, TINY, Scene, a_request
 
 
@@ -22,7 +23,7 @@ async def test_nothing_measured_and_nobody_there(scene: Scene) -> None:
 async def test_an_idle_worker_starts_at_once(scene: Scene) -> None:
     job = await scene.submit()
     await scene.worker("w1")
-    await scene.queue.record_speed(SCHNELL, 4, 2.0)
+    await scene.queue.record_speed(LOCAL, SCHNELL, 4, 2.0)
     assert await scene.studio.place(job.id) == Place(1, 2.0, 1)
     scene.clock.now += 31
     assert await scene.studio.place(job.id) == Place(1, None, 0)
@@ -30,7 +31,7 @@ async def test_an_idle_worker_starts_at_once(scene: Scene) -> None:
 
 async def test_position_counts_what_is_claimed_before(scene: Scene) -> None:
     await scene.worker("w1")
-    await scene.queue.record_speed(SCHNELL, 4, 2.0)
+    await scene.queue.record_speed(LOCAL, SCHNELL, 4, 2.0)
     mine = [await scene.submit(ANNE) for _ in range(3)]
     theirs = await scene.submit(BERT)
     places = [await scene.studio.place(job.id) for job in (mine[0], theirs, *mine[1:])]
@@ -41,7 +42,7 @@ async def test_position_counts_what_is_claimed_before(scene: Scene) -> None:
 
 async def test_running_jobs_count_with_what_is_left_of_them(scene: Scene) -> None:
     await scene.worker("w1")
-    await scene.queue.record_speed(SCHNELL, 4, 2.0)
+    await scene.queue.record_speed(LOCAL, SCHNELL, 4, 2.0)
     running, prefetched, waiting = [await scene.submit(account) for account in (ANNE, BERT, CLEO)]
     await scene.claim()
     scene.clock.now += 0.5
@@ -57,7 +58,7 @@ async def test_running_jobs_count_with_what_is_left_of_them(scene: Scene) -> Non
 async def test_work_ahead_is_shared_by_the_workers(scene: Scene) -> None:
     for name in ("w1", "w2"):
         await scene.worker(name)
-    await scene.queue.record_speed(SCHNELL, 4, 2.0)
+    await scene.queue.record_speed(LOCAL, SCHNELL, 4, 2.0)
     jobs = [await scene.submit(account) for account in (ANNE, BERT, CLEO)]
     await scene.claim("w1")
     assert await scene.studio.place(jobs[1].id) == Place(1, 2.0, 2)
@@ -73,15 +74,15 @@ async def test_only_jobs_for_the_same_workers_stand_ahead(scene: Scene) -> None:
     await scene.submit(BERT, TINY)
     job = await scene.submit(CLEO, DEV)
     assert (await scene.studio.place(job.id)).position == 2
-    await scene.queue.record_speed(DEV, 28, 28.0)
+    await scene.queue.record_speed(LOCAL, DEV, 28, 28.0)
     assert (await scene.studio.place(job.id)).seconds is None
-    await scene.queue.record_speed(TINY, 1, 10.0)
+    await scene.queue.record_speed(LOCAL, TINY, 1, 10.0)
     assert (await scene.studio.place(job.id)).seconds == pytest.approx(28.0 + 10 * a_request(TINY).megapixel_steps)
 
 
 async def test_a_held_job_has_no_estimate(scene: Scene) -> None:
     await scene.worker("w1")
-    await scene.queue.record_speed(SCHNELL, 4, 2.0)
+    await scene.queue.record_speed(LOCAL, SCHNELL, 4, 2.0)
     job = await scene.submit()
     await scene.studio.pause(ANNE.guild_id, by=1, reason="storm")
     assert (await scene.studio.place(job.id)).seconds is None

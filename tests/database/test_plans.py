@@ -7,8 +7,15 @@ from typing import Any
 from sqlalchemy import Connection, event
 
 from flux_core.database import jobs, leases, outbox, pictures, places, submissions
-from flux_core.quota import period_at
-from tests.database.scene import ANNE, SCHNELL, TINY, Scene, rules
+from flux_core.database.admission import Offered
+from flux_core.database.hosted import Terms
+from flux_core.jobs import Origin
+from flux_core.quota import UTC, period_at
+from flux_core.router import RoutingPolicy
+from tests.database.scene import ANNE, SCHNELL, TINY, Scene, a_request, rules
+
+TERMS = Terms(policy=RoutingPolicy(), zone=UTC, lease_seconds=30.0)
+OFFERED = Offered(local=frozenset({SCHNELL}), policy=RoutingPolicy(), lease_seconds=30.0)
 
 
 async def plans(scene: Scene, query, *args) -> str:  # type: ignore[no-untyped-def]
@@ -43,7 +50,9 @@ async def test_a_claim_steps_into_its_index_once_per_model(scene: Scene) -> None
 
 async def test_submitting_reads_nothing_but_the_accounts_own(scene: Scene) -> None:
     job = await scene.submit()
-    plan = await plans(scene, submissions.check, ANNE, 1, rules(), scene.clock.now)
+    plan = await plans(
+        scene, submissions.check, ANNE, a_request(), Origin.IMAGINE, 1, rules(), OFFERED, scene.clock.now
+    )
     assert plan.count("USING COVERING INDEX ix_ledger_balance (guild_id=? AND user_id=? AND purse=?") == 3
     assert "ix_jobs_queued (guild_id=? AND user_id=?)" in plan
     assert "SCAN jobs" not in plan
@@ -52,7 +61,7 @@ async def test_submitting_reads_nothing_but_the_accounts_own(scene: Scene) -> No
 
 async def test_the_place_is_counted_on_the_claims_index_alone(scene: Scene) -> None:
     job = await scene.submit()
-    plan = await plans(scene, places.place_of, job, 0.0, 0.0)
+    plan = await plans(scene, places.place_of, job, TERMS, 0.0)
     assert "USING COVERING INDEX ix_jobs_claim (waits_for=?" in plan
     assert "USING INDEX ix_jobs_running" in plan
 

@@ -150,12 +150,14 @@ async def test_handing_back_costs_no_attempt(scene: Scene) -> None:
 
 async def test_the_providers_own_id_outlives_the_worker(scene: Scene) -> None:
     job = await scene.submit()
-    await scene.claim()
-    await scene.queue.submitted("w1", job.id, "elsewhere", "prediction-1")
+    await scene.vendor("acme", worker="a1")
+    await scene.claim_hosted("a1")
+    await scene.queue.submitted("a1", job.id, "acme", "prediction-1")
     scene.clock.now += 31
     await scene.queue.rescue()
-    again = await scene.claim("w2")
-    assert (again.provider, again.provider_job_id) == ("elsewhere", "prediction-1")
+    await scene.vendor("acme", worker="a2")
+    again = await scene.claim_hosted("a2")
+    assert (again.id, again.provider, again.provider_job_id) == (job.id, "acme", "prediction-1")
 
 
 async def test_a_worker_that_lost_its_lease_changes_nothing(scene: Scene) -> None:

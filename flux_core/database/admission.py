@@ -1,0 +1,66 @@
+"""Who may draw a new job, and whether anybody ever can: decided when it is submitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from flux_core.database import routing, workers
+from flux_core.errors import NobodyDraws, UnknownProvider
+from flux_core.generation import GenerationRequest
+from flux_core.jobs import Origin, VenueKind
+from flux_core.offers import Offer
+from flux_core.router import LOCAL, Errand, Nobody, RoutingPolicy, Venue, route
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offered:
+    """What the operator has configured, whoever of it lives at the moment."""
+
+    local: frozenset[str]
+    """Models whose weights there are."""
+    hosted: Mapping[str, Mapping[str, Offer]] = field(default_factory=dict)
+    """Hosted provider → model → what it does with it."""
+    policy: RoutingPolicy
+    """Where a guild has none of its own."""
+    links: bool = False
+    """Whether the picture store can hand out URLs."""
+    lease_seconds: float
+    """Silence after which a worker does not count as alive."""
+
+
+def venue_for(
+    connection: Connection, request: GenerationRequest, origin: Origin, guild_id: int, offered: Offered, now: float
+) -> VenueKind:
+    """Return who may draw ``request``; raises UnknownProvider or NobodyDraws."""
+    model = request.model
+    venues = {
+        name: Venue(provider=name, hosted=True, offers=offers, links=offered.links)
+        for name, offers in offered.hosted.items()
+    }
+    cards, ours = bool(offered.local), model in offered.local
+    for worker in workers.alive(connection, now - offered.lease_seconds):
+        if worker.hosted:
+            venues[worker.provider] = Venue(
+                provider=worker.provider, hosted=True, offers=worker.offers, links=worker.links
+            )
+        else:
+            cards, ours = True, ours or model in worker.offers
+    known = ([LOCAL] if cards else []) + sorted(venues)
+    if request.provider is not None and request.provider not in known:
+        raise UnknownProvider(value=request.provider, known=known)
+    local = Venue(provider=LOCAL, hosted=False, offers={model: Offer(theirs=model)} if ours else {})
+    errand = Errand(request=request, variation=origin is Origin.VARIATION)
+    policy = routing.policy_of(connection, guild_id, offered.policy)
+    verdict = route(errand, [local, *venues.values()], policy)
+    if isinstance(verdict, Nobody):
+        raise NobodyDraws(model=model, reasons=dict(verdict.reasons))
+    if request.provider == LOCAL:
+        return "local"
+    if request.provider is not None or not ours:
+        return "hosted"
+    if policy.first == "hosted" and not isinstance(route(errand, list(venues.values()), policy), Nobody):
+        return "hosted"
+    return "any"

@@ -1,0 +1,234 @@
+"""Who could draw a job, as things stand: the living workers with what they do now, their speed and their money."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from heapq import merge
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, bindparam
+
+from flux_core.database import speeds, spending, workers
+from flux_core.database.jobs import IS_RUNNING
+from flux_core.database.tables import jobs
+from flux_core.database.workers import WorkerInfo
+from flux_core.estimates import Speed, wait
+from flux_core.jobs import Job, Origin
+from flux_core.offers import Offer
+from flux_core.router import LOCAL, Errand, Venue
+
+FAR = 10_000
+"""Waiting jobs that are counted, per model, so that a look stays short; a job further behind is told this much."""
+AWAY = "our own cards are away"
+
+c = jobs.c
+
+_RUNNING = (
+    sa.select(c.id, c.worker_id, c.model, c.units, c.steps_done, c.steps_total, c.started_at, c.provider)
+    .where(IS_RUNNING)
+    .order_by(c.started_at, c.id)
+)
+_LINE = (
+    sa.select(c.start_tag, c.id, c.waits_for, c.units)
+    .where(c.waits_for == bindparam("of"))
+    .order_by(c.start_tag, c.id)
+    .limit(bindparam("most"))
+)
+
+Work = Mapping[str, tuple[int, float]]
+"""Model → how many jobs, and their megapixel-steps."""
+
+
+class Crew:
+    """One look at everybody who draws."""
+
+    def __init__(self, connection: Connection, alive_since: float, day: str) -> None:
+        """Read the workers that gave a sign of life after ``alive_since``, and what was spent on ``day``."""
+        self.workers = workers.alive(connection, alive_since)
+        self._speeds = speeds.known(connection)
+        self._running: dict[str, list[Any]] = defaultdict(list)
+        for row in connection.execute(_RUNNING):
+            self._running[row.worker_id].append(row)
+        limited = any(worker.money_cap is not None for worker in self.workers)
+        self._spent = spending.on(connection, day) if limited else {}
+        self._ours = [worker for worker in self.workers if not worker.hosted]
+        self._hosted: dict[str, list[WorkerInfo]] = {}
+        for worker in self.workers:
+            if worker.hosted:
+                self._hosted.setdefault(worker.provider, []).append(worker)
+        self._rivals: dict[str, frozenset[str]] = {}
+        self._busy: dict[str, Sequence[float]] = {}
+
+    # Our own cards
+
+    @property
+    def local_models(self) -> frozenset[str]:
+        """Return the models that our own cards draw."""
+        return frozenset(model for worker in self._ours for model in worker.offers)
+
+    def able(self, model: str) -> list[WorkerInfo]:
+        """Return our own workers that draw ``model`` and take jobs."""
+        return [worker for worker in self._ours if model in worker.offers and worker.closed is None]
+
+    def rivals(self, model: str) -> frozenset[str]:
+        """Return the models that the same workers of ours draw."""
+        if model not in self._rivals:
+            self._rivals[model] = frozenset({model}.union(*(worker.offers for worker in self.able(model))))
+        return self._rivals[model]
+
+    def local_seconds(self, model: str, units: float, ahead: Work) -> float | None:
+        """Return the seconds until our own cards have drawn a job behind ``ahead``; None when that is not known."""
+        own, busy, rivals = self.drawing(LOCAL, model, units), self._busy_with(model), self.rivals(model)
+        before = total(
+            [self.drawing(LOCAL, other, work, count) for other, (count, work) in ahead.items() if other in rivals]
+        )
+        if not busy or own is None or before is None:
+            return None
+        return wait(before, busy) + own
+
+    def _busy_with(self, model: str) -> Sequence[float]:
+        """Return for each of our workers that draws ``model`` how long it is busy; nothing when that is not known."""
+        if model not in self._busy:
+            able = self.able(model)
+            busy = [total([self.remaining(row) for row in self._running[worker.id]]) for worker in able]
+            known = [until for until in busy if until is not None]
+            self._busy[model] = known if len(known) == len(busy) else []
+        return self._busy[model]
+
+    # Hosted providers
+
+    def hosted_seconds(
+        self, providers: Collection[str], model: str, units: float, count: int, work: float
+    ) -> float | None:
+        """Return the seconds until one of ``providers`` has drawn a job behind ``count`` others of its model.
+
+        ``work``: the megapixel-steps of those.
+        """
+        crew = [
+            worker
+            for name in sorted(providers)
+            for worker in self._hosted.get(name, ())
+            if worker.closed is None and self._speed(name, model) is not None
+        ]
+        if not crew:
+            return None
+        busy = [self.remaining(row) or 0.0 for worker in crew for row in self._running[worker.id]]
+        hands = sum(worker.slots for worker in crew)
+        own, ahead = (
+            min(self.drawing(worker.provider, model, part, number) or 0.0 for worker in crew)
+            for part, number in ((units, 1), (work, count))
+        )
+        return wait(ahead, [*busy[:hands], *[0.0] * (hands - len(busy))]) + own
+
+    # Speeds
+
+    def drawing(self, provider: str, model: str, units: float, count: int = 1) -> float | None:
+        """Return the seconds that ``count`` jobs of ``units`` megapixel-steps together take one worker."""
+        speed = self._speed(provider, model)
+        return None if speed is None else speed.seconds_for(units, count)
+
+    def _speed(self, provider: str, model: str) -> Speed | None:
+        names = [worker.provider for worker in self.able(model)] if provider == LOCAL else []
+        known = (self._speeds.get((name, model)) for name in (provider, *names))
+        return next((speed for speed in known if speed is not None), None)
+
+    def remaining(self, row: Any) -> float | None:
+        """Return the seconds that a running job still needs."""
+        whole = self.drawing(row.provider or LOCAL, row.model, row.units)
+        if whole is None:
+            return None
+        return whole * (1 - min(row.steps_done / row.steps_total, 1.0)) if row.steps_total else whole
+
+    def in_hands(self, worker_id: str | None) -> Sequence[Any]:
+        """Return the running jobs of a worker, the first begun first."""
+        return self._running[worker_id or ""]
+
+    # Venues
+
+    def free(self, provider: str) -> int:
+        """Return how many jobs a hosted provider could begin at once."""
+        crew = [worker for worker in self._hosted.get(provider, ()) if worker.closed is None]
+        return sum(max(0, worker.slots - len(self._running[worker.id])) for worker in crew)
+
+    def venues(self, model: str, units: float, ahead: Work, *, expected: bool = False) -> list[Venue]:
+        """Return who could draw a job, our own cards for those ``ahead`` of it first.
+
+        ``expected``: whether our own cards are one of them even while none of them lives.
+        """
+        return [*self._local(model, units, ahead, expected), *self._vendors(model, units)]
+
+    def _local(self, model: str, units: float, ahead: Work, expected: bool) -> Iterator[Venue]:
+        crew = [worker for worker in self._ours if model in worker.offers]
+        if not crew and not expected:
+            return
+        offers = {model: crew[0].offers[model]} if crew else {model: Offer(theirs=model)}
+        closed = AWAY if not crew else next((w.closed for w in crew if not self.able(model)), None)
+        hands = sum(max(0, worker.slots - len(self._running[worker.id])) for worker in self.able(model))
+        first = sum(count for other, (count, _) in ahead.items() if other in self.rivals(model))
+        seconds = self.local_seconds(model, units, ahead)
+        yield Venue(
+            provider=LOCAL, hosted=False, offers=offers, closed=closed, free=max(0, hands - first), seconds=seconds
+        )
+
+    def _vendors(self, model: str, units: float) -> Iterator[Venue]:
+        for provider, crew in self._hosted.items():
+            caps = [worker.money_cap for worker in crew if worker.money_cap is not None]
+            yield Venue(
+                provider=provider,
+                hosted=True,
+                offers=crew[-1].offers,
+                closed=None if any(worker.closed is None for worker in crew) else crew[-1].closed,
+                free=self.free(provider),
+                seconds=self.drawing(provider, model, units),
+                money_left=min(caps) - self._spent.get(provider, 0) if caps else None,
+                links=crew[-1].links,
+            )
+
+
+class Line:
+    """The jobs that our own cards draw in their turn, counted as far as somebody has walked along it."""
+
+    def __init__(self, connection: Connection, models: frozenset[str]) -> None:
+        self.passed: dict[str, tuple[int, float]] = {}
+        self._open = ExitStack()
+        rows = [
+            self._open.enter_context(closing(connection.execute(_LINE, {"of": model, "most": FAR})))
+            for model in sorted(models)
+        ]
+        self._rows = merge(*rows, key=lambda row: (row.start_tag, row.id))
+        self._next = next(self._rows, None)
+        self.head: float | None = None if self._next is None else self._next.start_tag
+        """The turn of the first of them."""
+
+    def __enter__(self) -> Line:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
+
+    def walk_to(self, start: float, job_id: str) -> Work:
+        """Return the work ahead of a job; each walk goes on from the last one."""
+        while self._next is not None and (self._next.start_tag, self._next.id) < (start, job_id):
+            count, units = self.passed.get(self._next.waits_for, (0, 0.0))
+            self.passed[self._next.waits_for] = (count + 1, units + self._next.units)
+            self._next = next(self._rows, None)
+        return self.passed
+
+
+def errand_of(job: Job, *, bound: bool = True) -> Errand:
+    """Return what the router has to know of a job; without its bond, when that is about to end."""
+    return Errand(
+        request=job.request,
+        variation=job.origin is Origin.VARIATION,
+        tried=frozenset(job.tried),
+        bound_to=job.provider if bound and job.provider_job_id is not None else None,
+    )
+
+
+def total(parts: Sequence[float | None]) -> float | None:
+    """Return the sum, or None when one part is not known."""
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None

@@ -1,0 +1,194 @@
+"""What hosted providers claim: the first waiting job that the router sends to the one that asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from heapq import merge
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, bindparam
+
+from flux_core.database import routing, spending
+from flux_core.database.crew import Crew, Line, errand_of
+from flux_core.database.jobs import (
+    CLAIMED_BY_NOBODY,
+    COLUMNS,
+    IS_QUEUED,
+    admit_all,
+    advance_virtual_time,
+    find,
+    job_of,
+    remark,
+)
+from flux_core.database.pauses import reason
+from flux_core.database.tables import jobs
+from flux_core.database.workers import WorkerInfo
+from flux_core.jobs import Job, JobState, Remark
+from flux_core.quota import day_at
+from flux_core.router import LOCAL, Choice, RoutingPolicy, route
+
+LOOKED_AT = 2_000
+"""Waiting jobs, per model, that one claim passes by at most."""
+ROUTED = 200
+"""Jobs of them about which it asks the router."""
+
+c = jobs.c
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What the operator decides for all."""
+
+    policy: RoutingPolicy
+    """Where a guild has none of its own."""
+    zone: ZoneInfo
+    """Where a day of spending begins at midnight."""
+    lease_seconds: float
+    """Also the silence after which a worker does not count as alive."""
+
+    def look(self, connection: Connection, now: float) -> Crew:
+        """Look who draws now."""
+        return Crew(connection, now - self.lease_seconds, day_at(now, self.zone))
+
+
+_BOUND = (
+    sa.select(c.id)
+    .where(IS_QUEUED, c.provider_job_id.is_not(None), c.waits_hosted.is_not(None), c.provider == bindparam("by"))
+    .order_by(c.start_tag, c.id)
+    .limit(1)
+)
+_WAITING = (
+    sa.select(c.start_tag, c.id, c.guild_id, c.waits_hosted, c.waits_for, c.asked, c.units)
+    .where(c.waits_hosted == bindparam("of"), c.provider_job_id.is_(None))
+    .order_by(c.start_tag, c.id)
+    .limit(bindparam("most"))
+)
+_FOR_HOSTED_ALONE = (
+    sa.select(c.id)
+    .where(c.waits_hosted.is_not(None), c.provider_job_id.is_(None), c.waits_for.is_(None), c.asked.is_(None))
+    .order_by(c.waits_hosted, c.start_tag, c.id)
+    .limit(bindparam("most"))
+)
+_TAKE = (
+    sa.update(jobs)
+    .where(c.id == bindparam("job"), IS_QUEUED)
+    .values(
+        state=JobState.RUNNING.value,
+        **CLAIMED_BY_NOBODY,
+        attempts=c.attempts + 1,
+        worker_id=bindparam("worker"),
+        lease_until=bindparam("until"),
+        started_at=bindparam("now"),
+        provider=bindparam("by"),
+        steps_done=0,
+        steps_total=0,
+    )
+    .returning(*COLUMNS)
+)
+
+
+def claim(connection: Connection, worker_id: str, terms: Terms, now: float) -> Job | None:
+    """Give a hosted provider's worker the first job that is to be drawn there now, or None.
+
+    What was submitted there comes first, then the others in their turn.
+    """
+    if reason(connection, None) is not None:
+        return None
+    crew = terms.look(connection, now)
+    worker = next((worker for worker in crew.workers if worker.id == worker_id and worker.hosted), None)
+    if worker is None:
+        return None
+    bound = connection.execute(_BOUND, {"by": worker.provider}).scalar()
+    if bound is not None:
+        return _take(connection, bound, worker, terms, now)
+    if worker.closed is not None or crew.free(worker.provider) == 0:
+        return None
+    with Line(connection, crew.local_models) as line:
+        found, for_us = _walk(connection, crew, line, worker, terms.policy)
+        head = line.head
+    for job_id in for_us:
+        admit_all(connection, job_id)
+    if found is None:
+        return None
+    waiting, choice = found
+    job = _take(connection, waiting.id, worker, terms, now)
+    # Where it overtakes what waits for our own cards, their time is not over: newcomers still start at theirs.
+    advance_virtual_time(connection, waiting.start_tag if head is None else min(waiting.start_tag, head))
+    cost = worker.offers[waiting.request.model].cost(waiting.request)
+    if worker.offers[waiting.request.model].price is not None:
+        spending.reserve(connection, waiting, worker.provider, cost, day_at(now, terms.zone), now)
+    return remark(connection, job, Remark("routed", {"provider": choice.provider, "why": choice.why}))
+
+
+def _walk(
+    connection: Connection, crew: Crew, line: Line, worker: WorkerInfo, default: RoutingPolicy
+) -> tuple[tuple[Job, Choice] | None, list[str]]:
+    """Return the job for ``worker``, and those met on the way that our own cards shall draw but may not claim."""
+    policies, for_us, routed = routing.policies(connection), list[str](), 0
+    for row in _waiting(connection, worker):
+        policy = policies.get(row.guild_id, default)
+        ahead = line.walk_to(row.start_tag, row.id)
+        if row.waits_for is not None and _is_ours(crew, row, ahead, policy):
+            continue
+        routed += 1
+        if routed > ROUTED:
+            break
+        job = find(connection, row.id)
+        if job is None:
+            continue
+        verdict = route(errand_of(job), crew.venues(row.waits_hosted, row.units, ahead), policy)
+        if isinstance(verdict, Choice) and verdict.provider == worker.provider:
+            return (job, verdict), for_us
+        if isinstance(verdict, Choice) and verdict.provider == LOCAL and row.waits_for is None:
+            for_us.append(row.id)
+    return None, for_us
+
+
+def _waiting(connection: Connection, worker: WorkerInfo) -> Iterator[Any]:
+    """Yield the jobs that ``worker`` may be sent, in their turn, as the index knows them."""
+    with ExitStack() as stack:
+        rows = [
+            stack.enter_context(closing(connection.execute(_WAITING, {"of": model, "most": LOOKED_AT})))
+            for model in worker.offers
+        ]
+        for row in merge(*rows, key=lambda row: (row.start_tag, row.id)):
+            if row.asked in (None, worker.provider):
+                yield row
+
+
+def _is_ours(crew: Crew, row: Any, ahead: Mapping[str, tuple[int, float]], policy: RoutingPolicy) -> bool:
+    """Say, without reading the request, that the router would leave a job to our own cards."""
+    if policy.first != "local" or not crew.able(row.waits_for):
+        return False
+    seconds = crew.local_seconds(row.waits_for, row.units, ahead)
+    return seconds is None or seconds <= policy.overflow_seconds
+
+
+def _take(connection: Connection, job_id: str, worker: WorkerInfo, terms: Terms, now: float) -> Job:
+    until = now + terms.lease_seconds
+    key = {"job": job_id, "worker": worker.id, "by": worker.provider, "now": now, "until": until}
+    return job_of(connection.execute(_TAKE, key).one())
+
+
+def admit(connection: Connection, terms: Terms, now: float, most: int = 500) -> int:
+    """Let our own cards claim the jobs that were meant for hosted providers, where none of those takes them now.
+
+    A claim does the same on its way; this is for the time in which no hosted provider asks. Returns how many.
+    """
+    crew, policies, admitted = terms.look(connection, now), routing.policies(connection), 0
+    if not crew.local_models:
+        return 0
+    for job_id in connection.execute(_FOR_HOSTED_ALONE, {"most": most}).scalars().all():
+        job = find(connection, job_id)
+        if job is None or job.request.model not in crew.local_models:
+            continue
+        venues = crew.venues(job.request.model, job.request.megapixel_steps, {})
+        verdict = route(errand_of(job), venues, policies.get(job.account.guild_id, terms.policy))
+        if isinstance(verdict, Choice) and verdict.provider == LOCAL:
+            admit_all(connection, job_id)
+            admitted += 1
+    return admitted
