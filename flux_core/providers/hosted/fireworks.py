@@ -119,7 +119,8 @@ class Fireworks(Vendor):
             raise Refused(f"{self.title}: {status}", reason=_reason(told))
         if status in ("Error", "Failed"):
             raise ProviderDown(f"{self.title}: {text_of(told.get('details') or status)}", provider=self.title)
-        # "Task not found" is answered for a moment after an order, too; whoever waits sets the bound.
+        if status == "Task not found":
+            raise LookupError(ticket)  # clients have seen it right after an order, too: it is believed when repeated
         progress = told.get("progress")
         return Pending(progress=float(progress) if isinstance(progress, int | float) else None)
 

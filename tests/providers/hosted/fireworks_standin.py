@@ -21,8 +21,8 @@ class FireworksStandIn(StandIn):
     prefix = "/inference/v1"
     answers_pictures = False
     """Whether a picture comes instead of JSON, as the newest page describes it."""
-    forgets_first = False
-    """Whether the first poll of a task answers that there is none."""
+    forgotten_polls = 0
+    """How many polls of a task answer that there is none, before it is known."""
 
     def routes(self) -> None:
         """Serve the models, Kontext's result and the list of models."""
@@ -62,7 +62,7 @@ class FireworksStandIn(StandIn):
         id = request["body"]["id"]
         task = self.look(id)
         told: dict[str, Any] = {"id": id, "status": "Pending", "result": None, "progress": 0.5, "details": None}
-        if task is None or (self.forgets_first and task.polls == 1):
+        if task is None or (task.polls <= self.forgotten_polls):
             told |= {"status": "Task not found", "progress": None}
         elif task.state == "done":
             if self.moderated(task.number):

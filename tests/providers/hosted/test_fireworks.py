@@ -8,6 +8,7 @@ from flux_core.errors import OutcomeUnknown, ProviderBroken, ProviderClosed, Pro
 from flux_core.models import ASPECTS, FLUX_DEV
 from flux_core.providers.hosted.vendor import Pending
 from tests.providers.hosted.alone import alone, shot
+from tests.providers.hosted.conftest import desk_for
 from tests.providers.hosted.fireworks_standin import CASES, FireworksStandIn
 from tests.providers.hosted.standin import Status
 
@@ -87,11 +88,13 @@ async def test_kontext_is_ordered_once_and_found_again_by_its_ticket_alone() -> 
 
 
 async def test_a_task_that_is_not_known_yet_is_asked_for_again() -> None:
-    async with FireworksStandIn() as standin, alone(standin, KONTEXT) as fireworks:
-        standin.forgets_first = True
-        found = await fireworks.found("flux-kontext-pro")
-    assert found.url is not None
-    assert len(standin.submits) == 1
+    async with desk_for(KONTEXT) as desk:
+        assert isinstance(desk.standin, FireworksStandIn)
+        desk.standin.forgotten_polls = 1
+        assert len((await desk.draw(desk.task(count=1))).pictures) == 1
+        desk.standin.forgotten_polls = 1000
+        assert isinstance(await desk.outcome(desk.task(count=1)), ProviderBroken)
+        assert len(desk.standin.submits) == 2
 
 
 async def test_moderation_is_told_with_its_reason() -> None:
