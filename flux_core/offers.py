@@ -151,8 +151,12 @@ class Offer(BaseModel):
     def cost(self, request: GenerationRequest) -> int:
         """Return what all pictures of ``request`` will cost, in millionths of a dollar."""
         size = self.size(request) or (request.width, request.height)
-        price = self.picture_price if self.picture_price is not None and self._uses_picture(request) else self.price
+        price = self.price_of(request)
         return 0 if price is None else request.count * price.of(*size, request.steps_taken)
+
+    def price_of(self, request: GenerationRequest) -> Price | None:
+        """Return what counts for ``request``: drawn from words, or from a picture."""
+        return self.picture_price if self.picture_price is not None and self._uses_picture(request) else self.price
 
     def _uses_picture(self, request: GenerationRequest) -> bool:
         return request.input_picture is not None and self.image_input is not None

@@ -71,16 +71,16 @@ class HostedDrawing:
     def __init__(self, desk: Desk, task: DrawTask, progress: Progress, offer: Offer, *, links: bool) -> None:
         """Raises RequestRejected where ``offer`` cannot hold it, OutcomeUnknown for a receipt that tells nothing."""
         request = task.request
-        size = offer.sizes.nearest(request.width, request.height)
-        if size is None:
-            raise RequestRejected(
-                f"{desk.vendor.title} draws nothing like {request.width}×{request.height}", provider=desk.vendor.title
-            )
         links = links and task.publish is not None
         self._image = task.input_image if offer.starts_from_pictures(links=links) else None
         self._from_words = task.input_image is not None and self._image is None
         if self._from_words:
             request = request.model_copy(update={"input_picture": None, "strength": None})
+        size = offer.size(request)
+        if size is None:
+            raise RequestRejected(
+                f"{desk.vendor.title} draws nothing like {request.width}×{request.height}", provider=desk.vendor.title
+            )
         self._desk = desk
         self._task = task
         self._progress = progress
@@ -378,9 +378,10 @@ class HostedDrawing:
                 raise errors[0]
             raise Refused(reason="; ".join(dict.fromkeys(str(picture) for picture in pictures)))
         cost = done.microdollars
-        if cost is None and self._offer.price is not None:
+        price = self._offer.price_of(self._request)
+        if cost is None and price is not None:
             billed = sum(picture.data is not None or picture.url is not None for picture in found)
-            cost = billed * self._offer.price.of(*self._size, self._request.steps_taken)
+            cost = billed * price.of(*self._size, self._request.steps_taken)
         return _Came(pictures, cost)
 
     # What a shot needs, and what it tells
