@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from flux_core.errors import ConfigurationError, GenerationFailed, OutcomeUnknown, ProviderBroken, ProviderBusy, Refused
+from flux_core.errors import ConfigurationError, GenerationFailed, OutcomeUnknown, ProviderBroken, Refused
 from flux_core.models import FLUX_DEV, FLUX_SCHNELL
 from flux_core.offers import ImageInput, Offer, Price, Range
 from flux_core.providers.hosted.aspects import aspect_of, sizes_of
@@ -102,11 +102,10 @@ class HfInference(Vendor):
     def fault(self, answer: Answer) -> GenerationFailed | None:
         """Read an error in the words of the router, or in those of the service behind it.
 
-        Of the router's own, 401 and 402 (the month's credits are used up) mean what they mean everywhere.
+        The router's own mean what they mean everywhere: 401, 402 (the month's credits are used up), and 503 while a
+        model is being loaded, which takes longer than anybody should wait in line for.
         """
         detail, kind = _words(answer)
-        if answer.status == 503 and "loading" in detail:
-            return ProviderBusy(f"{self.title}: {detail}", provider=self.title)
         if answer.status in (400, 422) and any(part in f"{kind} {detail}".lower() for part in MODERATION):
             return Refused(f"{self.title}: {detail}", reason=CENSORED)
         return None

@@ -86,7 +86,7 @@ class Runware(Vendor):
             return self.closed("credit", detail)
         if MODERATED.search(words):
             return Refused(f"{self.title}: {detail}", reason=CENSORED)
-        if BUSY.search(words) and (answer.status < 500 or answer.status == 503):
+        if BUSY.search(words) and answer.status < 500:
             return ProviderBusy(f"{self.title}: {detail}", provider=self.title)
         if answer.status >= 400:
             return None

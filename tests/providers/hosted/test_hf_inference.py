@@ -135,18 +135,9 @@ async def test_the_months_credits_close_every_service(case: Case) -> None:
         assert caught.value.facts["reason"] == "credit"
 
 
-async def test_a_model_that_is_being_loaded_took_nothing_on() -> None:
+async def test_a_model_that_is_being_loaded_is_left_to_others() -> None:
     async with HfInferenceStandIn() as standin, alone(standin, HF) as hf:
-        standin.trouble("submit", Status(503, LOADING))
-        await hf.draw()
         standin.trouble("submit", Status(503, LOADING), times=9)
-        with pytest.raises(ProviderBusy):
-            await hf.draw()
-
-
-async def test_another_503_is_not_sent_again() -> None:
-    async with HfInferenceStandIn() as standin, alone(standin, HF) as hf:
-        standin.trouble("submit", Status(503, {"error": "Service Unavailable"}), times=9)
         with pytest.raises(ProviderBusy):
             await hf.draw()
         assert len(standin.submits) == 1
