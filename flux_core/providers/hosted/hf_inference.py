@@ -121,7 +121,7 @@ def _words(answer: Answer) -> tuple[str, str]:
         error = error[0]
     if not isinstance(error, dict):
         return text_of(error), ""
-    return text_of(error.get("message") or error.get("msg") or error), text_of(error.get("code") or error.get("type"))
+    return text_of(error.get("message") or error.get("msg") or ""), text_of(error.get("code") or error.get("type"))
 
 
 def _hf_body(shot: Shot) -> dict[str, Any]:
