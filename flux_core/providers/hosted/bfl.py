@@ -16,14 +16,13 @@ from flux_core.errors import (
     GenerationFailed,
     OutcomeUnknown,
     ProviderBroken,
-    ProviderClosed,
     ProviderDown,
     Refused,
     RequestRejected,
 )
 from flux_core.models import MEGAPIXEL
 from flux_core.offers import ImageInput, Offer, Price, Range, Sizes
-from flux_core.providers.hosted.kontext import any_ratio, exact_ratio
+from flux_core.providers.hosted import kontext
 from flux_core.providers.hosted.transport import Answer, Transport
 from flux_core.providers.hosted.vendor import Done, Found, Limits, Outcome, Pending, Shot, Vendor, text_of
 
@@ -42,7 +41,7 @@ OFFERS: Mapping[str, Offer] = {
     "flux-pro-1.1": Offer(theirs="flux-pro-1.1", sizes=FREE_SIZES, price=Price(picture=0.04)),
     "flux-kontext-pro": Offer(
         theirs="flux-kontext-pro",
-        sizes=any_ratio(),  # documented: every aspect between 21:9 and 9:21
+        sizes=kontext.ANY,  # documented: every aspect between 21:9 and 9:21
         price=Price(picture=0.04),
         image_input=ImageInput.INLINE,
     ),
@@ -99,12 +98,7 @@ class BlackForestLabs(Vendor):
     async def poll(self, ticket: str, transport: Transport) -> Outcome:
         """Ask the polling URL, exactly as it was given."""
         kept = json.loads(ticket)
-        try:
-            answer = await transport.call("GET", kept["url"])
-        except ProviderClosed as closed:
-            if closed.facts.get("reason") != "address":
-                raise
-            raise self._lost() from closed
+        answer = await transport.call("GET", kept["url"])
         told = answer.json
         if not isinstance(told, dict) or not isinstance(status := told.get("status"), str):
             raise ProviderBroken(f"{self.title}'s task has no status", provider=self.title)
@@ -116,7 +110,8 @@ class BlackForestLabs(Vendor):
         if status == "Error":
             raise ProviderDown(f"{self.title} failed to draw: {text_of(details)}", provider=self.title)
         if status == LOST:
-            raise self._lost()
+            # Clusters may be a moment behind each other; the engine asks again before it believes this.
+            raise LookupError(status)
         # "Pending"; a status that is not known yet is waited out as well, as the task is paid for.
         progress = told.get("progress")
         return Pending(progress=float(progress) if isinstance(progress, int | float) else None)
@@ -137,16 +132,15 @@ class BlackForestLabs(Vendor):
         told = answer.json
         if not isinstance(told, dict):
             return None
-        if told.get("status") == LOST:
-            return self._lost()
         details = told.get("detail")
+        if answer.status == 404 and details is not None:
+            # It answers as an API: the address is right, and only what was asked for is not there (any more).
+            kind = RequestRejected if answer.paid else ProviderBroken
+            return kind(f"{self.title}: {text_of(details)}", provider=self.title)
         if answer.status == 422 and isinstance(details, list):
             wrong = "; ".join(_field(entry) for entry in details)
             return RequestRejected(f"{self.title} rejects {text_of(wrong)}", provider=self.title)
         return None
-
-    def _lost(self) -> GenerationFailed:
-        return ProviderBroken(f"{self.title} does not know the task any more", provider=self.title)
 
     def _ready(self, told: dict[str, Any], cents: float | None) -> Done:
         result = told.get("result")
@@ -163,7 +157,7 @@ def _order(shot: Shot) -> dict[str, Any]:
     # PNG, as the picture is encoded once more for the member: losses do not add up.
     order: dict[str, Any] = {"prompt": request.prompt, "seed": shot.seeds[0], "output_format": "png"}
     if model == "flux-kontext-pro":
-        order["aspect_ratio"] = exact_ratio(shot.size)
+        order["aspect_ratio"] = kontext.ratio_of(shot.size)
     else:
         order["width"], order["height"] = shot.size
     if model == "flux-dev":

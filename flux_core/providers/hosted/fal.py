@@ -16,14 +16,13 @@ from flux_core.errors import (
     GenerationFailed,
     OutcomeUnknown,
     ProviderBroken,
-    ProviderClosed,
     ProviderDown,
     Refused,
     RequestRejected,
 )
 from flux_core.models import FLUX_SCHNELL
 from flux_core.offers import ImageInput, Offer, Price, Range, Sizes
-from flux_core.providers.hosted.kontext import any_ratio, sizes_of, word_of
+from flux_core.providers.hosted import kontext
 from flux_core.providers.hosted.transport import Answer, Transport
 from flux_core.providers.hosted.vendor import CENSORED, Done, Found, Limits, Outcome, Pending, Shot, Vendor, text_of
 
@@ -74,10 +73,10 @@ FORMATS: Mapping[str, _Format] = {
     "flux-kontext-pro": _Format(
         Offer(
             theirs="fal-ai/flux-pro/kontext",
-            sizes=sizes_of(KONTEXT_WORDS),
+            sizes=kontext.sizes_of(KONTEXT_WORDS),
             price=Price(picture=0.04),
             image_input=ImageInput.INLINE,
-            picture_sizes=any_ratio(),
+            picture_sizes=kontext.ANY,
         ),
         words="/text-to-image",
     ),
@@ -126,7 +125,7 @@ class Fal(Vendor):
         """Put one picture into the queue."""
         format = FORMATS[shot.request.model]
         path = shot.offer.theirs + (format.words if shot.picture is None else format.picture)
-        answer = await transport.submit("/" + path, json=_order(shot, format, self.title))
+        answer = await transport.submit("/" + path, json=_order(shot, format))
         told = answer.json if isinstance(answer.json, dict) else {}
         urls = {kind: told.get(f"{kind}_url") for kind in ("status", "response", "cancel")}
         if not all(isinstance(url, str) and url for url in urls.values()):
@@ -141,7 +140,7 @@ class Fal(Vendor):
     async def poll(self, ticket: str, transport: Transport) -> Outcome:
         """Ask for the status and, once completed, for the result: only that tells whether it is one."""
         urls = json.loads(ticket)
-        told = (await self._ask(urls["status"], transport)).json
+        told = (await transport.call("GET", urls["status"])).json
         if not isinstance(told, dict) or not isinstance(status := told.get("status"), str):
             raise ProviderBroken(f"{self.title}'s request has no status", provider=self.title)
         if status != "COMPLETED":
@@ -153,7 +152,13 @@ class Fal(Vendor):
             if kind in REJECTED_TYPES:
                 raise RequestRejected(line, provider=self.title)
             raise ProviderDown(line, provider=self.title)
-        result = (await self._ask(urls["response"], transport)).json
+        try:
+            result = (await transport.call("GET", urls["response"])).json
+        except ProviderDown as down:
+            if "status" not in down.facts:
+                raise
+            # In fal's own words, as the answer to a completed request: that is its end, not trouble on the way.
+            raise ProviderBroken(str(down), provider=self.title) from down
         if not isinstance(result, dict) or not isinstance(images := result.get("images"), list):
             raise ProviderBroken(f"{self.title}'s result has no pictures", provider=self.title)
         return Done(found=_found(images, result))
@@ -175,18 +180,17 @@ class Fal(Vendor):
             if any(entry.get("type") == "content_policy_violation" for entry in entries):
                 return Refused(f"{self.title}: {text_of(_wrong(entries))}", reason=CENSORED)
             return RequestRejected(f"{self.title} rejects {text_of(_wrong(entries))}", provider=self.title)
+        if answer.status == 404 and details is not None:
+            # It answers as fal does: the address is right, and only what was asked for is not there (any more).
+            kind = RequestRejected if answer.paid else ProviderBroken
+            return kind(f"{self.title}: {text_of(details)}", provider=self.title)
+        if answer.status >= 500 and isinstance(details, str) and not answer.paid:
+            line = f"{self.title} answered {answer.status}: {text_of(details)}"
+            return ProviderDown(line, provider=self.title, status=answer.status)
         return None
 
-    async def _ask(self, url: str, transport: Transport) -> Answer:
-        try:
-            return await transport.call("GET", url)
-        except ProviderClosed as closed:
-            if closed.facts.get("reason") != "address":
-                raise
-            raise ProviderBroken(f"{self.title} does not know the request any more", provider=self.title) from closed
 
-
-def _order(shot: Shot, format: _Format, title: str) -> dict[str, Any]:
+def _order(shot: Shot, format: _Format) -> dict[str, Any]:
     request, (width, height) = shot.request, shot.size
     # PNG, as the picture is encoded once more for the member: losses do not add up.
     order: dict[str, Any] = {"prompt": request.prompt, "seed": shot.seeds[0], "output_format": "png"}
@@ -204,10 +208,7 @@ def _order(shot: Shot, format: _Format, title: str) -> dict[str, Any]:
     if request.model == "flux-2-pro" or (shot.picture is None and request.model != "flux-kontext-pro"):
         order["image_size"] = {"width": width, "height": height}
     elif shot.picture is None:
-        word = word_of(shot.size, KONTEXT_WORDS)
-        if word is None:
-            raise RequestRejected(f"{title} draws no {width}×{height} with this model", provider=title)
-        order["aspect_ratio"] = word
+        order["aspect_ratio"] = kontext.word_of(shot.size)
     return order
 
 

@@ -16,16 +16,14 @@ from flux_core.errors import (
     GenerationFailed,
     OutcomeUnknown,
     ProviderBroken,
-    ProviderBusy,
-    ProviderClosed,
     ProviderDown,
     Refused,
     RequestRejected,
 )
 from flux_core.models import ASPECTS
 from flux_core.offers import ImageInput, Offer, Price, Range, Sizes
+from flux_core.providers.hosted import kontext
 from flux_core.providers.hosted.aspects import SIZES
-from flux_core.providers.hosted.kontext import any_ratio, sizes_of, word_of
 from flux_core.providers.hosted.transport import Answer, Transport
 from flux_core.providers.hosted.vendor import CENSORED, Done, Found, Limits, Outcome, Pending, Shot, Vendor, text_of
 
@@ -62,10 +60,10 @@ OFFERS: Mapping[str, Offer] = {
     ),
     "flux-kontext-pro": Offer(
         theirs="black-forest-labs/flux-kontext-pro",
-        sizes=sizes_of(ASPECTS),
+        sizes=kontext.sizes_of(ASPECTS),
         price=Price(picture=0.04),  # as at Black Forest Labs; not confirmed here
         image_input=ImageInput.UPLOAD,
-        picture_sizes=any_ratio(),
+        picture_sizes=kontext.ANY,
     ),
     "flux-2-pro": Offer(
         theirs="black-forest-labs/flux-2-pro",
@@ -77,11 +75,10 @@ OFFERS: Mapping[str, Offer] = {
 }
 
 # An error of a prediction is a sentence for people, sometimes with a code. E005 is what models that call Black Forest
-# Labs answer with after moderation; these two groups are from users' reports, not from a documented list.
+# Labs answer with after moderation; that is from users' reports, not from a documented list.
 MODERATED = re.compile(
     r"nsfw|e005\b|flagged|sensitive|moderat|safety (filter|checker)|content policy|inappropriate", re.IGNORECASE
 )
-BUSY = re.compile(r"e003\b|high demand|at capacity|queue is full|rate.?limit|throttl", re.IGNORECASE)
 SEED = re.compile(r"[Uu]sing seed:? (\d+)")
 PERCENT = re.compile(r"(\d{1,3})%\|")
 
@@ -105,7 +102,7 @@ class Replicate(Vendor):
 
     async def submit(self, shot: Shot, transport: Transport) -> Outcome:
         """Order one picture, after uploading the one it starts from where that is large."""
-        order = _order(shot, self.title)
+        order = _order(shot)
         if shot.picture is not None:
             given = await self._given(shot.picture, transport)
             field = {"flux-dev": "image", "flux-kontext-pro": "input_image"}.get(shot.request.model, "input_images")
@@ -118,12 +115,7 @@ class Replicate(Vendor):
 
     async def poll(self, ticket: str, transport: Transport) -> Outcome:
         """Look at a prediction."""
-        try:
-            answer = await transport.call("GET", f"/v1/predictions/{quote(ticket, safe='')}")
-        except ProviderClosed as closed:
-            if closed.facts.get("reason") != "address":
-                raise
-            raise ProviderBroken(f"{self.title} does not know the prediction any more", provider=self.title) from closed
+        answer = await transport.call("GET", f"/v1/predictions/{quote(ticket, safe='')}")
         told = answer.json
         if not isinstance(told, dict) or not isinstance(status := told.get("status"), str):
             raise ProviderBroken(f"{self.title}'s prediction has no status", provider=self.title)
@@ -153,7 +145,13 @@ class Replicate(Vendor):
     def fault(self, answer: Answer) -> GenerationFailed | None:
         """Read which fields are invalid; the rest is what its status says."""
         told = answer.json
-        if answer.status != 422 or not isinstance(told, dict):
+        if not isinstance(told, dict):
+            return None
+        if answer.status == 404 and told.get("detail"):
+            # It answers as Replicate does: the address is right, and only what was asked for is not there (any more).
+            kind = RequestRejected if answer.paid else ProviderBroken
+            return kind(f"{self.title}: {text_of(told['detail'])}", provider=self.title)
+        if answer.status != 422:
             return None
         fields = told.get("invalid_fields")
         if isinstance(fields, list) and fields:
@@ -190,10 +188,10 @@ class Replicate(Vendor):
         line = f"{self.title} failed to draw: {error}"
         if MODERATED.search(error):
             return Refused(line, reason=CENSORED)
-        return (ProviderBusy if BUSY.search(error) else ProviderDown)(line, provider=self.title)
+        return ProviderDown(line, provider=self.title)
 
 
-def _order(shot: Shot, title: str) -> dict[str, Any]:
+def _order(shot: Shot) -> dict[str, Any]:
     request, model, (width, height) = shot.request, shot.request.model, shot.size
     # PNG, as the picture is encoded once more for the member: losses do not add up.
     order: dict[str, Any] = {"prompt": request.prompt, "seed": shot.seeds[0], "output_format": "png"}
@@ -208,10 +206,7 @@ def _order(shot: Shot, title: str) -> dict[str, Any]:
             aspect = WHOLES.get(shot.size) or QUARTERS[shot.size]
             order |= {"aspect_ratio": aspect, "megapixels": "1" if shot.size in WHOLES else "0.25"}
     elif model == "flux-kontext-pro":
-        word = "match_input_image" if shot.picture is not None else word_of(shot.size, ASPECTS)
-        if word is None:
-            raise RequestRejected(f"{title} draws no {width}×{height} with this model", provider=title)
-        order["aspect_ratio"] = word
+        order["aspect_ratio"] = "match_input_image" if shot.picture is not None else kontext.word_of(shot.size)
     else:
         order |= {"aspect_ratio": "custom", "width": width, "height": height}
     return order
