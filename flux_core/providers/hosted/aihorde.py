@@ -138,7 +138,7 @@ class AiHorde(Vendor):
             # It would wait for ten minutes, and may still be drawn meanwhile: for kudos, and for nobody.
             with contextlib.suppress(GenerationFailed):
                 await self.cancel(ticket, transport)
-            raise ProviderBusy(f"{self.title}: no volunteer's card takes this request now", provider=self.title)
+            raise ProviderBroken(f"{self.title}: no volunteer's card takes this request now", provider=self.title)
         drawing = isinstance(processing := told.get("processing"), int) and processing > 0
         return Pending(ticket=ticket, progress=0.0 if drawing else None)
 
@@ -171,7 +171,8 @@ class AiHorde(Vendor):
         if rc in NOT_NOW or answer.status in (423, 429):
             return ProviderBusy(line, provider=self.title)
         if rc in GONE or (answer.status == 410 and not answer.paid):
-            return ProviderBusy(f"{self.title}: nobody drew it in time: {message}", provider=self.title)
+            # No ProviderBusy, after which one asks again: it will not come back.
+            return ProviderBroken(f"{self.title}: nobody drew it in time: {message}", provider=self.title)
         if answer.status in (400, 403) and rc:
             return RequestRejected(line, provider=self.title)
         return faults.by_status(self.title, answer.status, message, submitting=answer.paid)

@@ -39,7 +39,8 @@ class Workflow:
     @property
     def placeholders(self) -> frozenset[str]:
         """Return the names of those of ``PLACEHOLDERS`` that occur in it."""
-        return frozenset(name for text in _texts(self.graph) for name in _WORD.findall(text) if name in PLACEHOLDERS)
+        texts = (text for node in self.graph.values() for text in _texts(node["inputs"]))
+        return frozenset(name for text in texts for name in _WORD.findall(text) if name in PLACEHOLDERS)
 
     def filled(self, values: Mapping[str, str | int | float]) -> dict[str, Any]:
         """Return the graph with ``values`` (placeholder → value) in it.
@@ -47,8 +48,7 @@ class Workflow:
         A text that is one placeholder and nothing else becomes the value itself, so numbers stay numbers. Filled in
         once only: a prompt that says "{seed}" keeps it.
         """
-        filled: dict[str, Any] = _replaced(self.graph, values)
-        return filled
+        return {id: {**node, "inputs": _replaced(node["inputs"], values)} for id, node in self.graph.items()}
 
 
 def built_in(*, guided: bool, picture: bool) -> Workflow:
@@ -108,7 +108,7 @@ def read(path: str, *, setting: str, picture: bool) -> Workflow:
     if not isinstance(graph, dict) or not graph or not all(_is_node(node) for node in graph.values()):
         raise wrong("which is no workflow in API format: node id → class_type and inputs.")
     workflow = Workflow(graph)
-    for text in _texts(graph):
+    for text in (text for node in graph.values() for text in _texts(node["inputs"])):
         whole = _WORD.fullmatch(text)
         if whole is not None and whole[1] not in PLACEHOLDERS:
             known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)

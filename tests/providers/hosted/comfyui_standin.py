@@ -41,6 +41,7 @@ NO_CHECKPOINT = {
 class ComfyUiStandIn(StandIn):
     """Draws what the sampler of a graph says; a login in front of it wants the key."""
 
+    files_ask_key = True
     socket: Literal["steps", "silent", "refused", "garbage", "ends"] = "steps"
     """What the socket of a running job tells: its steps; nothing; it is not let in; nonsense; that it is over."""
     names_tasks = True
@@ -63,7 +64,7 @@ class ComfyUiStandIn(StandIn):
         self.on_submit("POST", "/prompt", self._serve_prompt)
         self.on_poll("GET", "/history/{id}", self._serve_history)
         self.on_poll("GET", "/queue", self._serve_queue)
-        self.on("GET", "/view", self._serve_view, "file")
+        self.on_file("GET", "/view", self._serve_view)
         self.on_free("POST", "/queue", self._serve_delete)
         self.on_free("POST", "/interrupt", self._serve_interrupt)
         self.on_free("POST", "/upload/image", self._serve_upload)
