@@ -1,8 +1,8 @@
 """Fireworks AI: FLUX.1 answered at once, FLUX.1 Kontext [pro] by polling.
 
 Wire format: docs.fireworks.ai (text to image, Kontext, get_result, inference error codes). An aspect is all that can be
-asked for: the eleven that the studio knows, and any between 21:9 and 9:21 from Kontext. That pictures have about a
-megapixel is what its users see, the pages name no pixels.
+asked for: eleven by name, and any between 21:9 and 9:21 from Kontext. The pages name no pixels; that it draws those of
+other hosts of these models is not confirmed.
 """
 
 from __future__ import annotations
@@ -12,21 +12,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from flux_core.errors import GenerationFailed, OutcomeUnknown, ProviderBroken, ProviderDown, Refused
-from flux_core.models import ASPECTS, FLUX_KONTEXT
+from flux_core.models import FLUX_KONTEXT
 from flux_core.offers import ImageInput, Offer, Price
-from flux_core.providers.hosted.kontext import any_ratio, exact_ratio, sizes_of
+from flux_core.providers.hosted import kontext
+from flux_core.providers.hosted.aspects import aspect_of, sizes_of
 from flux_core.providers.hosted.transport import Answer, Transport
 from flux_core.providers.hosted.vendor import CENSORED, Done, Found, Limits, Outcome, Pending, Shot, Vendor, text_of
 
 KONTEXT = FLUX_KONTEXT.id
 
-# Dollars a step (whatever the aspect: all are about one megapixel) and a picture, as on the price page; not confirmed.
+# Dollars a step and a picture as on the price page; not confirmed. A step costs the same in every aspect: each is a
+# started megapixel.
 OFFERS: Mapping[str, Offer] = {
-    "flux-schnell": Offer(theirs="flux-1-schnell-fp8", sizes=sizes_of(ASPECTS), price=Price(megapixel_step=0.00035)),
-    "flux-dev": Offer(theirs="flux-1-dev-fp8", sizes=sizes_of(ASPECTS), price=Price(megapixel_step=0.0005)),
+    "flux-schnell": Offer(
+        theirs="flux-1-schnell-fp8", sizes=sizes_of(), price=Price(megapixel_step=0.00035, round_up=True)
+    ),
+    "flux-dev": Offer(theirs="flux-1-dev-fp8", sizes=sizes_of(), price=Price(megapixel_step=0.0005, round_up=True)),
     KONTEXT: Offer(
         theirs="flux-kontext-pro",
-        sizes=any_ratio(),  # documented: every aspect between 21:9 and 9:21
+        sizes=kontext.ANY,  # documented: every aspect between 21:9 and 9:21
         price=Price(picture=0.04),
         image_input=ImageInput.INLINE,
     ),
@@ -57,7 +61,7 @@ class Fireworks(Vendor):
             return await self._order(shot, transport)
         body: dict[str, Any] = {
             "prompt": shot.request.prompt,
-            "aspect_ratio": exact_ratio(shot.size),
+            "aspect_ratio": aspect_of(shot.size),
             "num_inference_steps": shot.request.steps,
             # 0 lets Fireworks choose; its answer tells what it chose.
             "seed": shot.seeds[0],
@@ -89,7 +93,7 @@ class Fireworks(Vendor):
     async def _order(self, shot: Shot, transport: Transport) -> Outcome:
         body: dict[str, Any] = {
             "prompt": shot.request.prompt,
-            "aspect_ratio": exact_ratio(shot.size),
+            "aspect_ratio": kontext.ratio_of(shot.size),
             "seed": shot.seeds[0],
             "output_format": "png",
         }

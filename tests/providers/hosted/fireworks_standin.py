@@ -9,6 +9,7 @@ from aiohttp import web
 
 from flux_core.errors import ProviderBusy, ProviderClosed, ProviderDown, RequestRejected
 from flux_core.models import FLUX_KONTEXT
+from flux_core.providers.hosted.aspects import SIZES
 from flux_core.providers.hosted.fireworks import Fireworks
 from tests.providers.hosted.standin import Case, StandIn, Status
 
@@ -82,6 +83,8 @@ class FireworksStandIn(StandIn):
 
 def size_of(body: dict[str, Any]) -> tuple[int, int]:
     """Return about a megapixel of the aspect that is asked for."""
+    if (named := SIZES.get(body["aspect_ratio"])) is not None:
+        return named
     width, height = map(int, body["aspect_ratio"].split(":"))
     return FLUX_KONTEXT.size_for_ratio(width / height)
 
