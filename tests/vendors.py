@@ -84,7 +84,7 @@ VENDORS: tuple[type[Vendor], ...] = (Cloud, Garage, Commons)
 
 def only_these(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let there be no other vendors, and none of their settings in the environment."""
-    monkeypatch.setattr(registry, "VENDORS", VENDORS)
+    monkeypatch.setattr(registry, "VENDORS", {vendor.name: vendor for vendor in VENDORS})
     for vendor in VENDORS:
         for name in ("api_key", "base_url", "concurrency", "per_minute", "daily_cap", "models", *vendor.extra_settings):
             monkeypatch.delenv(f"{vendor.name}_{name}".upper(), raising=False)

@@ -194,6 +194,8 @@ class StandIn:
         self._app = web.Application(client_max_size=64 * 1024 * 1024)
         self._ended = asyncio.Event()
         self._served: set[tuple[str, str]] = set()
+        self.kinds: set[str] = set()
+        """Kinds of requests that it has handlers for."""
 
     # What a subclass says
 
@@ -378,6 +380,7 @@ class StandIn:
         if (method, path) in self._served:
             return
         self._served.add((method, path))
+        self.kinds.add("submit" if callable(kind) else kind)
 
         async def serve(request: web.Request) -> web.StreamResponse:
             return await self._serve(request, handler, kind, keyless=keyless)
