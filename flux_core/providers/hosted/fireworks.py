@@ -30,7 +30,7 @@ OFFERS: Mapping[str, Offer] = {
     "flux-dev": Offer(theirs="flux-1-dev-fp8", sizes=sizes_of(), price=Price(megapixel_step=0.0005, round_up=True)),
     KONTEXT: Offer(
         theirs="flux-kontext-pro",
-        sizes=kontext.ANY,  # documented: every aspect between 21:9 and 9:21
+        sizes=kontext.TRAINED,  # documented: every aspect between 21:9 and 9:21
         price=Price(picture=0.04),
         image_input=ImageInput.INLINE,
     ),
@@ -93,7 +93,7 @@ class Fireworks(Vendor):
     async def _order(self, shot: Shot, transport: Transport) -> Outcome:
         body: dict[str, Any] = {
             "prompt": shot.request.prompt,
-            "aspect_ratio": kontext.ratio_of(shot.size),
+            "aspect_ratio": kontext.exact_ratio(shot.size),
             "seed": shot.seeds[0],
             "output_format": "png",
         }
