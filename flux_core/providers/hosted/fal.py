@@ -73,10 +73,10 @@ FORMATS: Mapping[str, _Format] = {
     "flux-kontext-pro": _Format(
         Offer(
             theirs="fal-ai/flux-pro/kontext",
-            sizes=kontext.trained_sizes_of(KONTEXT_WORDS),
+            sizes=kontext.sizes_of(KONTEXT_WORDS),
             price=Price(picture=0.04),
             image_input=ImageInput.INLINE,
-            picture_sizes=kontext.TRAINED,
+            picture_sizes=kontext.ANY,
         ),
         words="/text-to-image",
     ),
@@ -208,7 +208,7 @@ def _order(shot: Shot, format: _Format) -> dict[str, Any]:
     if request.model == "flux-2-pro" or (shot.picture is None and request.model != "flux-kontext-pro"):
         order["image_size"] = {"width": width, "height": height}
     elif shot.picture is None:
-        order["aspect_ratio"] = kontext.word_of(shot.size, KONTEXT_WORDS)
+        order["aspect_ratio"] = kontext.word_of(shot.size)
     return order
 
 

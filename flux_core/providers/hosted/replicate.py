@@ -60,10 +60,10 @@ OFFERS: Mapping[str, Offer] = {
     ),
     "flux-kontext-pro": Offer(
         theirs="black-forest-labs/flux-kontext-pro",
-        sizes=kontext.trained_sizes_of(ASPECTS),
+        sizes=kontext.sizes_of(ASPECTS),
         price=Price(picture=0.04),  # as at Black Forest Labs; not confirmed here
         image_input=ImageInput.UPLOAD,
-        picture_sizes=kontext.TRAINED,
+        picture_sizes=kontext.ANY,
     ),
     "flux-2-pro": Offer(
         theirs="black-forest-labs/flux-2-pro",
@@ -206,7 +206,7 @@ def _order(shot: Shot) -> dict[str, Any]:
             aspect = WHOLES.get(shot.size) or QUARTERS[shot.size]
             order |= {"aspect_ratio": aspect, "megapixels": "1" if shot.size in WHOLES else "0.25"}
     elif model == "flux-kontext-pro":
-        order["aspect_ratio"] = "match_input_image" if shot.picture is not None else kontext.word_of(shot.size, ASPECTS)
+        order["aspect_ratio"] = "match_input_image" if shot.picture is not None else kontext.word_of(shot.size)
     else:
         order |= {"aspect_ratio": "custom", "width": width, "height": height}
     return order
