@@ -218,13 +218,18 @@ class Line:
         return self.passed
 
 
+def is_bound(job: Job) -> bool:
+    """Say whether a job was submitted to a hosted provider: that one alone may go on with it."""
+    return job.provider_job_id is not None and job.provider != LOCAL
+
+
 def errand_of(job: Job, *, bound: bool = True) -> Errand:
     """Return what the router has to know of a job; without its bond, when that is about to end."""
     return Errand(
         request=job.request,
         variation=job.origin is Origin.VARIATION,
         tried=frozenset(job.tried),
-        bound_to=job.provider if bound and job.provider_job_id is not None else None,
+        bound_to=job.provider if bound and is_bound(job) else None,
     )
 
 

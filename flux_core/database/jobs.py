@@ -20,10 +20,16 @@ c = jobs.c
 IS_QUEUED = c.state == sa.literal_column("'queued'")
 IS_RUNNING = c.state == sa.literal_column("'running'")
 
-FAILED_HERE = c.tried.like('%"local"%')
-"""Our own cards are among those that failed on the job."""
-_BY_US = sa.case((sa.or_(c.venue == "hosted", c.provider_job_id.is_not(None), FAILED_HERE), None), else_=c.model)
-_BY_HOSTED = sa.case((sa.and_(c.venue == "local", c.provider_job_id.is_(None)), None), else_=c.model)
+_SUBMITTED = c.provider_job_id.is_not(None)
+_FAILED_HERE = c.tried.like(f'%"{LOCAL}"%')
+_BY_US = sa.case(
+    (sa.and_(_SUBMITTED, c.provider != LOCAL), None),
+    (sa.or_(c.venue == "hosted", _FAILED_HERE), None),
+    else_=c.model,
+)
+_BY_HOSTED = sa.case(
+    (sa.and_(_SUBMITTED, c.provider != LOCAL), c.model), (sa.or_(_SUBMITTED, c.venue == "local"), None), else_=c.model
+)
 _HELD = sa.exists(sa.select(pauses.c.guild_id).where(pauses.c.guild_id == c.guild_id))
 
 CLAIMED_BY_NOBODY = {"waits_for": None, "waits_hosted": None}

@@ -27,7 +27,7 @@ _LET_GO = (
     .where(c.id == bindparam("job"))
     .values(provider=None, provider_job_id=None, tried=bindparam("failed"))
 )
-_BOUND_TO = sa.select(c.provider).where(IS_QUEUED, c.provider_job_id.is_not(None)).distinct()
+_BOUND_TO = sa.select(c.provider).where(IS_QUEUED, c.provider_job_id.is_not(None), c.provider != LOCAL).distinct()
 _BOUND = (
     sa.select(c.id)
     .where(IS_QUEUED, c.provider_job_id.is_not(None), c.provider.in_(bindparam("providers", expanding=True)))
@@ -59,11 +59,12 @@ def pass_on(
 ) -> Job:
     """Give a job on which ``provider`` failed to somebody else, to the same again, or end it; raises LeaseLost."""
     job = leases.owned(connection, worker_id, job_id)
-    if job.cancel_requested:
-        return leases.end_without_pictures(connection, worker_id, job_id, JobState.CANCELLED, now, microdollars=0)
+    provider = job.provider or LOCAL  # whatever its name: a hosted one is noted with its claim
     spending.correct(connection, job_id, provider, 0)
     job = remark(connection, job, Remark("passed_on", {"provider": provider, "code": error.code}))
     job = _let_go(connection, job, (*job.tried, provider))
+    if job.cancel_requested:
+        return leases.end_without_pictures(connection, worker_id, job_id, JobState.CANCELLED, now)
     crew = terms.look(connection, now)
     policy = routing.policy_of(connection, job.account.guild_id, terms.policy)
     venues = crew.venues(job.request.model, job.request.megapixel_steps, {}, expected=job.venue != "hosted")

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
 from flux_core.database import routing
-from flux_core.database.crew import FAR, Crew, errand_of, total
+from flux_core.database.crew import FAR, Crew, errand_of, is_bound, total
 from flux_core.database.hosted import Terms
 from flux_core.database.pauses import reason
 from flux_core.database.tables import jobs
@@ -64,7 +64,7 @@ def place_of(connection: Connection, job: Job, terms: Terms, now: float) -> Plac
     seconds: float | None
     if isinstance(verdict, Choice) and verdict.provider != LOCAL:
         position, seconds = 1, crew.drawing(verdict.provider, model, units)
-    elif job.venue != "hosted" and LOCAL not in job.tried and job.provider_job_id is None:
+    elif job.venue != "hosted" and LOCAL not in job.tried and not is_bound(job):
         position, seconds = 1 + sum(count for count, _ in ahead.values()), crew.local_seconds(model, units, ahead)
     else:
         count, work = connection.execute(_HOSTED_AHEAD, key | {"of": model}).one()
@@ -74,7 +74,7 @@ def place_of(connection: Connection, job: Job, terms: Terms, now: float) -> Plac
 
 
 def _can_draw(worker: WorkerInfo, job: Job) -> bool:
-    if job.provider_job_id is not None:
+    if is_bound(job):
         return worker.provider == job.provider
     venue = worker.provider if worker.hosted else LOCAL
     return (
@@ -89,7 +89,7 @@ def _running(crew: Crew, job: Job) -> float | None:
     """Return the seconds that a running job still needs."""
     mine = crew.in_hands(job.worker_id)
     own = [row for row in mine if row.id == job.id]
-    if any(row.provider is not None for row in own):
+    if any(row.provider not in (None, LOCAL) for row in own):
         return total([crew.remaining(row) for row in own])  # a hosted provider draws many at once
     before = [row for row in mine if (row.started_at or 0.0, row.id) < (job.started_at or 0.0, job.id)]
     return total([crew.remaining(row) for row in [*before, *own]])

@@ -15,7 +15,7 @@ from flux_core.database.workers import WorkerInfo
 from flux_core.errors import GenerationFailed, LeaseLost, Refused
 from flux_core.jobs import Job, JobState, Picture
 from flux_core.quota import UTC
-from flux_core.router import LOCAL, RoutingPolicy
+from flux_core.router import RoutingPolicy
 
 __all__ = ["JobQueue", "WorkerInfo"]
 
@@ -134,7 +134,7 @@ class JobQueue:
         ``provider`` is "local" for our own cards.
         """
         return await self._db.write(
-            _pass_on, worker_id, job_id, provider, error, self._terms, self._db.clock(), self.max_attempts
+            passing.pass_on, worker_id, job_id, provider, error, self._terms, self._db.clock(), self.max_attempts
         )
 
     async def cancelled(self, worker_id: str, job_id: str) -> Job:
@@ -208,21 +208,6 @@ def _fail(
         return leases.requeue(connection, worker_id, job_id, counted=True)
     state = JobState.REFUSED if isinstance(error, Refused) else JobState.FAILED
     return leases.end_without_pictures(connection, worker_id, job_id, state, now, error, microdollars)
-
-
-def _pass_on(
-    connection: Connection,
-    worker_id: str,
-    job_id: str,
-    provider: str,
-    error: GenerationFailed,
-    terms: Terms,
-    now: float,
-    most: int,
-) -> Job:
-    if provider != LOCAL and any(w.id == worker_id and not w.hosted for w in workers.alive(connection, 0.0)):
-        provider = LOCAL  # whatever draws on our own machines is one venue to the router
-    return passing.pass_on(connection, worker_id, job_id, provider, error, terms, now, most)
 
 
 def _hand_back(connection: Connection, worker_id: str, job_id: str, now: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from flux_core.database.engine import Database
 from flux_core.database.queue import JobQueue, WorkerInfo
+from flux_core.database.routing import DEFAULT
 from flux_core.database.tables import jobs, ledger, spending
 from flux_core.generation import GenerationRequest, RequestOptions, resolve
 from flux_core.images.store import PictureStore
@@ -23,6 +24,7 @@ from flux_core.jobs import Account, Job, Origin, Picture, ReplyTo
 from flux_core.models import Catalogue
 from flux_core.offers import ImageInput, Offer, Price
 from flux_core.quota import QuotaRules
+from flux_core.router import RoutingPolicy
 from flux_core.service import Studio, Submission
 
 NOON = 1_795_262_400.0
@@ -114,8 +116,9 @@ class Scene:
         return info
 
     async def vendor(self, provider: str = "acme", *models: str, worker: str | None = None, **more: Any) -> WorkerInfo:
-        """Introduce a hosted provider's worker, with its provider's name; a picture costs ``cents``."""
-        price = Price(picture=more.pop("cents", 3) / 100)
+        """Introduce a hosted provider's worker, with its provider's name; a picture costs ``cents``, or nothing."""
+        cents = more.pop("cents", 3)
+        price = None if cents is None else Price(picture=cents / 100)
         offer = Offer(theirs="x", price=price, image_input=more.pop("image_input", ImageInput.INLINE))
         usual: dict[str, Any] = {"host": "here", "pid": 1, "device": "api", "slots": 4, "started_at": self.clock.now}
         info = WorkerInfo(
@@ -163,13 +166,24 @@ def rules(**changes: Any) -> QuotaRules:
 
 
 @asynccontextmanager
-async def a_scene(url: str, folder: Path, **changed_rules: Any) -> AsyncIterator[Scene]:
+async def a_scene(
+    url: str,
+    folder: Path,
+    *,
+    catalogue: Catalogue = CATALOGUE,
+    policy: RoutingPolicy = DEFAULT,
+    offers: Mapping[str, Mapping[str, Offer]] | None = None,
+    zone: str = "UTC",
+    **changed_rules: Any,
+) -> AsyncIterator[Scene]:
     """Open a scene on the database at ``url``."""
     clock = Clock()
+    known = rules(zone=ZoneInfo(zone), **changed_rules)
     db = await Database.open(url, clock=clock)
     try:
         store = PictureStore(str(folder / "pictures"))
-        queue = JobQueue(db, max_attempts=3, lease_seconds=30.0)
-        yield Scene(db, Studio(db, store, CATALOGUE, rules(**changed_rules)), queue, store, clock)
+        queue = JobQueue(db, max_attempts=3, lease_seconds=30.0, policy=policy, zone=known.zone)
+        studio = Studio(db, store, catalogue, known, policy=policy, offers=offers)
+        yield Scene(db, studio, queue, store, clock)
     finally:
         await db.close()
