@@ -41,7 +41,7 @@ OFFERS: Mapping[str, Offer] = {
     "flux-pro-1.1": Offer(theirs="flux-pro-1.1", sizes=FREE_SIZES, price=Price(picture=0.04)),
     "flux-kontext-pro": Offer(
         theirs="flux-kontext-pro",
-        sizes=kontext.ANY,  # documented: every aspect between 21:9 and 9:21
+        sizes=kontext.TRAINED,  # documented: every aspect between 21:9 and 9:21
         price=Price(picture=0.04),
         image_input=ImageInput.INLINE,
     ),
@@ -157,7 +157,7 @@ def _order(shot: Shot) -> dict[str, Any]:
     # PNG, as the picture is encoded once more for the member: losses do not add up.
     order: dict[str, Any] = {"prompt": request.prompt, "seed": shot.seeds[0], "output_format": "png"}
     if model == "flux-kontext-pro":
-        order["aspect_ratio"] = kontext.ratio_of(shot.size)
+        order["aspect_ratio"] = kontext.exact_ratio(shot.size)
     else:
         order["width"], order["height"] = shot.size
     if model == "flux-dev":

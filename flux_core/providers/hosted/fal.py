@@ -76,7 +76,7 @@ FORMATS: Mapping[str, _Format] = {
             sizes=kontext.sizes_of(KONTEXT_WORDS),
             price=Price(picture=0.04),
             image_input=ImageInput.INLINE,
-            picture_sizes=kontext.ANY,
+            picture_sizes=kontext.TRAINED,
         ),
         words="/text-to-image",
     ),

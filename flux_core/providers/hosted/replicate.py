@@ -63,7 +63,7 @@ OFFERS: Mapping[str, Offer] = {
         sizes=kontext.sizes_of(ASPECTS),
         price=Price(picture=0.04),  # as at Black Forest Labs; not confirmed here
         image_input=ImageInput.UPLOAD,
-        picture_sizes=kontext.ANY,
+        picture_sizes=kontext.TRAINED,
     ),
     "flux-2-pro": Offer(
         theirs="black-forest-labs/flux-2-pro",
