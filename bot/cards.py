@@ -12,18 +12,21 @@ from typing import Any
 import discord
 from discord import ui
 
+from bot import remarks
 from bot.custom_ids import Action, Press
 from bot.wording import credits, duration, escape, moment, ordinal, sentence, shorten
 from flux_core.errors import from_code
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Job, JobState, Picture
-from flux_core.models import FAMILY, ModelSpec, Operation
+from flux_core.models import FAMILY
 
 PROMPT_SHOWN = 300
 """Characters of a prompt on a card; escaping at most doubles them. Details show all of it."""
 ALT_TEXT = 256
 """Characters of a picture's description, as discord.py limits it."""
 BAR = 14
+NOTES = 3
+"""Most sentences under the pictures."""
 
 GREY, BLURPLE, GREEN, RED = 0x80848E, 0x5865F2, 0x23A55A, 0xDA373C
 
@@ -90,7 +93,7 @@ def waiting(job: Job, turn: Turn | None) -> Card:
 def running(job: Job, turn: Turn | None, preview: str | None) -> Card:
     """Show a job being drawn; ``preview`` is the name of the uploaded preview file."""
     spoiler = job.reply_to is not None and job.reply_to.spoiler
-    parts: list[ui.Item[Any]] = [_asked(job.request, job.account.user_id)]
+    parts: list[ui.Item[Any]] = [_asked(job.request, job.account.user_id, by=remarks.drawn_by(job))]
     if preview is not None:
         parts.append(
             ui.MediaGallery(discord.MediaGalleryItem(f"attachment://{preview}", description="Preview", spoiler=spoiler))
@@ -109,21 +112,24 @@ def progress(job: Job) -> str:
         return "**Drawing** · getting started"
     share = min(1.0, max(0.0, job.steps_done / job.steps_total))
     full = round(share * BAR)
-    return f"**Drawing** {'▰' * full}{'▱' * (BAR - full)} {share:.0%} · step {job.steps_done} of {job.steps_total}"
+    bar = f"**Drawing** {'▰' * full}{'▱' * (BAR - full)} {share:.0%}"
+    # A hosted provider tells how far it is, in no steps of ours.
+    return bar if remarks.is_hosted(job.provider) else f"{bar} · step {job.steps_done} of {job.steps_total}"
 
 
 def result(job: Job, shown: Sequence[Shown], *, lead: str | None = None) -> Card:
     """Show the finished pictures; ``lead`` is a line above them, where the card comes late or elsewhere."""
     spoiler = job.reply_to is not None and job.reply_to.spoiler
-    parts: list[ui.Item[Any]] = [_asked(job.request, job.account.user_id, took=_took(job))]
+    by = remarks.drawn_by(job)
+    parts: list[ui.Item[Any]] = [_asked(job.request, job.account.user_id, took=_took(job), by=by)]
     if shown:
         parts.append(ui.MediaGallery(*(_gallery_item(job, one, spoiler=spoiler) for one in shown)))
     else:
         parts.append(ui.TextDisplay(sentence(from_code("picture_gone", {}))))
+    if notes := remarks.notes(job):
+        parts.append(ui.TextDisplay("\n".join(f"-# {note}" for note in notes[:NOTES])))
     variations = [
-        _button(f"V{one.picture.position + 1}", Press(Action.VARY, job.id, one.picture.position))
-        for one in shown
-        if _varies(job)
+        _button(f"V{one.picture.position + 1}", Press(Action.VARY, job.id, one.picture.position)) for one in shown
     ]
     if variations:
         parts.append(ui.ActionRow(*variations))
@@ -166,24 +172,29 @@ def picture_name(job: Job, picture: Picture, extension: str) -> str:
 
 
 def facts_of(request: GenerationRequest) -> list[str]:
-    """Return what a request asks for, short: model, size, steps, strength, seed."""
+    """Return what a request asks for, short: model, size, steps where there is a choice, strength, seed."""
     spec = _FAMILY.get(request.model)
     enlarge = spec.enlarge if spec is not None else 1
     facts = [
         spec.title if spec is not None else request.model,
         f"{request.width * enlarge}×{request.height * enlarge}",
-        f"{request.steps} step{'' if request.steps == 1 else 's'}",
     ]
+    if spec is None or spec.steps.low < spec.steps.high:
+        facts.append(f"{request.steps} step{'' if request.steps == 1 else 's'}")
     if request.strength is not None:
         facts.append(f"strength {request.strength:g}")
     facts.append(f"seed {request.seed}")
     return facts
 
 
-def _asked(request: GenerationRequest, user_id: int, *, took: float | None = None) -> ui.TextDisplay[Any]:
+def _asked(
+    request: GenerationRequest, user_id: int, *, took: float | None = None, by: str | None = None
+) -> ui.TextDisplay[Any]:
     facts = facts_of(request)
     if took is not None:
         facts.append(duration(took))
+    if by is not None:
+        facts.append(by)
     # The title carries brackets, which would open a link.
     line = " · ".join(escape(fact) for fact in facts)
     prompt = escape(shorten(" ".join(request.prompt.split()), PROMPT_SHOWN))
@@ -203,11 +214,6 @@ def _took(job: Job) -> float | None:
 
 def _back(job: Job) -> str:
     return f"{credits(job.cost)} went back to <@{job.account.user_id}>."
-
-
-def _varies(job: Job) -> bool:
-    spec: ModelSpec | None = _FAMILY.get(job.request.model)
-    return spec is not None and Operation.IMAGE_TO_IMAGE in spec.operations
 
 
 def _lead(text: str | None) -> list[ui.TextDisplay[Any]]:

@@ -94,12 +94,19 @@ def worker(
     ] = False,
     data_dir: DataDir = None,
     log_level: Annotated[str | None, typer.Option(help="Least severity that is logged, over LOG_LEVEL.")] = None,
+    providers: Annotated[
+        str | None,
+        typer.Option(help="Have hosted providers draw instead of this machine: names with commas between, or all."),
+    ] = None,
 ) -> None:
-    """Run one worker; start as many as there are cards."""
-    from flux_core.worker_process import run_worker
+    """Run one worker; start as many as there are cards, and one for hosted providers."""
+    from flux_core.worker_process import run_hosted, run_worker
 
     settings = _settings(data_dir, **({} if log_level is None else {"log_level": log_level}))
-    _start(settings, run_worker(settings, worker_id=id, supervised=supervised))
+    if providers is None:
+        _start(settings, run_worker(settings, worker_id=id, supervised=supervised))
+    else:
+        _start(settings, run_hosted(settings, providers.split(","), worker_id=id, supervised=supervised))
 
 
 @app.command()
@@ -125,7 +132,10 @@ def imagine(
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write; several pictures get -1, -2 …")] = Path(
         "flux-bot.webp"
     ),
-    model: Annotated[str | None, typer.Option(help="flux-tiny, flux-schnell or flux-dev.")] = None,
+    model: Annotated[str | None, typer.Option(help="Such as flux-tiny, flux-schnell or flux-dev.")] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="Who draws: local, or a hosted provider such as eachlabs.")
+    ] = None,
     aspect: Annotated[str | None, typer.Option(help="Such as 16:9.")] = None,
     size: Annotated[str | None, typer.Option(help="Such as 1024x768.")] = None,
     steps: Annotated[int | None, typer.Option(help="Drawing steps.")] = None,
@@ -151,13 +161,22 @@ def imagine(
         seed=seed,
         count=count,
         strength=strength,
+        provider=provider,
     )
     _start(settings, shell.imagine(settings, options, output=output, image=image))
 
 
 @app.command()
+def providers(data_dir: DataDir = None) -> None:
+    """List the hosted providers: which are configured, what the others need, models, prices, health."""
+    from bot.provider_list import show
+
+    asyncio.run(show(_settings(data_dir), Console()))
+
+
+@app.command()
 def doctor(data_dir: DataDir = None) -> None:
-    """Check token, database, picture store, models and workers, and say what to do."""
+    """Check token, database, picture store, models, providers and workers, and say what to do."""
     from bot.doctor import examine
 
     healthy = asyncio.run(examine(_settings(data_dir), Console()))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,15 +14,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flux_core.bootstrap import open_database
+from flux_core.bootstrap import configured_vendors, open_database
 from flux_core.database import workers
-from flux_core.errors import FluxError
+from flux_core.errors import FluxError, ProviderBusy, ProviderClosed
 from flux_core.images.store import PictureStore
+from flux_core.logs import mask
 from flux_core.models import ModelSpec
+from flux_core.provider_settings import variable, vendors
+from flux_core.providers.hosted.vendor import Vendor
 from flux_core.settings import Settings
 
 PROBE_KEY = "doctor/probe.txt"
 SECONDS = 10.0
+PROVIDER_SECONDS = 30.0
 INVITE_PERMISSIONS = (1 << 10) | (1 << 11) | (1 << 14) | (1 << 15) | (1 << 38)
 """View Channel, Send Messages, Embed Links, Attach Files, Send Messages in Threads (Discord's permission bits)."""
 
@@ -46,7 +51,7 @@ REFUSED = Finding(
 async def examine(settings: Settings, console: Console) -> bool:
     """Print a finding for every part of the installation; return whether all are well."""
     findings: list[Finding] = []
-    for check in (_token, _database, _pictures, _models, _workers):
+    for check in (_token, _database, _pictures, _models, _providers, _workers):
         with console.status("Looking …"):
             findings += await _guarded(check, settings)
     table = Table(show_header=False, box=None, pad_edge=False)
@@ -116,11 +121,21 @@ async def _pictures(settings: Settings) -> list[Finding]:
 
 
 async def _models(settings: Settings) -> list[Finding]:
-    return [_model(spec, default=spec is settings.catalogue.default) for spec in settings.catalogue]
+    drawn_by: dict[str, list[str]] = {}
+    for vendor in configured_vendors(settings).values():
+        for model in vendor.offers:
+            drawn_by.setdefault(model, []).append(vendor.title)
+    return [
+        _model(spec, drawn_by.get(spec.id, []), default=spec is settings.catalogue.default)
+        for spec in settings.catalogue
+    ]
 
 
-def _model(spec: ModelSpec, *, default: bool) -> Finding:
-    source = spec.source or ""
+def _model(spec: ModelSpec, drawn_by: Sequence[str], *, default: bool) -> Finding:
+    if spec.source is None:
+        where = f"hosted by {', '.join(drawn_by)}" if drawn_by else "drawn by workers elsewhere"
+        return Finding(spec.id, True, f"{where}; licence: {spec.licence}" + ("; default" if default else ""))
+    source = spec.source
     note = f"{source}; licence: {spec.licence}" + ("; default" if default else "")
     folder = Path(source).expanduser()
     if folder.is_dir():
@@ -132,11 +147,70 @@ def _model(spec: ModelSpec, *, default: bool) -> Finding:
     return Finding(spec.id, False, f"There is no folder {source}.")
 
 
+async def _providers(settings: Settings) -> list[Finding]:
+    known = vendors()
+    asked = [_provider(vendor, settings) for vendor in configured_vendors(settings).values()]
+    findings = list(await asyncio.gather(*asked))
+    for name, given in settings.every_provider.items():
+        if given.model_fields_set and (missing := given.missing(known[name])):
+            findings.append(Finding(known[name].title, None, f"Not in use: {' and '.join(missing)} is not set."))
+    if not findings:
+        findings.append(
+            Finding("Providers", None, "No hosted provider is configured. `flux-bot providers` lists them.")
+        )
+    return findings
+
+
+async def _provider(vendor: Vendor, settings: Settings) -> Finding:
+    """Ask a vendor for the account, which costs nothing."""
+    from flux_core.providers.hosted.http import HttpTransport
+
+    try:
+        async with asyncio.timeout(PROVIDER_SECONDS), HttpTransport(vendor) as transport:
+            told = await vendor.check(transport)
+    except NotImplementedError:
+        return Finding(vendor.title, None, "It has no call that costs nothing: the first job will tell.")
+    except TimeoutError:
+        return Finding(vendor.title, False, f"It did not answer within {PROVIDER_SECONDS:g} seconds. Try again later.")
+    except ProviderClosed as error:
+        advice = _advice(vendor, str(error.facts.get("reason")))
+        return Finding(vendor.title, False, f"{_masked(settings, str(error)).rstrip('.')}. {advice}")
+    except ProviderBusy as error:
+        return Finding(vendor.title, None, f"{_masked(settings, str(error))}. Try again in a few minutes.")
+    except FluxError as error:
+        address = variable(type(vendor), "base_url")
+        return Finding(vendor.title, False, f"{_masked(settings, str(error))}. Check the network and {address}.")
+    given = settings.providers[vendor.name]
+    cap = "no cap" if given.daily_cap is None else f"at most ${given.daily_cap:g}"
+    return Finding(vendor.title, True, f"{_masked(settings, told).rstrip('.')}; {cap} a day.")
+
+
+def _advice(vendor: Vendor, reason: str) -> str:
+    key = variable(type(vendor), "api_key")
+    match reason:
+        case "key":
+            page = f" Keys are made at {vendor.key_page}" if vendor.key_page else ""
+            return f"Put a valid key into {key}.{page}"
+        case "credit":
+            return f"Top the account up, or take {key} out."
+    return f"Check {variable(type(vendor), 'base_url')}."
+
+
+def _masked(settings: Settings, text: str) -> str:
+    """Return a vendor's words without our keys: some quote them."""
+    return mask(text, tuple(secret for given in settings.every_provider.values() for secret in given.secrets))
+
+
 async def _workers(settings: Settings) -> list[Finding]:
     async with open_database(settings) as database:
         alive = await database.read(workers.alive, time.time() - settings.lease_seconds)
     findings = [
-        Finding(f"Worker {worker.id}", True, f"{worker.host}, {worker.device}: {', '.join(worker.models)}")
+        Finding(
+            f"Worker {worker.id}",
+            True if worker.closed is None else None,
+            f"{worker.host}, {worker.device}: {', '.join(worker.models)}"
+            + ("" if worker.closed is None else f". It takes no jobs: {_masked(settings, worker.closed)}"),
+        )
         for worker in alive
     ]
     if not findings:

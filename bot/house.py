@@ -7,13 +7,13 @@ import gc
 import os
 import platform
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from pydantic import SecretStr
 from rich.console import Console
 
-from flux_core.bootstrap import open_studio
+from flux_core.bootstrap import ALL, open_studio
 from flux_core.errors import ConfigurationError
 from flux_core.lifetime import obey_signals
 from flux_core.settings import Settings
@@ -24,7 +24,7 @@ async def run(settings: Settings) -> None:
     """Run the bot and its workers until a signal; raises ConfigurationError."""
     stop = asyncio.Event()
     obey_signals(stop)
-    await _open(settings, _crew(settings, settings.workers), stop)
+    await _open(settings, _crew(settings, settings.workers, hosted_names(settings)), stop)
 
 
 async def bot(settings: Settings) -> None:
@@ -70,16 +70,16 @@ async def sandbox(settings: Settings, *, alone: bool = False) -> None:
         else:
             screen.print(f"Open [bold]{stand_in.base_url}[/] in a browser. Ctrl-C ends it.", highlight=False)
             joined = settings.model_copy(update=reached)
-            await _open(joined, _crew(joined, settings.workers), stop)
+            await _open(joined, _crew(joined, settings.workers, hosted_names(settings)), stop)
     finally:
         await stand_in.stop()
 
 
 @asynccontextmanager
-async def lent_worker(settings: Settings, *, needed: bool) -> AsyncIterator[None]:
-    """Keep one worker of our own running meanwhile, if it is ``needed``."""
+async def lent_workers(settings: Settings, *, local: bool, hosted: Sequence[str]) -> AsyncIterator[None]:
+    """Keep workers of our own running meanwhile: one for this machine, one process for the ``hosted`` providers."""
     stop = asyncio.Event()
-    crew = asyncio.create_task(_crew(settings, 1 if needed else 0).run(stop), name="crew")
+    crew = asyncio.create_task(_crew(settings, 1 if local else 0, hosted).run(stop), name="crew")
     try:
         yield
     finally:
@@ -113,12 +113,26 @@ async def _open(settings: Settings, crew: Supervisor, stop: asyncio.Event) -> No
             talking.result()
 
 
-def _crew(settings: Settings, count: int) -> Supervisor:
-    """Return the supervisor of ``count`` local workers.
+def hosted_names(settings: Settings) -> list[str]:
+    """Return the hosted providers that run beside the bot: all that are configured, in one process."""
+    return [ALL] if settings.providers else []
+
+
+def _crew(settings: Settings, count: int, hosted: Sequence[str] = ()) -> Supervisor:
+    """Return the supervisor of ``count`` local workers, and of one more process for all ``hosted`` providers."""
+    commands = worker_commands(settings, count, hosted)
+    return Supervisor(lambda number: commands[number], len(commands))
+
+
+def worker_commands(settings: Settings, count: int, hosted: Sequence[str]) -> list[list[str]]:
+    """Return the command line of each worker process.
 
     A worker keeps its id over restarts: the jobs of the one that died are free as soon as the next one is up.
     """
     house = f"{platform.node()}-{os.getpid()}"
     command = [sys.executable, "-m", "bot", "worker", "--supervised"]
     command += ["--data-dir", str(settings.data_dir.resolve()), "--log-level", settings.log_level]
-    return Supervisor(lambda number: [*command, "--id", f"{house}-{number}"], count)
+    commands = [[*command, "--id", f"{house}-{number}"] for number in range(count)]
+    if hosted:
+        commands.append([*command, "--id", f"{house}-hosted", "--providers", ",".join(hosted)])
+    return commands

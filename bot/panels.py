@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from discord import ui
 
+from bot import remarks
 from bot.cards import BAR, BLURPLE, GREEN, GREY, Card, progress
 from bot.custom_ids import Action, Press
-from bot.wording import credits, duration, escape, moment, sentence, shorten
+from bot.wording import credits, dollars, duration, escape, moment, sentence, shorten
 from flux_core.errors import from_code
+from flux_core.generation import GenerationRequest
 from flux_core.jobs import Job, JobState, Picture
 from flux_core.models import ASPECTS, FAMILY, ModelSpec
-from flux_core.service import Quota
+from flux_core.router import LOCAL, RoutingPolicy
+from flux_core.service import Quota, WorkerInfo
 
 JOBS_SHOWN = 10
 """Jobs in one list: each takes up to three of Discord's 40 components."""
@@ -34,8 +37,9 @@ def details(job: Job, pictures: Sequence[Picture], *, parent: Job | None) -> Car
     request, spec = job.request, _FAMILY.get(job.request.model)
     rows = [
         ("Model", _model(request.model, spec)),
-        ("Drawn at", f"{request.width}×{request.height}{_enlarged(spec)}, {request.steps} steps"),
+        ("Drawn at", f"{request.width}×{request.height}{_enlarged(spec)}{_steps(request, spec)}"),
         ("Guidance", f"{request.guidance:g}" if request.guidance is not None else "none (this model works without)"),
+        *remarks.history(job),
     ]
     if request.strength is not None:
         rows.append(("Strength", f"{request.strength:g} of the starting picture may change"))
@@ -53,6 +57,7 @@ def details(job: Job, pictures: Sequence[Picture], *, parent: Job | None) -> Car
         rows.append(("Came from", _parent(job, parent)))
     if job.error_code is not None:
         rows.append(("Ended", sentence(from_code(job.error_code, job.error_facts or {}))))
+    rows += [("Note", text) for text in remarks.notes(job)]
     rows += [(f"Picture {one.position + 1}", _picture(one)) for one in pictures]
     rows.append(("Job", f"`{job.id}`"))
     # In a code block nothing is markdown; only three backticks in a row could end it.
@@ -120,7 +125,7 @@ def help_page(models: Iterable[ModelSpec]) -> Card:
                 "- `--size 1024x768` exact size in pixels, multiples of 16\n"
                 "- `--n` how many pictures · `--seed` draws the same again\n"
                 "- `--steps` finer, but slower · `--guidance` how closely to follow the words\n"
-                "- `--model` who draws · `--format` webp, png or jpeg\n"
+                "- `--model` what draws · `--provider` who: `local` or a hosted one · `--format` webp, png or jpeg\n"
                 "- `image` starts from your picture; `--strength 0.3` keeps much of it, `0.9` little"
             ),
             ui.TextDisplay(f"**Models**\n{offered}"),
@@ -135,11 +140,59 @@ def help_page(models: Iterable[ModelSpec]) -> Card:
     )
 
 
+def providers(
+    policy: RoutingPolicy, known: Sequence[str], workers: Sequence[WorkerInfo], spent: Mapping[str, int]
+) -> Card:
+    """Tell moderators who draws for their server, and how each hosted provider is doing."""
+    own = remarks.title_of(LOCAL)
+    if policy.first == "local":
+        wait = policy.overflow_seconds
+        long = f"would wait longer than {duration(wait)}" if wait else "would have to wait"
+        first = f"First: **{own}**. A hosted provider takes a job that {long}."
+    else:
+        first = f"First: **hosted providers**, then {own}."
+    match policy.providers:
+        case None:
+            may = "Hosted providers: **all** of them may draw"
+        case ():
+            may = "Hosted providers: **none** may draw"
+        case named:
+            may = f"Hosted providers: {', '.join(f'**{escape(remarks.title_of(name))}**' for name in named)} may draw"
+    lines = [first, f"{may}; the **{policy.order}** comes first."]
+    rows = [_provider(name, [worker for worker in workers if worker.provider == name], spent) for name in known]
+    if not rows:
+        rows.append("No hosted provider is configured; the bot's owner can change that.")
+    body = shorten("\n".join(rows), MAX_TEXT - sum(map(len, lines)) - _AROUND_JOBS)
+    return Card(
+        ui.Container(
+            ui.TextDisplay("### Who draws here\n" + "\n".join(lines)), ui.TextDisplay(body), accent_colour=BLURPLE
+        )
+    )
+
+
+def _provider(name: str, workers: Sequence[WorkerInfo], spent: Mapping[str, int]) -> str:
+    closed = [worker.closed for worker in workers if worker.closed is not None]
+    if not workers:
+        state = "no worker is up"
+    elif len(closed) == len(workers):
+        state = f"takes no jobs: {escape(shorten(closed[0], 160))}"
+    else:
+        state = "running"
+    caps = [worker.money_cap for worker in workers if worker.money_cap is not None]
+    cap = f" of {dollars(min(caps))}" if caps else ""
+    title = escape(remarks.title_of(name))
+    return f"- **{title}** (`{name}`): {state} · {dollars(spent.get(name, 0))}{cap} spent today by all servers"
+
+
 def _model(id: str, spec: ModelSpec | None) -> str:
     if spec is None:
         return escape(id)
     use = "any use" if spec.commercial else "non-commercial use only"
     return f"{escape(spec.title)}, {escape(spec.licence)} ({use})"
+
+
+def _steps(request: GenerationRequest, spec: ModelSpec | None) -> str:
+    return f", {request.steps} steps" if spec is None or spec.steps.low < spec.steps.high else ""
 
 
 def _enlarged(spec: ModelSpec | None) -> str:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from bot import house, prompt_flags
-from flux_core.bootstrap import open_studio
+from bot import house, prompt_flags, remarks
+from flux_core.bootstrap import configured_vendors, open_studio
 from flux_core.errors import ConfigurationError, FluxError, from_code
 from flux_core.generation import GenerationRequest, InputPicture, RequestOptions, resolve
 from flux_core.images.intake import vet
 from flux_core.jobs import SHELL_ACCOUNT, Job, JobState, Origin, Picture
-from flux_core.service import MemberSettings, Studio, Submission
+from flux_core.router import LOCAL
+from flux_core.service import MemberSettings, Studio, Submission, WorkerInfo
 from flux_core.settings import Settings
 
 FORMATS = {".webp": "webp", ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
@@ -50,7 +52,9 @@ async def imagine(settings: Settings, options: RequestOptions, *, output: Path, 
         drawn = await studio.pictures(job.id)
         for one, path in zip(drawn, _paths(output, len(drawn)), strict=True):
             await asyncio.to_thread(path.write_bytes, await studio.picture_bytes(_key(one)))
-            Console().print(f"{path}  {_facts(request, one)}", highlight=False)
+            Console().print(f"{path}  {_facts(job, one)}", highlight=False)
+        for note in remarks.notes(job, quote=str):
+            Console(stderr=True).print(note, highlight=False, markup=False)
 
 
 async def _input(settings: Settings, studio: Studio, image: Path | None) -> InputPicture | None:
@@ -64,9 +68,10 @@ async def _input(settings: Settings, studio: Studio, image: Path | None) -> Inpu
 
 
 async def _watched(settings: Settings, studio: Studio, job: Job) -> Job:
-    """Show the job's progress until it ended; lend it a worker when nobody else draws its model."""
+    """Show the job's progress until it ended; lend it workers when nobody else draws it."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    async with house.lent_worker(settings, needed=(await studio.place(job.id)).workers == 0):
+    local, hosted = await _needed(settings, studio, job.request)
+    async with house.lent_workers(settings, local=local, hosted=hosted):
         with Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task("Waiting for a worker", total=None)
             version = None
@@ -78,20 +83,45 @@ async def _watched(settings: Settings, studio: Studio, job: Job) -> Job:
     return job
 
 
+async def _needed(settings: Settings, studio: Studio, request: GenerationRequest) -> tuple[bool, list[str]]:
+    """Return whether ``request`` needs a worker of this machine, and which hosted providers; neither if others draw."""
+
+    def may(provider: str) -> bool:
+        return request.provider in (None, provider)
+
+    def draws(worker: WorkerInfo) -> bool:
+        return may(worker.provider if worker.hosted else LOCAL) and request.model in worker.offers
+
+    if any(draws(worker) and worker.closed is None for worker in await studio.venues()):
+        return False, []
+    hosted = [
+        name for name, vendor in configured_vendors(settings).items() if may(name) and request.model in vendor.offers
+    ]
+    # Where torch is not installed, this machine cannot draw; with nobody else to do it, its worker says so.
+    able = studio.catalogue[request.model].local and (not hosted or find_spec("torch") is not None)
+    return able and may(LOCAL), hosted
+
+
 async def _show(studio: Studio, job: Job, bar: Progress, task: TaskID) -> None:
     if job.state is JobState.RUNNING and job.steps_total:
         bar.update(
             task,
-            description=f"Step {job.steps_done} of {job.steps_total}",
+            description=_progress(job),
             completed=job.steps_done,
             total=job.steps_total,
         )
     elif job.state is JobState.RUNNING:
-        bar.update(task, description="Loading the model")
+        bar.update(task, description=_progress(job))
     elif not job.state.ended:
         place = await studio.place(job.id)
         if place.position > 1:
             bar.update(task, description=f"Waiting, {place.position - 1} before this one")
+
+
+def _progress(job: Job) -> str:
+    if job.provider is not None and remarks.is_hosted(job.provider):
+        return f"Drawing at {remarks.title_of(job.provider)}"
+    return f"Step {job.steps_done} of {job.steps_total}" if job.steps_total else "Loading the model"
 
 
 async def _cancel(studio: Studio, job: Job) -> None:
@@ -120,5 +150,7 @@ def _key(picture: Picture) -> str:
     return picture.key
 
 
-def _facts(request: GenerationRequest, picture: Picture) -> str:
-    return f"{request.model} · {picture.width}×{picture.height} · {request.steps} steps · seed {picture.seed}"
+def _facts(job: Job, picture: Picture) -> str:
+    request, by = job.request, remarks.drawn_by(job)
+    facts = f"{request.model} · {picture.width}×{picture.height} · {request.steps} steps · seed {picture.seed}"
+    return facts if by is None else f"{facts} · {by}"

@@ -39,6 +39,12 @@ def credits(millicredits: int) -> str:
     return f"{amount} credit" if amount == "1" else f"{amount} credits"
 
 
+def dollars(microdollars: int) -> str:
+    """Return an amount in US dollars with as many digits as it needs: ``$0.025``, ``$1.20``, ``$0.00``."""
+    whole, _, cents = f"{microdollars / 1_000_000:,.4f}".partition(".")
+    return f"${whole}.{cents.rstrip('0'):0<2}"
+
+
 def number(value: Any) -> str:
     """Return a number as people write it: ``4``, ``0.05``."""
     if isinstance(value, float) and math.isfinite(value) and value == int(value):

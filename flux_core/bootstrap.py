@@ -43,13 +43,21 @@ async def open_studio(settings: Settings) -> AsyncIterator[Studio]:
     async with open_database(settings) as database:
         pictures = PictureStore(settings.pictures)
         async with maintained(database, job_queue(settings, database), pictures):
-            yield Studio(
-                database,
-                pictures,
-                settings.catalogue,
-                quota_rules(settings),
-                lease_seconds=settings.lease_seconds,
-            )
+            yield studio_of(settings, database, pictures)
+
+
+def studio_of(settings: Settings, database: Database, pictures: PictureStore) -> Studio:
+    """Return the service on a database and a picture store that are open."""
+    return Studio(
+        database,
+        pictures,
+        settings.catalogue,
+        quota_rules(settings),
+        lease_seconds=settings.lease_seconds,
+        offers={name: vendor.offers for name, vendor in configured_vendors(settings).items()},
+        policy=settings.routing,
+        links=pictures.has_links,
+    )
 
 
 @asynccontextmanager
@@ -75,7 +83,13 @@ def quota_rules(settings: Settings) -> QuotaRules:
 
 def job_queue(settings: Settings, database: Database) -> JobQueue:
     """Return the queue as workers and maintenance see it."""
-    return JobQueue(database, max_attempts=settings.max_attempts, lease_seconds=settings.lease_seconds)
+    return JobQueue(
+        database,
+        max_attempts=settings.max_attempts,
+        lease_seconds=settings.lease_seconds,
+        policy=settings.routing,
+        zone=ZoneInfo(settings.timezone),
+    )
 
 
 def access_of(name: str, given: ProviderSettings) -> Access:

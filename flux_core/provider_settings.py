@@ -18,7 +18,7 @@ DAILY_CAP = 5.0
 """US dollars a day at one provider: 200 flux-dev pictures at a usual price. An operator who forgets about a key, in a
 server that is busier than expected, finds it out for the price of a meal, not for that of a month's rent."""
 
-_SECRET = re.compile(r"key|token|secret|password|auth")
+_SECRET = re.compile(r"(^|_)(key|token|secret|password)(_|$)")
 
 
 class ProviderSettings(BaseSettings):
@@ -139,10 +139,10 @@ class ProviderSettings(BaseSettings):
 
 
 def vendors() -> Mapping[str, type[Vendor]]:
-    """Return every vendor by its name, in the order in which people read of them."""
+    """Return every vendor by its name."""
     from flux_core.providers.hosted.registry import VENDORS
 
-    return {vendor.name: vendor for vendor in VENDORS}
+    return VENDORS
 
 
 def variable(vendor: type[Vendor], name: str) -> str:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import io
+import re
+import time
+from contextlib import asynccontextmanager
 
 import pytest
+from aiohttp import web
 from pydantic import SecretStr
 from rich.console import Console
 
+from bot import provider_list
 from bot.doctor import examine
 from bot.sandbox.server import Sandbox
+from flux_core.bootstrap import job_queue, open_database
+from flux_core.database.queue import WorkerInfo
 from flux_core.settings import Settings
+from tests import vendors
+
+KEY = "key-of-the-cloud-2718"
 
 
 async def bill(settings):
@@ -18,6 +28,32 @@ async def bill(settings):
     screen = Console(file=io.StringIO(), width=300)
     healthy = await examine(settings, screen)
     return healthy, screen.file.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def only_test_vendors(monkeypatch):
+    vendors.only_these(monkeypatch)
+
+
+@asynccontextmanager
+async def cloud(status=200, said=None):
+    """Run the one free call of the vendor of the tests; ``said`` is what it answers to our key."""
+
+    async def account(request):
+        if request.headers.get("Authorization") != f"Bearer {KEY}":
+            return web.json_response({"error": f"{request.headers.get('Authorization')} is wrong"}, status=401)
+        return web.json_response(said or {"credits": 7}, status=status)
+
+    app = web.Application()
+    app.router.add_get("/account", account)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
 
 
 @pytest.fixture
@@ -73,3 +109,80 @@ async def test_a_folder_that_is_no_model_is_named(healthy_settings, tmp_path):
     healthy, said = await bill(healthy_settings.model_copy(update={"flux_schnell_path": str(empty)}))
     assert not healthy
     assert "model_index.json" in said
+
+
+async def test_a_provider_is_asked_for_its_account(healthy_settings, monkeypatch):
+    async with cloud() as address:
+        monkeypatch.setenv("CLOUD_API_KEY", KEY)
+        monkeypatch.setenv("CLOUD_BASE_URL", address)
+        monkeypatch.setenv("GARAGE_BASE_URL", address)
+        monkeypatch.setenv("COMMONS_CONCURRENCY", "3")
+        healthy, said = await bill(healthy_settings)
+    assert healthy
+    assert re.search(r"✓ +Cloud Nine +7 credits left; at most \$5 a day", said)
+    assert re.search(r"• +Garage +It has no call that costs nothing", said)
+    assert re.search(r"• +Commons +Not in use: COMMONS_API_KEY is not set", said)
+    assert re.search(r"✓ +flux-dev +hosted by Cloud Nine", said)
+    assert KEY not in said
+
+
+@pytest.mark.parametrize(
+    ("key", "status", "advice"),
+    [
+        ("wrong-key-3141", 200, "Put a valid key into CLOUD_API_KEY. Keys are made at https://cloud.example/keys"),
+        (KEY, 402, "Top the account up"),
+        (KEY, 404, "Check CLOUD_BASE_URL"),
+    ],
+)
+async def test_a_provider_that_does_not_serve_us_gets_advice(healthy_settings, monkeypatch, key, status, advice):
+    async with cloud(status, {"error": f"no service for {KEY}"}) as address:
+        monkeypatch.setenv("CLOUD_API_KEY", key)
+        monkeypatch.setenv("CLOUD_BASE_URL", address)
+        healthy, said = await bill(healthy_settings)
+    assert not healthy
+    assert advice in said
+    assert key not in said
+
+
+async def test_a_provider_out_of_reach_is_named_with_its_address(healthy_settings, monkeypatch):
+    monkeypatch.setenv("CLOUD_API_KEY", KEY)
+    monkeypatch.setenv("CLOUD_BASE_URL", "http://127.0.0.1:9")
+    healthy, said = await bill(healthy_settings)
+    assert not healthy
+    assert "Check the network and CLOUD_BASE_URL" in said
+    assert KEY not in said
+
+
+async def listed(settings):
+    screen = Console(file=io.StringIO(), width=200)
+    await provider_list.show(settings, screen)
+    return screen.file.getvalue()
+
+
+async def test_the_list_tells_what_is_missing_and_what_pictures_cost(healthy_settings):
+    said = await listed(healthy_settings)
+    assert re.search(r"Cloud Nine \(cloud\) +not configured: set CLOUD_API_KEY, from https://cloud.example/keys", said)
+    assert re.search(r"Garage \(garage\) +not configured: set GARAGE_BASE_URL", said)
+    assert "flux-dev $0.025, also from pictures" in said
+    assert re.search(r"flux-schnell \$0\.003 *\n", said)
+    assert "flux-schnell free" in said
+
+
+async def test_the_list_tells_health_and_spending(healthy_settings, monkeypatch):
+    monkeypatch.setenv("CLOUD_API_KEY", KEY)
+    monkeypatch.setenv("CLOUD_DAILY_CAP", "2.5")
+    monkeypatch.setenv("CLOUD_CONCURRENCY", "9")
+    monkeypatch.setenv("GARAGE_BASE_URL", "http://localhost:1")
+    monkeypatch.setenv("GARAGE_DAILY_CAP", "none")
+    settings = healthy_settings
+    worker = {"host": "h", "pid": 1, "device": "d", "offers": {}, "hosted": True, "started_at": time.time()}
+    async with open_database(settings) as database:
+        queue = job_queue(settings, database)
+        await queue.register(WorkerInfo(id="a", provider="cloud", closed=f"402 for {KEY}", **worker))
+    said = await listed(settings)
+    assert re.search(r"Cloud Nine \(cloud\) +closed: 402 for \*\*\* .*\$0\.00 of \$2\.5 +9", said)
+    assert re.search(r"Garage \(garage\) +configured; no worker is up .*\$0\.00 no cap +1", said)
+    assert KEY not in said
+    async with open_database(settings) as database:
+        await job_queue(settings, database).register(WorkerInfo(id="a", provider="cloud", **worker))
+    assert re.search(r"Cloud Nine \(cloud\) +running", await listed(settings))

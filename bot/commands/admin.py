@@ -36,6 +36,16 @@ admin = app_commands.Group(
 )
 
 
+def check(interaction: discord.Interaction[FluxBot], *, everywhere: bool = False) -> None:
+    """Raise NotAllowed unless the member runs this server, or, for ``everywhere``, owns the bot."""
+    if interaction.user.id in interaction.client.owners:
+        return
+    if everywhere:
+        raise NotAllowed(action="everywhere")
+    if interaction.guild_id is None or not administers(interaction.permissions):
+        raise NotAllowed(action="admin")
+
+
 @admin.command(description="Give a member credits that do not expire; a negative amount takes them back.")
 @app_commands.describe(member="Who gets them", amount="Credits", reason="Why; kept with the grant")
 @app_commands.rename(amount="credits")
@@ -43,7 +53,7 @@ async def grant(
     interaction: discord.Interaction[FluxBot], member: discord.User, amount: float, reason: Reason | None = None
 ) -> None:
     """Add to a member's granted credits in this server."""
-    _check(interaction)
+    check(interaction)
     if not math.isfinite(amount) or abs(amount) > MOST_GRANTED:
         raise OutOfRange(field="credits", value=amount, low=-MOST_GRANTED, high=MOST_GRANTED)
     millicredits = round(amount * CREDIT)
@@ -70,7 +80,7 @@ async def pause(
     interaction: discord.Interaction[FluxBot], reason: Reason | None = None, everywhere: bool = False
 ) -> None:
     """Pause this server's queue, or all of them."""
-    _check(interaction, everywhere=everywhere)
+    check(interaction, everywhere=everywhere)
     studio, guild_id = interaction.client.studio, None if everywhere else interaction.guild_id
     await studio.pause(guild_id, by=interaction.user.id, reason=reason or "")
     why = f" Members read: “{escape(reason)}”" if reason else ""
@@ -82,23 +92,13 @@ async def pause(
 @app_commands.describe(everywhere="In every server (the bot's owner only)")
 async def resume(interaction: discord.Interaction[FluxBot], everywhere: bool = False) -> None:
     """End a pause."""
-    _check(interaction, everywhere=everywhere)
+    check(interaction, everywhere=everywhere)
     studio, guild_id = interaction.client.studio, None if everywhere else interaction.guild_id
     await studio.resume(guild_id, by=interaction.user.id)
     if not everywhere and await studio.paused(guild_id) is not None:
         await answer(interaction, "Resumed here, but the bot's owner has paused every server for now.")
         return
     await answer(interaction, f"Drawing goes on {_where(everywhere)}.")
-
-
-def _check(interaction: discord.Interaction[FluxBot], *, everywhere: bool = False) -> None:
-    """Raise NotAllowed unless the member runs this server, or, for ``everywhere``, owns the bot."""
-    if interaction.user.id in interaction.client.owners:
-        return
-    if everywhere:
-        raise NotAllowed(action="everywhere")
-    if interaction.guild_id is None or not administers(interaction.permissions):
-        raise NotAllowed(action="admin")
 
 
 def _where(everywhere: bool) -> str:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import discord
 from discord import app_commands
 
-from bot import orders, prompt_flags
+from bot import orders, prompt_flags, provider_choices
 from bot.wording import shorten
+from flux_core.errors import StorageUnavailable
 from flux_core.generation import GenerationRequest, InputPicture, OutputFormat, RequestOptions, resolve
 from flux_core.jobs import Account, Origin
 from flux_core.models import ASPECTS
@@ -22,12 +23,14 @@ log = logging.getLogger(__name__)
 
 CHOICE_LIMIT = 100
 """Characters of a choice's name, and of its value."""
+MOST_CHOICES = 25
 
 
 @app_commands.command(description="Draw pictures from words.")
 @app_commands.describe(
     prompt="What to draw. Flags work here too: --ar 16:9 --seed 7 --n 2",
     model="Which model draws",
+    provider="Who draws: local, or a hosted provider. Left out: the studio decides",
     aspect="Shape of the picture",
     size="Exact size in pixels instead of an aspect, such as 1024x768",
     steps="More steps are finer, and slower",
@@ -49,6 +52,7 @@ async def imagine(
     interaction: discord.Interaction[FluxBot],
     prompt: str,
     model: str | None = None,
+    provider: str | None = None,
     aspect: str | None = None,
     size: str | None = None,
     steps: int | None = None,
@@ -66,6 +70,7 @@ async def imagine(
     given = RequestOptions(
         prompt=prompt,
         model=model,
+        provider=provider,
         aspect=aspect,
         size=size,
         steps=steps,
@@ -107,6 +112,25 @@ async def offer_models(interaction: discord.Interaction[FluxBot], typed: str) ->
         for spec in interaction.client.studio.catalogue
         if wanted in spec.id.lower() or wanted in spec.title.lower()
     ]
+
+
+@imagine.autocomplete("provider")
+async def offer_providers(interaction: discord.Interaction[FluxBot], typed: str) -> list[app_commands.Choice[str]]:
+    """Offer who can draw the model that was chosen, with the price where it is known."""
+    bot, wanted, model = interaction.client, typed.strip().lower(), interaction.namespace.model
+    catalogue = bot.studio.catalogue
+    spec = next((spec for spec in catalogue if spec.id == model), catalogue.default)
+    try:
+        workers = await bot.studio.venues()
+    except StorageUnavailable:
+        log.warning("the living workers could not be read", exc_info=True)
+        workers = []
+    found = provider_choices.choices(bot.settings, workers, spec)
+    return [
+        app_commands.Choice(name=shorten(label, CHOICE_LIMIT), value=name)
+        for name, label in found.items()
+        if wanted in name or wanted in label.lower()
+    ][:MOST_CHOICES]
 
 
 @imagine.autocomplete("prompt")

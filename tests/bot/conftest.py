@@ -17,7 +17,7 @@ from bot.sandbox.driver import Person
 from bot.sandbox.server import Sandbox
 from bot.sandbox.world import Limits
 from bot.session import connect_to
-from flux_core.bootstrap import job_queue, open_database, quota_rules
+from flux_core.bootstrap import job_queue, open_database, studio_of
 from flux_core.images.store import PictureStore
 from flux_core.service import Studio
 from flux_core.settings import Settings
@@ -114,7 +114,7 @@ async def stage(
         connect_to(settings)
         async with open_database(settings) as database:
             store = PictureStore(settings.pictures)
-            studio = Studio(database, store, settings.catalogue, quota_rules(settings))
+            studio = studio_of(settings, database, store)
             easel = Easel(job_queue(settings, database), store, settings.catalogue)
             await easel.register()
             stage = Stage(sandbox, settings, studio, easel)

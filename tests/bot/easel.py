@@ -29,7 +29,7 @@ class Easel:
         self.queue = queue
         self.store = store
         self.catalogue = catalogue
-        self.models = [spec.id for spec in catalogue]
+        self.models = [spec.id for spec in catalogue if spec.local]
 
     async def register(self) -> None:
         """Become known as a living worker."""
