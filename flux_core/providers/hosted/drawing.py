@@ -7,9 +7,10 @@ import logging
 import random
 import time
 import uuid
+import weakref
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flux_core.errors import (
     Cancelled,
@@ -51,6 +52,8 @@ class Desk:
     pace: Pace
     pictures: Pictures
     patience: Patience
+    leaving: set[asyncio.Task[None]] = field(default_factory=set)
+    """What cancelled jobs still do; held here, since asyncio itself holds tasks weakly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,8 @@ class HostedDrawing:
         if self._from_words:
             request = request.model_copy(update={"input_picture": None, "strength": None})
         size = offer.size(request)
+        if size is None and task.provider_job_id:
+            size = request.width, request.height  # ordered when it could be, so it can be fetched
         if size is None:
             raise RequestRejected(
                 f"{desk.vendor.title} draws nothing like {request.width}×{request.height}", provider=desk.vendor.title
@@ -93,7 +98,7 @@ class HostedDrawing:
         self._steps = max(1, request.steps_taken)
         self._told = -1
         self._fractions = [0.0] * len(self._seeds)
-        self._png: asyncio.Task[bytes] | None = None
+        self._png: weakref.ref[asyncio.Task[bytes]] | None = None
         self._link: asyncio.Task[str] | None = None
         self.faults: list[GenerationFailed] = []
         """What went wrong with single shots, also where others brought pictures."""
@@ -122,14 +127,10 @@ class HostedDrawing:
             results = [shot.result() for shot in shots]
         except BaseException:
             leaving = asyncio.create_task(self._leave(shots), name=f"leaving {self._task.job_id}")
-            _KEPT.add(leaving)
-            leaving.add_done_callback(_KEPT.discard)
+            self._desk.leaving.add(leaving)
+            leaving.add_done_callback(self._desk.leaving.discard)
             await asyncio.shield(leaving)
             raise
-        finally:
-            for task in (self._png, self._link):
-                if task is not None:
-                    task.cancel()
         return await self._sum_up(results)
 
     async def _leave(self, shots: Sequence[asyncio.Task[_Came | GenerationFailed]]) -> None:
@@ -222,22 +223,27 @@ class HostedDrawing:
             await desk.pace.turn()
             if self._progress.cancelled:
                 raise Cancelled()
-            shot = Shot(
-                request=self._request,
-                offer=self._offer,
-                size=self._size,
-                seeds=self._seeds[index],
-                picture=await self._picture(),
-                link=None if self._image is None or self._task.publish is None else self._published,
-                client_id=str(uuid.uuid4()),
-            )
-            self._receipt[index] = Sent(shot.client_id)
-            await self._receipt.keep()
-            self._tell(index, 0.0)
-            outcome = await self._submit(index, shot)
-            done = outcome if isinstance(outcome, Done) else await self._wait_for(index, outcome, shot.client_id)
+            client_id = str(uuid.uuid4())
+            outcome = await self._send(index, client_id)
+            done = outcome if isinstance(outcome, Done) else await self._wait_for(index, outcome, client_id)
         desk.pace.went_well()
         return done
+
+    async def _send(self, index: int, client_id: str) -> Outcome | None:
+        """Order a shot, once that is on disk. Its picture is held no longer than this takes."""
+        shot = Shot(
+            request=self._request,
+            offer=self._offer,
+            size=self._size,
+            seeds=self._seeds[index],
+            picture=await self._picture(),
+            link=None if self._image is None or self._task.publish is None else self._published,
+            client_id=client_id,
+        )
+        self._receipt[index] = Sent(client_id)
+        await self._receipt.keep()
+        self._tell(index, 0.0)
+        return await self._submit(index, shot)
 
     async def _submit(self, index: int, shot: Shot) -> Outcome | None:
         """Order ``shot`` and note how that went; None when the vendor may have taken it on without saying so."""
@@ -389,9 +395,11 @@ class HostedDrawing:
     async def _picture(self) -> bytes | None:
         if self._image is None:
             return None
-        if self._png is None:  # all shots start from the same
-            self._png = asyncio.create_task(self._desk.pictures.fitted(self._image, self._size))
-        return await asyncio.shield(self._png)
+        png = None if self._png is None else self._png()
+        if png is None:  # shots that are sent together share it; hundreds of jobs in flight do not keep theirs
+            png = asyncio.create_task(self._desk.pictures.fitted(self._image, self._size))
+            self._png = weakref.ref(png)
+        return await asyncio.shield(png)
 
     async def _published(self) -> str:
         if self._link is None:
@@ -423,10 +431,6 @@ class HostedDrawing:
     def _broken(self, what: str) -> ProviderBroken:
         title = self._desk.vendor.title
         return ProviderBroken(f"{title} {what}", provider=title)
-
-
-_KEPT: set[asyncio.Task[None]] = set()
-"""Tasks that outlive the call that made them: asyncio itself holds tasks weakly."""
 
 
 def _unknown(error: Exception) -> OutcomeUnknown:

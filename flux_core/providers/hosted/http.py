@@ -233,8 +233,8 @@ class HttpTransport:
             raise OutcomeUnknown(f"{self._vendor.title} answered {answer.status}; the order may have arrived")
         if answer.status == 429 and self._pace is not None:
             self._pace.too_many(None if after is None else min(after, self._patience.longest_retry_after))
-        taken_on = answer.status == 503 and after is None and not clear
-        if isinstance(fault, ProviderBusy) and not taken_on:
+        vague = answer.status == 503 and after is None and not clear
+        if isinstance(fault, ProviderBusy) and not vague:
             raise _Again(fault, after)
         raise fault
 
@@ -338,8 +338,8 @@ async def read_within(response: httpx.Response, most: int) -> bytes:
 
 
 def hush() -> None:
-    """Keep libraries from logging what must not be seen: hpack logs headers with the key, httpx logs signed URLs."""
-    for name in ("hpack", "h2", "httpcore", "httpx"):
+    """Keep libraries from logging what must not be seen: headers with the key, signed URLs."""
+    for name in ("hpack", "h2", "httpcore", "httpx", "websockets"):
         logger = logging.getLogger(name)
         if logger.level < logging.WARNING:
             logger.setLevel(logging.WARNING)

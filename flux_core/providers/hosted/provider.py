@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 
@@ -69,6 +70,8 @@ class HostedProvider:
         come of it here, somebody else may draw it).
         """
         offer = self._offers.get(task.request.model)
+        if offer is None and task.provider_job_id:
+            raise OutcomeUnknown(f"job {task.job_id} was ordered of {self.device}, which draws its model no more")
         if offer is None:
             raise ModelUnavailable(f"{self.device} does not draw {task.request.model}", model=task.request.model)
         drawing = HostedDrawing(self._desk, task, progress, offer, links=self._links)
@@ -98,7 +101,9 @@ class HostedProvider:
         return await self._vendor.check(self.transport)
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, once cancelled jobs have told the vendor."""
+        if self._desk.leaving:
+            await asyncio.wait(self._desk.leaving, timeout=2 * self._desk.patience.last_word)
         await self.transport.close()
 
     def _advice(self, reason: str) -> str:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flux_core.errors import GenerationFailed, OutcomeUnknown, ProviderBroken, ProviderBusy, Refused, RequestRejected
+from flux_core.errors import (
+    GenerationFailed,
+    OutcomeUnknown,
+    ProviderBroken,
+    ProviderBusy,
+    ProviderClosed,
+    ProviderFault,
+    Refused,
+    RequestRejected,
+)
 from flux_core.providers.hosted.transport import Answer, Transport
 
 Files = Mapping[str, tuple[str, bytes, str]]
@@ -79,8 +88,10 @@ class Witness:
             return True  # a slip in the vendor's file
         if self._paid is None:
             return False  # the transport has ruled it out
-        # It was accepted. Then only the vendor's own readable word ends it.
-        return self._last is None or (isinstance(error, ProviderBroken) and self._last.json is None)
+        # It was accepted. Then only the vendor's own readable word ends it; a page for people is none, except where the
+        # vendor's file knows that it comes from an address that takes no orders.
+        faulty = isinstance(error, ProviderFault) and not isinstance(error, RequestRejected | ProviderClosed)
+        return self._last is None or (faulty and self._last.json is None)
 
     def settles(self, error: Exception) -> bool:
         """Say whether ``error`` out of ``Vendor.poll`` tells how the shot ended; otherwise it is asked again."""
