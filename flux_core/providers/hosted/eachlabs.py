@@ -15,7 +15,6 @@ from flux_core.errors import (
     GenerationFailed,
     OutcomeUnknown,
     ProviderBroken,
-    ProviderBusy,
     ProviderDown,
     Refused,
     RequestRejected,
@@ -155,8 +154,6 @@ class Eachlabs(Vendor):
         line = f"{self.title}: {category}: {words}" if category else f"{self.title}: {words}"
         if category == "content_moderation" or (category in (None, "unknown") and MODERATED.search(words)):
             return Refused(line, reason=reason or CENSORED)
-        if category == "provider_rate_limit":
-            return ProviderBusy(line, provider=self.title)
         if category in ("invalid_user_input", "invalid_model_config"):
             return RequestRejected(line, provider=self.title)
         return ProviderDown(line, provider=self.title)

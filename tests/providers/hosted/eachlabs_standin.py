@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from aiohttp import web
@@ -25,6 +26,7 @@ class EachlabsStandIn(StandIn):
         """Or "list", or "object"."""
         self.failure: dict[str, Any] | None = None
         """What a prediction ends with instead of a picture, merged into the answer."""
+        self._names = itertools.count()
 
     def routes(self) -> None:
         for path in ("/v1/prediction", "/v1/prediction/"):
@@ -102,7 +104,7 @@ class EachlabsStandIn(StandIn):
         """POST /v1/upload/presign."""
         if request["body"].get("content_type") != "image/png":
             return web.json_response({"error": "Invalid content type"}, status=400)
-        name = f"file_{len(self.stored)}"
+        name = f"file_{next(self._names)}"
         return web.json_response(
             {
                 "id": name,

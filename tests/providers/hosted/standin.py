@@ -154,8 +154,8 @@ class Case:
     access_models: Mapping[str, str] = field(default_factory=dict)
     documented: tuple[tuple[Status, type[GenerationFailed] | GenerationFailed], ...] | list[Any] = ()
     """Answers to a submit → the error it becomes; an instance's facts have to be there, too."""
-    refusal_kind: Literal["submit", "poll"] = "submit"
-    """Which answer says that a picture was moderated."""
+    refusal_kind: Literal["submit", "poll"] | None = "submit"
+    """Which answer says that a picture was moderated; None where nothing is, as on a server of one's own."""
     honours_seeds: bool = True
     """Whether the colour of a picture tells its seed."""
 

@@ -187,6 +187,8 @@ async def test_where_it_cannot_start_from_a_picture_it_draws_from_the_words_and_
 
 
 async def test_what_the_vendor_holds_back_is_refused_with_a_reason(desk: Desk) -> None:
+    if desk.case.refusal_kind is None:
+        pytest.skip("it holds nothing back")
     desk.standin.moderate = {0, 1}
     error = await desk.outcome(desk.task(count=2))
     assert isinstance(error, Refused)
@@ -196,6 +198,8 @@ async def test_what_the_vendor_holds_back_is_refused_with_a_reason(desk: Desk) -
 
 
 async def test_what_is_left_of_a_moderated_batch_is_delivered(desk: Desk) -> None:
+    if desk.case.refusal_kind is None:
+        pytest.skip("it holds nothing back")
     desk.standin.moderate = {1}
     task = desk.task(count=2)
     drawing = await desk.draw(task)
@@ -247,7 +251,8 @@ async def test_trouble_with_a_submit_never_sends_it_twice(case: Case) -> None:
             assert len(outcome.pictures) == 1
             return
         assert_key_unsaid(outcome)
-        if fault in UNANSWERED:
+        if fault in UNANSWERED and not (case.vendor.names_tasks and not desk.standin.tasks):
+            # Where it names the task itself, it may find out by that name that nothing has arrived.
             assert isinstance(outcome, OutcomeUnknown)
         if isinstance(outcome, ProviderFault):
             assert watcher.receipt is None, "another provider may draw it"
@@ -468,7 +473,7 @@ async def test_what_an_operator_names_otherwise_is_asked_for_by_that_name(case: 
 
 
 def test_links_are_asked_for_only_where_the_picture_store_has_them(case: Case) -> None:
-    vendor = case.vendor(Access(base_url="https://example.invalid", key="none", extra=case.extra))
+    vendor = case.vendor(Access(base_url="https://example.invalid", key=case.standin.key, extra=case.extra))
     for model, offer in vendor.offers.items():
         spec = CATALOGUE[model]
         if Operation.IMAGE_TO_IMAGE not in spec.operations or offer.image_input is not ImageInput.LINK:
