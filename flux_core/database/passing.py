@@ -15,7 +15,7 @@ from flux_core.database.jobs import CLAIMED_BY_NOBODY, COLUMNS, IS_QUEUED, admit
 from flux_core.database.tables import jobs
 from flux_core.errors import FluxError, GenerationFailed, OutcomeUnknown, ProviderFault, from_code
 from flux_core.jobs import Job, JobState, Remark
-from flux_core.router import LOCAL, Choice, Nobody, route
+from flux_core.router import LOCAL, Choice, Nobody, Verdict, route
 
 ABANDONED = 600.0
 """Seconds without a worker of its provider after which a submitted job is given up."""
@@ -67,15 +67,21 @@ def pass_on(
         return leases.end_without_pictures(connection, worker_id, job_id, JobState.CANCELLED, now)
     crew = terms.look(connection, now)
     policy = routing.policy_of(connection, job.account.guild_id, terms.policy)
-    venues = crew.venues(job.request.model, job.request.megapixel_steps, {}, expected=job.venue != "hosted")
-    verdict = route(errand_of(job, bound=False), venues, policy)
-    if isinstance(verdict, Nobody):
-        if not _transient(error) or job.attempts >= most:
-            return leases.end_without_pictures(connection, worker_id, job_id, JobState.FAILED, now, error)
+
+    def verdict(*, expected: bool) -> Verdict:
+        venues = crew.venues(job.request.model, job.request.megapixel_steps, {}, expected=expected)
+        return route(errand_of(job, bound=False), venues, policy)
+
+    found = verdict(expected=False)
+    if isinstance(found, Nobody) and _transient(error) and job.attempts < most:
         _let_go(connection, job, _failed_for_good(job))
         return leases.requeue(connection, worker_id, job_id, counted=True)
+    if isinstance(found, Nobody) and job.venue != "hosted":
+        found = verdict(expected=True)  # our own cards are away, and will be back
+    if isinstance(found, Nobody):
+        return leases.end_without_pictures(connection, worker_id, job_id, JobState.FAILED, now, error)
     back = leases.requeue(connection, worker_id, job_id, counted=False)
-    if isinstance(verdict, Choice) and verdict.provider == LOCAL and back.venue == "hosted":
+    if isinstance(found, Choice) and found.provider == LOCAL and back.venue == "hosted":
         admit_all(connection, job_id)
         return back.evolve(venue="any")
     return back
