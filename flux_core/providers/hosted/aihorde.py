@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -42,7 +43,8 @@ REFUSALS = frozenset({"CorruptPrompt", "Profanity"})
 """What the Horde calls its refusals of a prompt (``rc``; its list of return codes)."""
 NO_KUDOS = frozenset({"KudosUpfront", "SharedKeyEmpty", "SharedKeyInsufficientKudos"})
 BAD_KEY = frozenset({"InvalidAPIKey", "SharedKeyExpired", "AnonForbidden", "UserNotFound"})
-NOT_NOW = frozenset({"TooManyPrompts", "NoValidWorkers", "MaintenanceMode", "TimeoutIP", "Locked"})
+NOT_NOW = frozenset({"NoValidWorkers", "MaintenanceMode", "TimeoutIP", "Locked"})
+"""Passes, but in minutes rather than seconds: no use in asking again at once."""
 GONE = frozenset({"RequestNotFound", "RequestExpired"})
 """The Horde keeps a request for about ten minutes."""
 
@@ -103,7 +105,8 @@ class AiHorde(Vendor):
             "seed": str(shot.seeds[0]),
         }
         order: dict[str, Any] = {
-            "prompt": request.prompt,
+            # Three of these signs begin what shall not be seen, and would cut the prompt off.
+            "prompt": re.sub("#{3,}", "##", request.prompt),
             "params": params,
             "models": [shot.offer.theirs],
             "nsfw": False,
@@ -168,7 +171,9 @@ class AiHorde(Vendor):
             return self.closed("credit", message)
         if rc in BAD_KEY:
             return self.closed("key", message)
-        if rc in NOT_NOW or answer.status in (423, 429):
+        if rc in NOT_NOW or answer.status == 423:
+            return ProviderDown(line, provider=self.title)
+        if rc == "TooManyPrompts":
             return ProviderBusy(line, provider=self.title)
         if rc in GONE or (answer.status == 410 and not answer.paid):
             # No ProviderBusy, after which one asks again: it will not come back.

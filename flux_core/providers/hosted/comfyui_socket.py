@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
+
+from flux_core.providers.hosted.network import tls
+
+_wire = logging.getLogger(f"{__name__}.wire")
+_wire.setLevel(logging.WARNING)
+"""What the library has to say of every header and frame: the key is among them."""
 
 PREVIEW_EVENT = 1
 MOST_BYTES = 8 * 1024 * 1024
@@ -49,28 +56,32 @@ async def listen(base_url: str, ticket: str, *, headers: Mapping[str, str], seco
     news = News()
     # No proxy: a socket through a company's proxy rarely works, and a server of one's own is seldom behind one.
     try:
-        async with (
-            asyncio.timeout(seconds) as deadline,
-            _Connect(
-                url,
-                additional_headers=dict(headers),
-                open_timeout=seconds,
-                close_timeout=CLOSING,
-                max_size=MOST_BYTES,
-                compression=None,
-                proxy=None,
-            ) as socket,
-        ):
-            async for message in socket:
-                _take(message, ticket, news)
-                if news.ended or (news.progress is not None and news.preview is not None):
-                    break
-                if news.progress is not None:
-                    soon = asyncio.get_running_loop().time() + PREVIEW_FOLLOWS
-                    deadline.reschedule(min(soon, deadline.when() or soon))
+        async with _Connect(
+            url,
+            additional_headers=dict(headers),
+            open_timeout=seconds,
+            close_timeout=CLOSING,
+            max_size=MOST_BYTES,
+            compression=None,
+            proxy=None,
+            ssl=tls(http2=False) if url.startswith("wss:") else None,
+            logger=_wire,
+        ) as socket:
+            await _hear(socket, ticket, news, seconds)
     except (TimeoutError, OSError, EOFError, WebSocketException):
         pass
     return news
+
+
+async def _hear(socket: ClientConnection, ticket: str, news: News, seconds: float) -> None:
+    async with asyncio.timeout(seconds) as deadline:
+        async for message in socket:
+            _take(message, ticket, news)
+            if news.ended or (news.progress is not None and news.preview is not None):
+                return
+            if news.progress is not None:
+                soon = asyncio.get_running_loop().time() + PREVIEW_FOLLOWS
+                deadline.reschedule(min(soon, deadline.when() or soon))
 
 
 def _take(message: str | bytes, ticket: str, news: News) -> None:

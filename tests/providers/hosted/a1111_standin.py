@@ -94,6 +94,7 @@ CASES = [
         standin=A1111StandIn,
         models=("flux-dev", "flux-schnell"),
         picture_model="flux-dev",
+        refusal_kind=None,
         documented=[
             (Status(400, error("Sampler not found")), RequestRejected),
             (Status(401, {"detail": "Incorrect username or password"}), ProviderClosed(reason="key")),

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from flux_core.errors import ProviderBusy, ProviderClosed, Refused, RequestRejected
+from flux_core.errors import ProviderBusy, ProviderClosed, ProviderDown, Refused, RequestRejected
 from flux_core.providers.hosted.aihorde import ANONYMOUS, AiHorde
 from tests.providers.hosted.standin import Case, StandIn, Status, Task
 
@@ -144,8 +144,8 @@ CASES = [
                 ProviderClosed(reason="credit"),
             ),
             (Status(403, error("Forbidden", "Not for you.")), RequestRejected),
-            (Status(403, error("TimeoutIP", "Your address has been put into timeout.")), ProviderBusy),
-            (Status(423, error("Locked", "Locked.")), ProviderBusy),
+            (Status(403, error("TimeoutIP", "Your address has been put into timeout.")), ProviderDown),
+            (Status(423, error("Locked", "Locked.")), ProviderDown),
             (Status(429, error("TooManyPrompts", "Parallel requests (5) exceeded user limit (4).")), ProviderBusy),
             (Status(429, {"message": "2 per 1 second"}, {"Retry-After": "1"}), ProviderBusy),
         ],

@@ -44,6 +44,8 @@ class ComfyUiStandIn(StandIn):
     files_ask_key = True
     socket: Literal["steps", "silent", "refused", "garbage", "ends"] = "steps"
     """What the socket of a running job tells: its steps; nothing; it is not let in; nonsense; that it is over."""
+    socket_moved_to = ""
+    """Another server, to which the socket is redirected."""
     names_tasks = True
     """Servers from before mid-2025 choose the names themselves."""
     failure: list[Any] | None = None
@@ -152,6 +154,8 @@ class ComfyUiStandIn(StandIn):
 
     async def _serve_socket(self, request: web.Request) -> web.StreamResponse:
         self._record(request, "socket")
+        if self.socket_moved_to:
+            return web.Response(status=307, headers={"Location": self.socket_moved_to + request.path_qs})
         if self.socket == "refused" or not self.authorized(request):
             return web.Response(status=403)
         socket = web.WebSocketResponse()
@@ -206,6 +210,7 @@ CASES = [
         standin=ComfyUiStandIn,
         models=("flux-dev", "flux-schnell"),
         picture_model="flux-dev",
+        refusal_kind=None,
         polled=True,
         documented=[
             (Status(400, NO_CHECKPOINT), RequestRejected),

@@ -153,8 +153,9 @@ async def test_a_page_instead_of_an_answer_is_asked_again_later() -> None:
         (Status(403, error("KudosUpfront", "needs kudos")), ProviderClosed, {"reason": "credit"}),
         (Status(403, error("SharedKeyEmpty", "no more kudos")), ProviderClosed, {"reason": "credit"}),
         (Status(401, error("SharedKeyExpired", "expired")), ProviderClosed, {"reason": "key"}),
-        (Status(403, error("TimeoutIP", "in timeout")), ProviderBusy, {}),
-        (Status(400, error("NoValidWorkers", "none"), {"Retry-After": "600"}), ProviderBusy, {}),
+        (Status(403, error("TimeoutIP", "in timeout")), ProviderDown, {}),
+        (Status(400, error("NoValidWorkers", "none")), ProviderDown, {}),
+        (Status(429, error("TooManyPrompts", "too many")), ProviderBusy, {}),
         (Status(404, "<h1>Not Found</h1>"), ProviderClosed, {"reason": "address"}),
     ],
 )

@@ -330,3 +330,14 @@ def test_a_workflow_that_is_not_there_is_noticed_at_the_start(tmp_path: Path) ->
     extra = {"workflow_image": str(tmp_path / "none.json")}
     with pytest.raises(ConfigurationError, match="COMFYUI_WORKFLOW_IMAGE"):
         ComfyUi(Access(base_url="http://c", key=None, extra=extra))
+
+
+async def test_a_socket_goes_to_the_server_itself_and_nowhere_else(caplog: pytest.LogCaptureFixture) -> None:
+    headers = {"Authorization": f"Bearer {ComfyUiStandIn.key}"}
+    async with ComfyUiStandIn() as standin, ComfyUiStandIn() as elsewhere:
+        standin.socket_moved_to = elsewhere.root_url
+        news = await comfyui_socket.listen(standin.base_url, "x", headers=headers, seconds=0.3)
+    assert news.progress is None
+    assert [seen.kind for seen in standin.requests] == ["socket"]
+    assert elsewhere.requests == []
+    assert ComfyUiStandIn.key not in caplog.text
