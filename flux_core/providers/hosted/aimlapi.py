@@ -132,7 +132,7 @@ class AimlApi(Vendor):
             "seed": shot.seeds[0] or 2**31 - 1,
         }
         if manner.named_aspect:
-            body["aspect_ratio"] = kontext.word_of(shot.size, KONTEXT_ASPECTS)
+            body["aspect_ratio"] = kontext.word_of(shot.size)
         elif shot.picture is None or not manner.follows_picture:
             body["image_size"] = {"width": shot.size[0], "height": shot.size[1]}
         if manner.steps:

@@ -22,7 +22,7 @@ MODERATED = re.compile(
 )
 NO_CREDIT = re.compile(r"credit|balance|billing|quota|payment|top.?up|spending limit|insufficient fund", re.IGNORECASE)
 NO_MODEL = re.compile(
-    r"(unknown|no such|unsupported|invalid|unable to access|(could|can)( ?not|n't) (load|find)).{0,40}\bmodel\b|"
+    r"(unknown|no such|unsupported|unable to access|(could|can)( ?not|n't) (load|find)).{0,40}\bmodel\b|"
     r"\bmodel\b.{0,120}(not (found|exist|available|supported|served)|n't exist|unavailable|deprecated)",
     re.IGNORECASE,
 )
@@ -50,7 +50,7 @@ def complaint(answer: Answer) -> Complaint:
     if not isinstance(body, dict):
         return Complaint("", frozenset())
     told = next((body[name] for name in ("error", "detail", "message") if body.get(name)), "")
-    if isinstance(told, str) and isinstance(body.get("message"), str) and body["message"]:
+    if not isinstance(told, dict | list) and isinstance(body.get("message"), str) and body["message"]:
         told = body["message"]  # NestJS: "error" is the status in words, "message" the reason
     if isinstance(told, list):
         fields = [_place(item) for item in told if isinstance(item, dict)]

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from flux_core.errors import GenerationFailed, ProviderBroken, Refused, RequestRejected
+from flux_core.generation import RATIO_TOLERANCE
 from flux_core.models import ASPECTS, MEGAPIXEL
 from flux_core.offers import ImageInput, Offer, Price, Range, Sizes
 from flux_core.providers.hosted import kontext
@@ -96,7 +97,7 @@ class Together(Vendor):
             "response_format": "base64",
             "output_format": "png",
         }
-        if request.model in NAMES_ASPECT and (word := kontext.word_of(shot.size, ASPECTS)) is not None:
+        if request.model in NAMES_ASPECT and (word := _aspect(shot.size)) is not None:
             body["aspect_ratio"] = word
         if request.model in HAS_STEPS:
             body["steps"] = request.steps
@@ -135,3 +136,9 @@ class Together(Vendor):
             # The vendor's list of codes gives 403 to requests that are too long, and 402 to an empty account.
             return RequestRejected(line, provider=self.title)
         return found
+
+
+def _aspect(size: tuple[int, int]) -> str | None:
+    ratio = size[0] / size[1]
+    word = min(ASPECTS, key=lambda word: abs(ASPECTS[word] / ratio - 1))
+    return word if abs(ASPECTS[word] / ratio - 1) <= RATIO_TOLERANCE else None

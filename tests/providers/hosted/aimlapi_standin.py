@@ -28,7 +28,7 @@ class AimlApiStandIn(StandIn):
 
     shape: Literal["images", "data", "choices"] = "images"
     status = 201
-    format = "png"
+    format = "jpeg"
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,22 +53,23 @@ class AimlApiStandIn(StandIn):
         if "aspect_ratio" in body:
             if not model.startswith("flux/kontext-pro/") or "image_size" in body:
                 return _invalid()
-            size = kontext.NOMINAL[body["aspect_ratio"]]
+            size = kontext.SIZES[body["aspect_ratio"]]
         elif model in BOUNDS:
             size = body["image_size"]["width"], body["image_size"]["height"]
             low, high = BOUNDS[model]
             if any(side % 32 or not low <= side <= high for side in size):
                 return _invalid()
         elif model == "flux/dev/image-to-image" and "image_size" not in body:
-            size = (0, 0)
+            size = (0, 0)  # the picture's, which comes now
         else:
             return _invalid()
         if model.endswith(("/image-to-image", "-edit")):
             link = body["image_urls"][0] if model.endswith("-edit") else body["image_url"]
             try:
-                size = self.take_picture(link).size if size == (0, 0) else (self.take_picture(link) and size)
+                picture = self.take_picture(link)
             except ValueError:
                 return _invalid()
+            size = picture.size if size == (0, 0) else size
         return web.json_response(self._answer(request, seed, size), status=self.status)
 
     def _answer(self, request: web.Request, seed: int, size: tuple[int, int]) -> dict[str, Any]:

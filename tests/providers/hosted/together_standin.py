@@ -55,7 +55,7 @@ class TogetherStandIn(StandIn):
         if aspect is not None and abs(ASPECTS[aspect] / (size[0] / size[1]) - 1) > 0.06:
             return web.json_response(error("aspect_ratio and size differ", param="aspect_ratio"), status=400)
         if "kontext" in body["model"]:
-            size = kontext.NOMINAL[body["aspect_ratio"]]
+            size = kontext.SIZES[body["aspect_ratio"]]
         for link in [*filter(None, [body.get("image_url")]), *body.get("reference_images", [])]:
             self.take_picture(link)
         if self.moderated(request["number"]):
