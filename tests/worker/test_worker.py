@@ -23,7 +23,7 @@ from flux_core.errors import (
 )
 from flux_core.images.encoding import read_provenance
 from flux_core.jobs import Job, JobState
-from flux_core.providers.base import Drawn, DrawTask, Progress
+from flux_core.providers.base import Drawing, DrawTask, Progress
 from flux_core.providers.scripted import ScriptedProvider, colour_of
 from flux_core.worker import Worker
 from tests.worker.conftest import CATALOGUE, Floor
@@ -39,7 +39,7 @@ class Stubborn(ScriptedProvider):
         self.go = asyncio.Event()
         self.begun = asyncio.Semaphore(0)
 
-    async def draw(self, task: DrawTask, progress: Progress) -> list[Drawn]:
+    async def draw(self, task: DrawTask, progress: Progress) -> Drawing:
         self.begun.release()
         progress.step(0, task.request.steps)
         progress.step(1, task.request.steps)
@@ -52,7 +52,7 @@ async def test_a_job_becomes_stored_pictures_and_is_paid(floor: Floor, scripted:
     async with floor.worker(scripted()):
         ended = await floor.ended(job)
     assert ended.state is JobState.SUCCEEDED
-    assert (ended.provider, ended.attempts) == ("scripted", 1)
+    assert (ended.provider, ended.attempts) == ("local", 1)
     pictures = await floor.studio.pictures(job.id)
     assert [(p.position, p.seed) for p in pictures] == [(0, 7), (1, 8), (2, 9)]
     for picture in pictures:
@@ -98,7 +98,7 @@ async def test_a_job_submitted_later_is_noticed_and_progress_is_told(floor: Floo
     assert ended.started_at is not None
     assert ended.ended_at is not None
     assert ended.ended_at - ended.started_at >= 8 * 0.15 - 0.05
-    measured = (await floor.db.read(speeds.known))["flux-tiny"]
+    measured = (await floor.db.read(speeds.known))["local", "flux-tiny"]
     assert measured.units == pytest.approx(job.request.megapixel_steps)
     assert measured.seconds == pytest.approx(ended.ended_at - ended.started_at, abs=0.5)
 
@@ -194,7 +194,7 @@ async def test_what_never_succeeds_fails_in_the_end(floor: Floor, scripted: Scri
 
 async def test_an_unforeseen_error_breaks_one_job_only(floor: Floor, scripted: Scripted) -> None:
     class Surprising(ScriptedProvider):
-        async def draw(self, task: DrawTask, progress: Progress) -> list[Drawn]:
+        async def draw(self, task: DrawTask, progress: Progress) -> Drawing:
             if task.request.prompt == "surprise":
                 raise ZeroDivisionError("division by zero")
             return await super().draw(task, progress)
@@ -299,7 +299,7 @@ async def test_storing_one_job_and_drawing_the_next_overlap(floor: Floor, monkey
         await stored(key, data, content_type)
 
     class Telling(ScriptedProvider):
-        async def draw(self, task: DrawTask, progress: Progress) -> list[Drawn]:
+        async def draw(self, task: DrawTask, progress: Progress) -> Drawing:
             if task.job_id == second.id:
                 second_begun.set()
             return await super().draw(task, progress)
@@ -323,7 +323,7 @@ async def test_everybody_gets_a_turn(floor: Floor, scripted: Scripted) -> None:
 
 async def test_a_lost_lease_stops_the_drawing_and_nothing_is_written(floor: Floor) -> None:
     class Watched(ScriptedProvider):
-        async def draw(self, task: DrawTask, progress: Progress) -> list[Drawn]:
+        async def draw(self, task: DrawTask, progress: Progress) -> Drawing:
             try:
                 return await super().draw(task, progress)
             finally:
@@ -346,7 +346,7 @@ async def test_an_answer_about_an_earlier_attempt_does_not_end_the_next(
     floor: Floor, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Retried(ScriptedProvider):
-        async def draw(self, task: DrawTask, progress: Progress) -> list[Drawn]:
+        async def draw(self, task: DrawTask, progress: Progress) -> Drawing:
             if len(self.tasks) == 1:
                 second_attempt.set()
             return await super().draw(task, progress)
@@ -427,7 +427,7 @@ async def test_a_store_that_comes_back_costs_nothing_but_time(
         await stored(key, data, content_type)
 
     monkeypatch.setattr(floor.store, "put", put)
-    monkeypatch.setattr("flux_core.worker.RETRY_SECONDS", (0.01, 0.01, 0.01))
+    monkeypatch.setattr("flux_core.insistence.RETRY_SECONDS", (0.01, 0.01, 0.01))
     job = await floor.submit()
     async with floor.worker(scripted()):
         ended = await floor.ended(job)
@@ -441,7 +441,7 @@ async def test_a_store_that_stays_away_fails_the_job_and_gives_the_cost_back(
         raise StorageUnavailable("away")
 
     monkeypatch.setattr(floor.store, "put", put)
-    monkeypatch.setattr("flux_core.worker.RETRY_SECONDS", (0.01,))
+    monkeypatch.setattr("flux_core.insistence.RETRY_SECONDS", (0.01,))
     job = await floor.submit()
     async with floor.worker(scripted()):
         ended = await floor.ended(job)
@@ -480,7 +480,7 @@ async def test_a_database_that_hiccups_is_waited_for(
 
         return attempt
 
-    monkeypatch.setattr("flux_core.worker.RETRY_SECONDS", (0.01, 0.01, 0.01))
+    monkeypatch.setattr("flux_core.insistence.RETRY_SECONDS", (0.01, 0.01, 0.01))
     for name, call in (("claim", claim), ("heartbeat", heartbeat), ("succeed", succeed)):
         monkeypatch.setattr(floor.queue, name, unsteady(name, call))
     job = await floor.submit(steps=4)
@@ -491,7 +491,7 @@ async def test_a_database_that_hiccups_is_waited_for(
 
 async def test_a_provider_may_report_from_its_own_thread(floor: Floor) -> None:
     class Threaded(ScriptedProvider):
-        async def draw(self, task: DrawTask, progress: Progress) -> list[Drawn]:
+        async def draw(self, task: DrawTask, progress: Progress) -> Drawing:
             def steps() -> None:
                 for step in range(5):
                     progress.step(step, 4)
@@ -511,7 +511,7 @@ async def test_a_provider_may_report_from_its_own_thread(floor: Floor) -> None:
 
 async def test_a_foreign_id_is_stored_before_anything_else_and_given_back_later(floor: Floor) -> None:
     class Hosted(ScriptedProvider):
-        async def draw(self, task: DrawTask, progress: Progress) -> list[Drawn]:
+        async def draw(self, task: DrawTask, progress: Progress) -> Drawing:
             known.append(task.provider_job_id)
             if task.provider_job_id is None:
                 await progress.submitted("prediction-1")

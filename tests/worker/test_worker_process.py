@@ -137,7 +137,7 @@ def test_the_local_engine_loads_without_discord(tmp_path: Path) -> None:
         "from flux_core.settings import Settings\n"
         "from flux_core.worker_process import local_provider\n"
         "provider = local_provider(Settings(device='cpu', torch_threads=1))\n"
-        "print(provider.name, list(provider.models), provider.device)"
+        "print(provider.name, list(provider.offers), provider.device)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
