@@ -84,7 +84,7 @@ VENDORS: dict[str, type[Vendor]] = {vendor.name: vendor for vendor in (Cloud, Ga
 
 def only_these(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let there be no other vendors, and none of their settings in the environment."""
-    monkeypatch.setattr(registry, "VENDORS", {vendor.name: vendor for vendor in VENDORS})
+    monkeypatch.setattr(registry, "VENDORS", VENDORS)
     for vendor in VENDORS.values():
         for name in ("api_key", "base_url", "concurrency", "per_minute", "daily_cap", "models", *vendor.extra_settings):
             monkeypatch.delenv(f"{vendor.name}_{name}".upper(), raising=False)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from PIL import Image
 
@@ -62,12 +63,15 @@ class Easel:
             await self.store.put(key, picture.data, picture.content_type)
         await self.queue.progress(WORKER, job.id, done, job.request.steps, key)
 
-    async def finish(self, job: Job, *, noisy: bool = False) -> Job:
-        """Draw and store the pictures of a claimed job: in its seeds' colours, or noise, which makes large files."""
+    async def finish(self, job: Job, *, noisy: bool = False, provider: str = WORKER, **outcome: Any) -> Job:
+        """Draw and store the pictures of a claimed job: in its seeds' colours, or noise, which makes large files.
+
+        ``provider`` is also the id of the worker that has the job. ``outcome``: what else it tells of the drawing.
+        """
         request, spec = job.request, self.catalogue[job.request.model]
         size = (request.width * spec.enlarge, request.height * spec.enlarge)
         pictures = []
-        for position, seed in enumerate(request.seeds):
+        for position, seed in enumerate(request.seeds[: request.count - outcome.get("missing", 0)]):
             drawn = await asyncio.to_thread(
                 encode,
                 Image.effect_noise(size, 90).convert("RGB") if noisy else Image.new("RGB", size, colour_of(seed)),
@@ -97,7 +101,7 @@ class Easel:
                     size=len(drawn.data),
                 )
             )
-        return await self.queue.succeed(WORKER, job.id, pictures, provider="easel", seconds=0.1)
+        return await self.queue.succeed(provider, job.id, pictures, provider=provider, seconds=0.1, **outcome)
 
     async def fail(self, job: Job, error: GenerationFailed) -> Job:
         """End a claimed job with ``error``."""
