@@ -126,10 +126,12 @@ jobs = sa.Table(
 _job = jobs.c
 # A claim is one step into this index, per model; `units` lets the estimate be answered from it alone.
 _partial("ix_jobs_claim", _job.waits_for, _job.start_tag, _job.id, _job.units, where="waits_for IS NOT NULL")
-# The same for hosted providers, with what they need to pass by the jobs that are better left to others.
+# The same for hosted providers, with what they need to pass by the jobs that are better left to others. SQLite reads
+# an index alone only when it has the columns of its condition, too.
 _partial(
     "ix_jobs_hosted",
     *(_job.waits_hosted, _job.start_tag, _job.id, _job.guild_id, _job.waits_for, _job.asked, _job.units),
+    _job.provider_job_id,
     where="waits_hosted IS NOT NULL AND provider_job_id IS NULL",
 )
 # Waiting to go on where they were submitted.

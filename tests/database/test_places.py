@@ -6,7 +6,7 @@ import pytest
 
 from flux_core.database import places
 from flux_core.database.places import Place
-from flux_core.errors import JobNotFound
+from flux_core.errors import JobNotFound, OutOfMemory
 from flux_core.router import LOCAL
 from tests.database.scene import ANNE, BERT, CLEO, DEV, SCHNELL, TINY, Scene, a_request
 
@@ -92,3 +92,55 @@ async def test_a_look_ends_at_the_far_end(scene: Scene, monkeypatch: pytest.Monk
     monkeypatch.setattr(places, "FAR", 3)
     jobs = [await scene.submit() for _ in range(6)]
     assert [(await scene.studio.place(job.id)).position for job in jobs] == [1, 2, 3, 4, 4, 4]
+
+
+async def test_a_provider_that_draws_now_tells_its_own_time(scene: Scene) -> None:
+    await scene.vendor("acme")
+    await scene.queue.record_speed("acme", SCHNELL, 4, 3.0)
+    job = await scene.submit()
+    assert await scene.studio.place(job.id) == Place(1, 3.0, 1)
+    await scene.worker("w1")
+    assert await scene.studio.place(job.id) == Place(1, None, 2)  # our own card comes first, whatever it takes
+    await scene.queue.record_speed(LOCAL, SCHNELL, 4, 130.0)
+    assert await scene.studio.place(job.id) == Place(1, 3.0, 2)
+
+
+async def test_jobs_that_only_providers_draw_do_not_stand_before_ours(scene: Scene) -> None:
+    await scene.worker("w1")
+    await scene.vendor("acme", slots=1)
+    await scene.queue.record_speed(LOCAL, SCHNELL, 4, 2.0)
+    await scene.queue.record_speed("acme", SCHNELL, 4, 3.0)
+    hosted = [await scene.submit(account, request=a_request(provider="acme")) for account in (ANNE, BERT, CLEO)]
+    ours = await scene.submit(CLEO, request=a_request(provider="local"))
+    assert await scene.studio.place(ours.id) == Place(1, 2.0, 1)
+    assert await scene.studio.place(hosted[0].id) == Place(1, 3.0, 1)
+    running = await scene.claim_hosted()
+    await scene.queue.progress("acme", running.id, 1, 2)
+    assert await scene.studio.place(running.id) == Place(0, 1.5, 1)
+    assert await scene.studio.place(hosted[1].id) == Place(1, 4.5, 1)
+    assert await scene.studio.place(hosted[2].id) == Place(2, 7.5, 1)
+    await scene.studio.pause(ANNE.guild_id, by=1, reason="storm")
+    assert (await scene.studio.place(hosted[2].id)).seconds is None
+
+
+async def test_a_providers_jobs_run_side_by_side(scene: Scene) -> None:
+    await scene.vendor("acme")
+    await scene.queue.record_speed("acme", SCHNELL, 4, 3.0)
+    jobs = [await scene.submit(account) for account in (ANNE, BERT)]
+    for _ in jobs:
+        await scene.claim_hosted()
+    assert [(await scene.studio.place(job.id)).seconds for job in jobs] == [3.0, 3.0]
+
+
+async def test_whoever_failed_on_a_job_does_not_count(scene: Scene) -> None:
+    await scene.worker("w1")
+    await scene.vendor("acme")
+    job = await scene.submit()
+    await scene.claim("w1")
+    await scene.queue.pass_on("w1", job.id, LOCAL, OutOfMemory())
+    assert (await scene.studio.place(job.id)).workers == 1
+    await scene.claim_hosted()
+    await scene.queue.submitted("acme", job.id, "acme", "prediction-1")
+    await scene.queue.hand_back("acme", job.id)
+    await scene.vendor("bolt")
+    assert await scene.studio.place(job.id) == Place(1, None, 1)

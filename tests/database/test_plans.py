@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, event
 
-from flux_core.database import jobs, leases, outbox, pictures, places, submissions
+from flux_core.database import hosted, jobs, leases, outbox, passing, pictures, places, spending, submissions
 from flux_core.database.admission import Offered
 from flux_core.database.hosted import Terms
 from flux_core.jobs import Origin
@@ -46,6 +46,32 @@ async def test_a_claim_steps_into_its_index_once_per_model(scene: Scene) -> None
     assert plan.count("USING COVERING INDEX ix_jobs_claim (waits_for=?)") == 2
     assert "SCAN jobs" not in plan
     assert "SCAN waiting" not in plan
+
+
+async def test_a_hosted_claim_walks_along_its_index(scene: Scene) -> None:
+    await scene.worker("w1", SCHNELL, TINY)
+    await scene.vendor("acme", SCHNELL, TINY)
+    await scene.submit(request=a_request(provider="acme"))
+    plan = await plans(scene, hosted.claim, "acme", TERMS, scene.clock.now)
+    assert plan.count("USING COVERING INDEX ix_jobs_hosted (waits_hosted=?)") == 2
+    assert plan.count("USING COVERING INDEX ix_jobs_claim (waits_for=?)") == 2
+    assert "USING INDEX ix_jobs_bound (provider=?)" in plan
+    assert plan.count("SCAN jobs") == plan.count("SCAN jobs USING INDEX ix_jobs_running") == 1
+    # Sorted are the workers and the running jobs; what waits comes in its order.
+    assert plan.count("TEMP B-TREE") == 2
+
+
+async def test_a_days_spending_is_read_from_its_index(scene: Scene) -> None:
+    plan = await plans(scene, spending.on, "2026-11-21")
+    assert "USING COVERING INDEX ix_spending_day (day=?)" in plan
+    assert "TEMP B-TREE" not in plan
+
+
+async def test_jobs_to_be_given_up_are_found_among_the_submitted(scene: Scene) -> None:
+    assert "ix_jobs_bound" in await plans(scene, passing.missing, {}, 0.0, 0.0)
+    assert "ix_jobs_bound" in await plans(scene, passing.abandon, ["acme"], 0.0)
+    await scene.worker("w1")
+    assert "ix_jobs_hosted" in await plans(scene, hosted.admit, TERMS, scene.clock.now)
 
 
 async def test_submitting_reads_nothing_but_the_accounts_own(scene: Scene) -> None:

@@ -13,6 +13,7 @@ from flux_core.errors import PictureGone, StorageUnavailable
 from flux_core.images.intake import VettedPicture
 from flux_core.jobs import JobState
 from flux_core.maintenance import Chore, chores, maintain
+from flux_core.router import RoutingPolicy
 from tests.database.scene import ANNE, BERT, CLEO, DAY, Scene, a_reply, a_request
 
 
@@ -30,6 +31,29 @@ async def test_lost_jobs_are_rescued(scene: Scene) -> None:
     scene.clock.now += 31
     assert await do(scene, "rescued") == [1]
     assert (await scene.studio.job(job.id)).state is JobState.QUEUED
+
+
+async def test_what_no_provider_takes_is_left_to_our_own_cards(scene: Scene) -> None:
+    await scene.vendor()
+    await scene.studio.set_routing(ANNE.guild_id, RoutingPolicy(first="hosted"), by=1)
+    job = await scene.submit(ANNE)
+    await scene.queue.retire("acme")
+    await scene.worker("w1")
+    assert await do(scene, "left to our own cards", "left to our own cards") == [1, 0]
+    assert (await scene.claim("w1")).id == job.id
+
+
+async def test_jobs_whose_provider_is_gone_are_given_up(scene: Scene) -> None:
+    await scene.vendor()
+    job = await scene.submit(ANNE)
+    await scene.claim_hosted()
+    await scene.queue.submitted("acme", job.id, "acme", "prediction-1")
+    await scene.queue.retire("acme")
+    assert await do(scene, "rescued", "given up") == [1, 0]
+    scene.clock.now += 600
+    assert await do(scene, "given up") == [1]
+    assert (await scene.studio.job(job.id)).state is JobState.FAILED
+    assert (await scene.studio.quota(ANNE)).spent_today == 0
 
 
 async def test_silent_workers_are_forgotten(scene: Scene) -> None:

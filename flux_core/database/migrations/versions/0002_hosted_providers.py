@@ -35,7 +35,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_jobs_hosted",
         "jobs",
-        ["waits_hosted", "start_tag", "id", "guild_id", "waits_for", "asked", "units"],
+        ["waits_hosted", "start_tag", "id", "guild_id", "waits_for", "asked", "units", "provider_job_id"],
         unique=False,
         sqlite_where=sa.text(HOSTED),
         postgresql_where=sa.text(HOSTED),

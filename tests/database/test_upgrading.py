@@ -1,0 +1,122 @@
+"""A database that an earlier version filled: everything in it survives, and goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from sqlalchemy import Connection
+
+from flux_core.database.jobs import values_of
+from flux_core.database.schema import config_for
+from flux_core.database.tables import jobs
+from flux_core.jobs import Account, Job, JobState, Origin
+from tests.database.scene import ANNE, SCHNELL, Scene, a_reply, a_request, a_scene
+
+NEW = ("waits_hosted", "venue", "asked", "tried", "remarks", "microdollars")
+
+
+def a_row(number: int, **changes: Any) -> dict[str, Any]:
+    """A job as 0001 kept it."""
+    job = Job(
+        id=f"{number:024x}",
+        account=ANNE,
+        request=a_request(),
+        origin=Origin.IMAGINE,
+        cost=1000,
+        created_at=1.0,
+        reply_to=a_reply(),
+        start_tag=float(number),
+        finish_tag=number + 1.0,
+    )
+    row = values_of(job, f"key-{number}") | changes
+    return {name: value for name, value in row.items() if name not in NEW}
+
+
+ROWS = [
+    a_row(1),
+    a_row(2, waits_for=None, guild_id=8),
+    a_row(3, state="running", waits_for=None, worker_id="w0", lease_until=5.0, attempts=1, started_at=2.0),
+    a_row(4, state="succeeded", waits_for=None, ended_at=3.0, worker_id="w0", provider="local", attempts=1),
+    a_row(5, state="failed", waits_for=None, ended_at=3.0, error_code="out_of_memory", error_facts="{}"),
+]
+
+
+def fill(connection: Connection) -> None:
+    """Write what a studio may hold."""
+    for row in ROWS:
+        names = ", ".join(row)
+        connection.execute(sa.text(f"INSERT INTO jobs ({names}) VALUES ({', '.join(f':{name}' for name in row)})"), row)
+    for statement in (
+        "INSERT INTO ledger (at, guild_id, user_id, purse, kind, amount, job_id)"
+        f" VALUES (1, 7, 1, 'granted', 'reserve', -1000, '{1:024x}')",
+        f"INSERT INTO pictures VALUES ('{4:024x}', 0, 'pictures/a.webp', 64, 64, 7, 'image/webp', 10)",
+        "INSERT INTO pauses VALUES (8, 'storm', 1, 0)",
+        "INSERT INTO workers VALUES ('w0', 'here', 1, 'cpu', '[\"flux-schnell\"]', 0, 0)",
+        "INSERT INTO speeds VALUES ('flux-schnell', 1, 1, 1, 1, 1)",
+        "INSERT INTO members VALUES (7, 1, 2.0, 5000, 6.0)",
+    ):
+        connection.exec_driver_sql(statement)
+
+
+@pytest.fixture
+def old_database(tmp_path: Path) -> str:
+    """A filled database of the first version."""
+    (tmp_path / "studio").mkdir()
+    url = f"sqlite:///{tmp_path / 'studio' / 'flux-bot.db'}"
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        command.upgrade(config_for(connection), "0001")
+        fill(connection)
+    engine.dispose()
+    return url
+
+
+async def contents(scene: Scene) -> dict[str, dict[str, Any]]:
+    """Return all jobs' rows."""
+    return await scene.db.read(
+        lambda connection: {row.id: dict(row._mapping) for row in connection.execute(sa.select(jobs))}
+    )
+
+
+async def test_every_job_survives_and_may_be_drawn_by_anybody(old_database: str, tmp_path: Path) -> None:
+    async with a_scene(old_database, tmp_path) as scene:
+        found = await contents(scene)
+        for row in ROWS:
+            now = found[row["id"]]
+            assert {name: now[name] for name in row} == row
+            assert (now["venue"], now["waits_hosted"]) == ("any", row["waits_for"])
+            assert (now["asked"], now["tried"], now["remarks"], now["microdollars"]) == (None,) * 4
+        assert await scene.studio.venues() == []
+        assert len(await scene.studio.pictures(f"{4:024x}")) == 1
+        assert (await scene.studio.member(ANNE)).allowance == 5000
+        assert await scene.studio.paused(8) == "storm"
+
+
+async def test_what_waited_goes_on(old_database: str, tmp_path: Path) -> None:
+    async with a_scene(old_database, tmp_path) as scene:
+        await scene.vendor()
+        assert [job.state for job in await scene.queue.rescue()] == [JobState.QUEUED]
+        assert (await scene.claim_hosted()).id == f"{1:024x}"
+        assert (await scene.claim("w1")).id == f"{3:024x}"
+        assert await scene.queue.claim("w1", [SCHNELL]) is None
+        await scene.studio.resume(8, by=1)
+        assert (await scene.claim_hosted()).id == f"{2:024x}"
+        assert (await scene.submit(Account(9, 9))).venue == "any"
+
+
+async def test_one_step_back_keeps_every_job(old_database: str, tmp_path: Path) -> None:
+    async with a_scene(old_database, tmp_path) as scene:
+        await scene.db.write(lambda connection: command.downgrade(config_for(connection), "0001"))
+
+        def rows(connection: Connection) -> list[dict[str, Any]]:
+            return [dict(row._mapping) for row in connection.exec_driver_sql("SELECT * FROM jobs ORDER BY id")]
+
+        back = await scene.db.read(rows)
+        assert [{name: row[name] for name in given} for row, given in zip(back, ROWS, strict=True)] == ROWS
+        assert not set(NEW) & set(back[0])
+        await scene.db.write(lambda connection: command.upgrade(config_for(connection), "head"))
+        assert len(await contents(scene)) == len(ROWS)
