@@ -70,7 +70,7 @@ async def _input(settings: Settings, studio: Studio, image: Path | None) -> Inpu
 async def _watched(settings: Settings, studio: Studio, job: Job) -> Job:
     """Show the job's progress until it ended; lend it workers when nobody else draws it."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    local, hosted = await _needed(settings, studio, job.request)
+    local, hosted = await needed(settings, studio, job.request)
     async with house.lent_workers(settings, local=local, hosted=hosted):
         with Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task("Waiting for a worker", total=None)
@@ -83,7 +83,7 @@ async def _watched(settings: Settings, studio: Studio, job: Job) -> Job:
     return job
 
 
-async def _needed(settings: Settings, studio: Studio, request: GenerationRequest) -> tuple[bool, list[str]]:
+async def needed(settings: Settings, studio: Studio, request: GenerationRequest) -> tuple[bool, list[str]]:
     """Return whether ``request`` needs a worker of this machine, and which hosted providers; neither if others draw."""
 
     def may(provider: str) -> bool:

@@ -57,6 +57,7 @@ def studio_of(settings: Settings, database: Database, pictures: PictureStore) ->
         offers={name: vendor.offers for name, vendor in configured_vendors(settings).items()},
         policy=settings.routing,
         links=pictures.has_links,
+        elsewhere=settings.offered_elsewhere,
     )
 
 

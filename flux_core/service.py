@@ -64,18 +64,20 @@ class Studio:
         offers: Mapping[str, Mapping[str, Offer]] | None = None,
         policy: RoutingPolicy = routing.DEFAULT,
         links: bool = False,
+        elsewhere: Collection[str] = (),
     ) -> None:
         """Work on ``db``; a worker silent for ``lease_seconds`` does not count as alive.
 
         ``offers``: what the configured hosted providers do (provider → model → offer). ``policy`` holds where a guild
-        has none. ``links``: whether the picture store can hand out URLs.
+        has none. ``links``: whether the picture store can hand out URLs. ``elsewhere``: models whose weights workers
+        on other machines have.
         """
         self.catalogue = catalogue
         self.rules = rules
         self._db = db
         self._store = pictures
         self._offered = Offered(
-            local=frozenset(spec.id for spec in catalogue if spec.local),
+            local=frozenset(spec.id for spec in catalogue if spec.local or spec.id in elsewhere),
             hosted=offers or {},
             policy=policy,
             links=links,
