@@ -15,14 +15,27 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from sqlalchemy import Connection
 
-from flux_core.database.tables import jobs, ledger, virtual_time
-from flux_core.errors import DrawingBroken, LeaseLost, OutOfMemory, QueuePaused, QuotaSpent, TooManyWaiting
+from flux_core.database.tables import jobs, ledger, spending, virtual_time
+from flux_core.errors import (
+    DrawingBroken,
+    LeaseLost,
+    OutcomeUnknown,
+    OutOfMemory,
+    ProviderBroken,
+    ProviderBusy,
+    QueuePaused,
+    QuotaSpent,
+    TooManyWaiting,
+)
 from flux_core.jobs import Account, Job, JobState
-from tests.database.scene import SCHNELL, TINY, Scene, a_scene
+from tests.database.scene import SCHNELL, TINY, Scene, a_request, a_scene, pictures
 
 ACCOUNTS = [Account(7, 1), Account(7, 2), Account(8, 1)]
-WORKERS = ["w1", "w2"]
-ENDINGS = ["well", "badly", "broken", "back", "stop"]
+OURS = ["w1", "w2"]
+VENDORS = {"acme": 1, "bolt": 2}
+"""Hosted providers, with a worker of the same name each: cents a picture."""
+WORKERS = [*OURS, *VENDORS]
+ENDINGS = ["well", "partly", "badly", "broken", "unknown", "busy", "pass on", "back", "stop"]
 ALLOWANCE = 9000
 
 
@@ -46,7 +59,14 @@ class Studio(RuleBasedStateMachine):
     async def _open(self) -> Scene:
         folder = self.stack.enter_context(TemporaryDirectory())
         url = f"sqlite:///{folder}/a.db"
-        return await self.stack.enter_async_context(a_scene(url, Path(folder), allowance=ALLOWANCE, max_waiting=4))
+        scene = await self.stack.enter_async_context(a_scene(url, Path(folder), allowance=ALLOWANCE, max_waiting=4))
+        for vendor, cents in VENDORS.items():
+            await scene.vendor(vendor, SCHNELL, TINY, cents=cents, slots=100)
+        return scene
+
+    async def _wake(self) -> None:
+        for vendor in VENDORS:
+            await self.scene.queue.beat(vendor)
 
     def teardown(self) -> None:
         self.runner.run(self.stack.aclose())
@@ -60,18 +80,53 @@ class Studio(RuleBasedStateMachine):
     def spent(self, account: Account) -> int:
         """Return what an account's jobs cost it."""
         kept = (JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED)
-        return sum(job.cost for job in self.jobs.values() if job.account == account and job.state in kept)
+        paid = [job for job in self.jobs.values() if job.account == account and job.state in kept]
+        return sum(job.cost - self.given_back(job) for job in paid)
+
+    def given_back(self, job: Job) -> int:
+        """Return what pictures that are missing cost."""
+        return sum(remark.facts["refunded"] for remark in job.remarks if remark.code == "partly_withheld")
+
+    def claimable(self) -> list[Job]:
+        """Return the jobs that wait where nobody paused, by turn."""
+        return [job for job in self.of(JobState.QUEUED) if job.account.guild_id not in self.paused]
+
+    def for_us(self) -> list[Job]:
+        """Return those that our own cards may draw."""
+        return [
+            job
+            for job in self.claimable()
+            if job.venue != "hosted" and job.provider_job_id is None and "local" not in job.tried
+        ]
+
+    def for_vendors(self) -> list[Job]:
+        """Return those that hosted providers may draw."""
+        return [job for job in self.claimable() if job.venue != "local" or job.provider_job_id is not None]
+
+    def best_of(self, job: Job) -> str | None:
+        """Return the hosted provider that a job is sent to: no card of ours lives here, so none is waited for."""
+        if job.provider_job_id is not None:
+            return job.provider
+        able = [vendor for vendor in VENDORS if vendor not in job.tried and job.request.provider in (None, vendor)]
+        return min(able, key=VENDORS.__getitem__, default=None)
 
     def refresh(self) -> None:
         """Read all jobs again."""
         for id in self.jobs:
             self.jobs[id] = self.runner.run(self.scene.studio.job(id))
 
-    @rule(account=st.sampled_from(ACCOUNTS), model=st.sampled_from([SCHNELL, TINY]), count=st.integers(1, 4))
-    def submit(self, account: Account, model: str, count: int) -> None:
+    @rule(
+        account=st.sampled_from(ACCOUNTS),
+        model=st.sampled_from([SCHNELL, TINY]),
+        count=st.integers(1, 4),
+        provider=st.sampled_from([None, None, None, "local", *VENDORS]),
+    )
+    def submit(self, account: Account, model: str, count: int, provider: str | None) -> None:
         left = ALLOWANCE - self.spent(account)
+        self.runner.run(self._wake())
+        request = a_request(model, count=count, provider=provider)
         try:
-            job = self.runner.run(self.scene.submit(account, model, count=count))
+            job = self.runner.run(self.scene.submit(account, request=request))
         except QueuePaused:
             assert account.guild_id in self.paused
         except TooManyWaiting:
@@ -86,31 +141,52 @@ class Studio(RuleBasedStateMachine):
             assert job.start_tag >= max([self.claimed_starts[-1], *before])
             self.jobs[job.id] = job
 
-    @rule(worker=st.sampled_from(WORKERS), models=st.sampled_from([[SCHNELL], [TINY], [SCHNELL, TINY]]))
+    @rule(worker=st.sampled_from(OURS), models=st.sampled_from([[SCHNELL], [TINY], [SCHNELL, TINY]]))
     def claim(self, worker: str, models: list[str]) -> None:
-        able = [
-            job
-            for job in self.of(JobState.QUEUED)
-            if job.request.model in models and job.account.guild_id not in self.paused
-        ]
+        able = [job for job in self.for_us() if job.request.model in models]
         job = self.runner.run(self.scene.queue.claim(worker, models))
         assert (job and job.id) == (able[0].id if able else None)
         if job is not None:
             self.claimed_starts.append(max(self.claimed_starts[-1], job.start_tag))
             self.jobs[job.id] = job
 
+    @rule(vendor=st.sampled_from([*VENDORS]))
+    def claim_hosted(self, vendor: str) -> None:
+        self.runner.run(self._wake())
+        sent = [job for job in self.for_vendors() if self.best_of(job) == vendor]
+        sent.sort(key=lambda job: job.provider_job_id is None)
+        job = self.runner.run(self.scene.queue.claim_hosted(vendor))
+        assert (job and job.id) == (sent[0].id if sent else None)
+        if job is not None:
+            assert (job.provider, job.provider_job_id) == (vendor, sent[0].provider_job_id)
+            self.claimed_starts.append(max(self.claimed_starts[-1], job.start_tag))
+            self.jobs[job.id] = job
+
+    @precondition(lambda self: any(job.worker_id in VENDORS for job in self.of(JobState.RUNNING)))
+    @rule(data=st.data(), told=st.sampled_from(["about to submit", "prediction-1", ""]))
+    def tell(self, data: st.DataObject, told: str) -> None:
+        job = data.draw(st.sampled_from([job for job in self.of(JobState.RUNNING) if job.worker_id in VENDORS]))
+        worker = job.worker_id or ""
+        self.runner.run(self.scene.queue.submitted(worker, job.id, worker, told))
+        self.refresh()
+
     @precondition(lambda self: self.of(JobState.RUNNING))
-    @rule(
-        data=st.data(),
-        worker=st.sampled_from(WORKERS),
-        how=st.sampled_from(["well", "badly", "broken", "back", "stop"]),
-    )
-    def end(self, data: st.DataObject, worker: str, how: str) -> None:
+    @rule(data=st.data(), how=st.sampled_from(ENDINGS))
+    def end(self, data: st.DataObject, how: str) -> None:
         job = data.draw(st.sampled_from(self.of(JobState.RUNNING)))
+        # Mostly whoever has it.
+        worker = data.draw(st.sampled_from([job.worker_id or "", job.worker_id or "", *WORKERS]))
+        by, count = job.provider or "local", job.request.count
         queue = self.scene.queue
         ways: dict[str, Callable[[], Awaitable[object]]] = {
             "well": lambda: self.scene.succeed(job, worker),
+            "partly": lambda: queue.succeed(
+                worker, job.id, pictures(job)[:1], provider=by, seconds=1.0, missing=count - 1, withheld="a filter"
+            ),
             "badly": lambda: queue.fail(worker, job.id, OutOfMemory()),
+            "unknown": lambda: queue.fail(worker, job.id, OutcomeUnknown()),
+            "busy": lambda: queue.pass_on(worker, job.id, by, ProviderBusy()),
+            "pass on": lambda: queue.pass_on(worker, job.id, by, ProviderBroken()),
             "broken": lambda: queue.fail(worker, job.id, DrawingBroken()),
             "back": lambda: queue.hand_back(worker, job.id),
             "stop": lambda: queue.cancelled(worker, job.id),
@@ -168,7 +244,8 @@ class Studio(RuleBasedStateMachine):
 
         kinds = self.runner.run(self.scene.db.read(outcomes))
         for job in self.jobs.values():
-            closing = [] if not job.state.ended else ["settle" if job.state is JobState.SUCCEEDED else "refund"]
+            well = job.state is JobState.SUCCEEDED and not self.given_back(job)
+            closing = [] if not job.state.ended else ["settle" if well else "refund"]
             assert kinds[job.id] == ["reserve", *closing]
 
     @invariant()
@@ -187,11 +264,37 @@ class Studio(RuleBasedStateMachine):
 
     @invariant()
     def what_may_be_claimed_is_what_waits_where_nobody_paused(self) -> None:
-        def claimable(connection: Connection) -> set[str]:
-            return set(connection.execute(sa.select(jobs.c.id).where(jobs.c.waits_for.is_not(None))).scalars())
+        def claimable(connection: Connection) -> list[set[str]]:
+            return [
+                set(connection.execute(sa.select(jobs.c.id).where(column.is_not(None))).scalars())
+                for column in (jobs.c.waits_for, jobs.c.waits_hosted)
+            ]
 
-        expected = {job.id for job in self.of(JobState.QUEUED) if job.account.guild_id not in self.paused}
+        expected = [{job.id for job in waiting} for waiting in (self.for_us(), self.for_vendors())]
         assert self.runner.run(self.scene.db.read(claimable)) == expected
+
+    @invariant()
+    def every_waiting_job_has_somebody_who_may_draw_it(self) -> None:
+        for job in self.claimable():
+            assert job in self.for_us() or self.best_of(job) is not None
+
+    @invariant()
+    def money_is_counted_where_somebody_may_ask_for_it(self) -> None:
+        def counted(connection: Connection) -> dict[str, dict[str, int]]:
+            found: dict[str, dict[str, int]] = {id: {} for id in self.jobs}
+            for row in connection.execute(sa.select(spending)):
+                found[row.job_id][row.provider] = row.microdollars
+            return found
+
+        for id, amounts in self.runner.run(self.scene.db.read(counted)).items():
+            job = self.jobs[id]
+            expected = VENDORS.get(job.provider or "", 0) * 10_000 * job.request.count
+            held = {provider: amount for provider, amount in amounts.items() if amount}
+            told = job.provider_job_id is not None or job.error_code == "outcome_unknown"
+            if job.state in (JobState.RUNNING, JobState.SUCCEEDED) or (told and job.error_code != "out_of_memory"):
+                assert held == ({job.provider: expected} if expected else {})
+            else:
+                assert held == {}
 
 
 Studio.TestCase.settings = settings(
