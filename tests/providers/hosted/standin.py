@@ -339,8 +339,8 @@ class StandIn:
 
     @property
     def seen_elsewhere(self) -> list[Seen]:
-        """Return the requests that came in as ``other_host_url``, files apart."""
-        return [seen for seen in self.requests if seen.host.startswith("localhost") and seen.kind != "file"]
+        """Return the requests that came in as ``other_host_url``."""
+        return [seen for seen in self.requests if seen.host.startswith("localhost")]
 
     # Serving
 

@@ -19,7 +19,7 @@ from flux_core.errors import (
 )
 from flux_core.providers.hosted.vendor import CENSORED
 from tests.providers.hosted.cometapi_standin import CASES, CometApiStandIn, told
-from tests.providers.hosted.conftest import HURRIED, Desk, Watcher, desk_for
+from tests.providers.hosted.conftest import WAITING, Desk, Watcher, desk_for
 from tests.providers.hosted.standin import Case, Html, Silence, Status
 
 CASE = {case.id: case for case in CASES}
@@ -53,7 +53,7 @@ async def test_the_models_are_those_of_the_chosen_format(desk: Desk, bfl: Desk) 
 
 @BOTH
 async def test_a_poll_that_hangs_is_asked_again(case: Case) -> None:
-    async with desk_for(case, HURRIED) as desk:
+    async with desk_for(case, WAITING) as desk:
         desk.standin.trouble("poll", Silence())
         assert len((await desk.draw(desk.task())).pictures) == 1
         assert len(desk.standin.submits) == 1
