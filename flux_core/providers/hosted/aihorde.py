@@ -1,7 +1,8 @@
 """AI Horde: volunteers' cards, paid in kudos instead of money.
 
 Wire format: the server's source (Haidra-Org/AI-Horde, API v2). It lives by what people share: who has no kudos waits
-longer, larger pictures may then need kudos up front, and what is drawn without an account is shared publicly.
+longer, larger pictures may then need kudos up front, and what is drawn without an account is shared publicly. That its
+FLUX workers start from pictures is not confirmed.
 """
 
 from __future__ import annotations

@@ -48,9 +48,10 @@ class ComfyUi(Vendor):
     base_url = ""
     needs_key = False
     extra_settings: ClassVar[Mapping[str, str]] = {
-        "workflow": "JSON file of a workflow of your own (exported in API format) that draws from words, with "
-        "placeholders as whole values: {prompt}, {seed}, {width}, {height}, {steps}, {guidance}, {checkpoint}.",
-        "workflow_image": "The same for drawings that start from a picture: also {image} (LoadImage's) and {strength}.",
+        "workflow": "JSON file of a workflow of your own, exported in API format, that draws from words: with "
+        "{prompt}, {seed}, {width} and {height} where they belong; {steps}, {guidance} and {checkpoint} may be, too.",
+        "workflow_image": "The same for drawings that start from a picture: with {prompt}, {seed} and {image} "
+        "(LoadImage's) where they belong; {strength} and the others may be, too.",
     }
     # One is drawn while the next already waits there, so the card never idles for the way to us and back. A longer
     # queue would be drawn no faster, and what waits there waits in order of arrival instead of in our fair turns.

@@ -155,7 +155,9 @@ class ComfyUiStandIn(StandIn):
     async def _serve_socket(self, request: web.Request) -> web.StreamResponse:
         self._record(request, "socket")
         if self.socket_moved_to:
-            return web.Response(status=307, headers={"Location": self.socket_moved_to + request.path_qs})
+            return web.Response(
+                status=307, headers={"Location": f"ws{self.socket_moved_to.removeprefix('http')}{request.path_qs}"}
+            )
         if self.socket == "refused" or not self.authorized(request):
             return web.Response(status=403)
         socket = web.WebSocketResponse()

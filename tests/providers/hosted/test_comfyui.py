@@ -1,10 +1,8 @@
-"""ComfyUI: names of our own, an empty history, a socket that may fail, and workflows that operators write."""
+"""ComfyUI: names of our own, an empty history, and a socket that may fail."""
 
 from __future__ import annotations
 
 import io
-import json
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -12,7 +10,6 @@ import pytest
 from PIL import Image
 
 from flux_core.errors import (
-    ConfigurationError,
     OutcomeUnknown,
     ProviderBroken,
     ProviderClosed,
@@ -20,22 +17,15 @@ from flux_core.errors import (
     RequestRejected,
 )
 from flux_core.providers.hosted import comfyui, comfyui_socket
-from flux_core.providers.hosted.comfyui import ComfyUi
 from flux_core.providers.hosted.comfyui_workflow import built_in
-from flux_core.providers.hosted.vendor import Access, Done, Pending
+from flux_core.providers.hosted.vendor import Done, Pending
 from flux_core.providers.scripted import colour_of
 from tests.providers.hosted.alone import Alone, alone, shot
 from tests.providers.hosted.comfyui_standin import CASES, ComfyUiStandIn
-from tests.providers.hosted.standin import Html, ResetAfterBody, Status, unreachable_url
+from tests.providers.hosted.conftest import Watcher, desk_for, looks_like
+from tests.providers.hosted.standin import Html, ResetAfterBody, ResetAtOnce, Status, unreachable_url
 
 (CASE,) = CASES
-OWN: dict[str, Any] = {
-    "10": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "{checkpoint}"}},
-    "11": {"class_type": "CLIPTextEncode", "inputs": {"text": "oil painting of {prompt}", "clip": ["10", 1]}},
-    "12": {"class_type": "EmptySD3LatentImage", "inputs": {"width": "{width}", "height": "{height}"}},
-    "13": {"class_type": "KSampler", "inputs": {"seed": "{seed}", "steps": 8, "latent_image": ["12", 0]}},
-    "14": {"class_type": "SaveImage", "inputs": {"images": ["13", 0]}, "_meta": {"title": "{anything}"}},
-}
 
 
 @pytest.fixture(autouse=True)
@@ -273,63 +263,24 @@ async def test_another_server_at_the_address_is_noticed() -> None:
     assert closed.value.facts["reason"] == "address"
 
 
-def write(folder: Path, workflow: object) -> str:
-    path = folder / "workflow.json"
-    path.write_text(workflow if isinstance(workflow, str) else json.dumps(workflow))
-    return str(path)
+async def test_a_member_sees_it_grow() -> None:
+    async with desk_for(CASE) as desk:
+        watcher = Watcher()
+        drawing = await desk.draw(desk.task("flux-dev", steps=12), watcher)
+    assert watcher.steps == sorted(set(watcher.steps))
+    assert {4, 8, 12} <= {done for done, total in watcher.steps if total == 12}
+    assert watcher.previews
+    assert all(looks_like(preview, 7) for preview in watcher.previews)
+    assert looks_like(drawing.pictures[0].image, 7)
 
 
-async def test_an_operators_workflow_is_filled_in(tmp_path: Path) -> None:
-    extra = {"workflow": write(tmp_path, OWN)}
-    async with ComfyUiStandIn() as standin, alone(standin, CASE, extra=extra) as server:
-        await server.draw("flux-dev", seed=11, size=(768, 512))
-        assert server.vendor.offers["flux-dev"].image_input is None
-    graph = standin.submits[0]["prompt"]
-    drawn = nodes(graph)
-    assert drawn["CLIPTextEncode"]["text"] == "oil painting of a lighthouse at dusk"
-    assert drawn["EmptySD3LatentImage"] == {"width": 768, "height": 512}
-    assert drawn["KSampler"] == {"seed": 11, "steps": 8, "latent_image": ["12", 0]}
-    assert graph["14"]["_meta"] == {"title": "{anything}"}
-
-
-def test_a_prompt_cannot_fill_in_anything(tmp_path: Path) -> None:
-    vendor = ComfyUi(Access(base_url="http://c", key=None, extra={"workflow": write(tmp_path, OWN)}))
-    assert vendor._own is not None
-    graph = vendor._own.filled({"prompt": "{seed} {checkpoint}", "seed": 5, "checkpoint": "x"})
-    assert graph["11"]["inputs"]["text"] == "oil painting of {seed} {checkpoint}"
-
-
-def without(node: str, name: str) -> dict[str, Any]:
-    graph: dict[str, Any] = json.loads(json.dumps(OWN))
-    graph[node]["inputs"][name] = 1
-    return graph
-
-
-@pytest.mark.parametrize(
-    ("workflow", "words"),
-    [
-        ("{", "JSON"),
-        ([], "API format"),
-        ({"nodes": [], "links": []}, "Export"),
-        ({"1": {"class_type": "KSampler"}}, "API format"),
-        (without("13", "seed"), "{seed}"),
-        (without("11", "text"), "{prompt}"),
-        (without("12", "height"), "{height}"),
-        ({**OWN, "15": {"class_type": "LoadImage", "inputs": {"image": "{image}"}}}, "COMFYUI_WORKFLOW_IMAGE"),
-        ({**OWN, "15": {"class_type": "KSampler", "inputs": {"cfg": "{guidence}"}}}, "{guidence}"),
-    ],
-)
-def test_a_wrong_workflow_is_noticed_at_the_start(tmp_path: Path, workflow: object, words: str) -> None:
-    with pytest.raises(ConfigurationError) as error:
-        ComfyUi(Access(base_url="http://c", key=None, extra={"workflow": write(tmp_path, workflow)}))
-    assert words in str(error.value)
-    assert "COMFYUI_WORKFLOW" in str(error.value)
-
-
-def test_a_workflow_that_is_not_there_is_noticed_at_the_start(tmp_path: Path) -> None:
-    extra = {"workflow_image": str(tmp_path / "none.json")}
-    with pytest.raises(ConfigurationError, match="COMFYUI_WORKFLOW_IMAGE"):
-        ComfyUi(Access(base_url="http://c", key=None, extra=extra))
+async def test_an_order_that_never_arrived_is_free_for_others() -> None:
+    async with desk_for(CASE) as desk:
+        desk.standin.trouble("submit", ResetAtOnce())
+        watcher = Watcher()
+        error = await desk.outcome(desk.task("flux-dev"), watcher)
+    assert isinstance(error, ProviderDown)
+    assert watcher.receipt is None
 
 
 async def test_a_socket_goes_to_the_server_itself_and_nowhere_else(caplog: pytest.LogCaptureFixture) -> None:
