@@ -102,7 +102,7 @@ class BlackForestLabs(Vendor):
         told = answer.json
         if not isinstance(told, dict) or not isinstance(status := told.get("status"), str):
             raise ProviderBroken(f"{self.title}'s task has no status", provider=self.title)
-        details = told.get("details")
+        details = told.get("details") or ""
         if status == "Ready":
             return self._ready(told, kept["cents"])
         if status in MODERATED:

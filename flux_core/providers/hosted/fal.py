@@ -20,7 +20,6 @@ from flux_core.errors import (
     Refused,
     RequestRejected,
 )
-from flux_core.models import FLUX_SCHNELL
 from flux_core.offers import ImageInput, Offer, Price, Range, Sizes
 from flux_core.providers.hosted import kontext
 from flux_core.providers.hosted.transport import Answer, Transport
@@ -47,7 +46,7 @@ FORMATS: Mapping[str, _Format] = {
     "flux-schnell": _Format(
         Offer(
             theirs="fal-ai/flux/schnell",
-            steps=Range(low=FLUX_SCHNELL.steps.low, high=FLUX_SCHNELL.steps.high),
+            steps=Range(low=1, high=12),
             price=Price(megapixel=0.003, round_up=True),
         ),
         open=True,
@@ -78,12 +77,12 @@ FORMATS: Mapping[str, _Format] = {
             image_input=ImageInput.INLINE,
             picture_sizes=kontext.TRAINED,
         ),
-        words="/text-to-image",
+        words="/text-to-image",  # not confirmed
     ),
     "flux-2-pro": _Format(
         Offer(
             theirs="fal-ai/flux-2-pro",
-            sizes=Sizes(low=512, high=2048, multiple=16),
+            sizes=Sizes(low=512, high=2048, multiple=16),  # not confirmed here
             price=Price(picture=0.015, megapixel=0.015, round_up=True),
             image_input=ImageInput.INLINE,
             picture_price=Price(picture=0.015, megapixel=0.03, round_up=True),
@@ -91,8 +90,6 @@ FORMATS: Mapping[str, _Format] = {
         picture="/edit",
     ),
 }
-
-REJECTED_TYPES = frozenset({"bad_request", "client_error", "client_disconnected", "client_cancelled"})
 
 
 class Fal(Vendor):
@@ -149,7 +146,7 @@ class Fal(Vendor):
         kind = told.get("error_type")
         if isinstance(kind, str) and kind:
             line = f"{self.title} failed to draw ({kind}): {text_of(told.get('error', ''))}"
-            if kind in REJECTED_TYPES:
+            if kind == "bad_request":
                 raise RequestRejected(line, provider=self.title)
             raise ProviderDown(line, provider=self.title)
         try:
@@ -161,7 +158,10 @@ class Fal(Vendor):
             raise ProviderBroken(str(down), provider=self.title) from down
         if not isinstance(result, dict) or not isinstance(images := result.get("images"), list):
             raise ProviderBroken(f"{self.title}'s result has no pictures", provider=self.title)
-        return Done(found=_found(images, result))
+        found = _found(images, result)
+        if not found:
+            raise ProviderBroken(f"{self.title}'s result has no pictures", provider=self.title)
+        return Done(found=found)
 
     async def cancel(self, ticket: str, transport: Transport) -> None:
         """Take a request out of the queue, or ask for its end."""
@@ -223,7 +223,7 @@ def _found(images: list[Any], result: dict[str, Any]) -> list[Found]:
             found.append(Found(withheld=CENSORED))  # the picture that comes with the flag is black
         elif isinstance(url, str):
             found.append(Found(url=url, seed=seed if isinstance(seed, int) else None))
-    return found or [Found(withheld=CENSORED)]
+    return found
 
 
 def _wrong(entries: list[dict[str, Any]]) -> str:

@@ -42,7 +42,3 @@ def exact_ratio(size: tuple[int, int]) -> str:
     """Return the exact aspect of ``size`` ("87:47")."""
     divisor = gcd(*size)
     return f"{size[0] // divisor}:{size[1] // divisor}"
-
-
-ANY = TRAINED
-ratio_of = exact_ratio

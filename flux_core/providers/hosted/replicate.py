@@ -77,7 +77,7 @@ OFFERS: Mapping[str, Offer] = {
 # An error of a prediction is a sentence for people, sometimes with a code. E005 is what models that call Black Forest
 # Labs answer with after moderation; that is from users' reports, not from a documented list.
 MODERATED = re.compile(
-    r"nsfw|e005\b|flagged|sensitive|moderat|safety (filter|checker)|content policy|inappropriate", re.IGNORECASE
+    r"nsfw|e005\b|flagged|moderat|safety (filter|checker)|content policy|inappropriate", re.IGNORECASE
 )
 SEED = re.compile(r"[Uu]sing seed:? (\d+)")
 PERCENT = re.compile(r"(\d{1,3})%\|")

@@ -132,6 +132,7 @@ async def test_completed_with_an_error_is_no_picture(desk: Desk, kind: str, expe
         (Status(503, {"detail": "Runner went away", "error_type": "runner_disconnected"}), ProviderBroken),
         (Status(504, {"detail": "Request timed out", "error_type": "request_timeout"}), ProviderBroken),
         (Status(200, {"seed": 7}), ProviderBroken),
+        (Status(200, {"images": [], "seed": 7}), ProviderBroken),
     ],
 )
 async def test_the_response_of_a_completed_request_is_its_last_word(
