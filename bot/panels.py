@@ -11,7 +11,7 @@ from discord import ui
 from bot import remarks
 from bot.cards import BAR, BLURPLE, GREEN, GREY, Card, progress
 from bot.custom_ids import Action, Press
-from bot.wording import credits, dollars, duration, escape, moment, sentence, shorten
+from bot.wording import credits, dollars, duration, escape, moment, sentence, shorten, title_of
 from flux_core.errors import from_code
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Job, JobState, Picture
@@ -144,7 +144,7 @@ def providers(
     policy: RoutingPolicy, known: Sequence[str], workers: Sequence[WorkerInfo], spent: Mapping[str, int]
 ) -> Card:
     """Tell moderators who draws for their server, and how each hosted provider is doing."""
-    own = remarks.title_of(LOCAL)
+    own = title_of(LOCAL)
     if policy.first == "local":
         wait = policy.overflow_seconds
         long = f"would wait longer than {duration(wait)}" if wait else "would have to wait"
@@ -157,7 +157,7 @@ def providers(
         case ():
             may = "Hosted providers: **none** may draw"
         case named:
-            may = f"Hosted providers: {', '.join(f'**{escape(remarks.title_of(name))}**' for name in named)} may draw"
+            may = f"Hosted providers: {', '.join(f'**{escape(title_of(name))}**' for name in named)} may draw"
     lines = [first, f"{may}; the **{policy.order}** comes first."]
     rows = [_provider(name, [worker for worker in workers if worker.provider == name], spent) for name in known]
     if not rows:
@@ -180,7 +180,7 @@ def _provider(name: str, workers: Sequence[WorkerInfo], spent: Mapping[str, int]
         state = "running"
     caps = [worker.money_cap for worker in workers if worker.money_cap is not None]
     cap = f" of {dollars(min(caps))}" if caps else ""
-    title = escape(remarks.title_of(name))
+    title = escape(title_of(name))
     return f"- **{title}** (`{name}`): {state} · {dollars(spent.get(name, 0))}{cap} spent today by all servers"
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bot.remarks import title_of, usual_price
-from bot.wording import dollars
+from bot.remarks import usual_price
+from bot.wording import dollars, title_of
 from flux_core.bootstrap import configured_vendors
 from flux_core.models import ModelSpec
 from flux_core.offers import Offer

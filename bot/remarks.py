@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from bot.wording import credits, escape, shorten
+from bot.wording import credits, escape, shorten, title_of
 from flux_core.jobs import Job, Origin
 from flux_core.models import FAMILY, ModelSpec, Operation
 from flux_core.offers import Offer
 from flux_core.provider_settings import vendors
-from flux_core.router import LOCAL
 
-OWN_CARDS = "this studio's own machines"
 USUAL_SIZE = (1024, 1024)
 """Width and height of the picture whose price stands for all."""
 LONGEST_REASON = 200
@@ -26,14 +24,6 @@ _WHY_PASSED_ON = {
     "provider_closed": "takes no jobs at the moment",
     "request_rejected": "did not take this request",
 }
-
-
-def title_of(provider: str) -> str:
-    """Return how people call a provider; a name that is not known stays as it is."""
-    if provider == LOCAL:
-        return OWN_CARDS
-    vendor = vendors().get(provider)
-    return provider if vendor is None else vendor.title
 
 
 def is_hosted(provider: str | None) -> bool:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from bot import house, prompt_flags, remarks
+from bot.wording import title_of
 from flux_core.bootstrap import configured_vendors, open_studio
 from flux_core.errors import ConfigurationError, FluxError, from_code
 from flux_core.generation import GenerationRequest, InputPicture, RequestOptions, resolve
@@ -120,7 +121,7 @@ async def _show(studio: Studio, job: Job, bar: Progress, task: TaskID) -> None:
 
 def _progress(job: Job) -> str:
     if job.provider is not None and remarks.is_hosted(job.provider):
-        return f"Drawing at {remarks.title_of(job.provider)}"
+        return f"Drawing at {title_of(job.provider)}"
     return f"Step {job.steps_done} of {job.steps_total}" if job.steps_total else "Loading the model"
 
 

@@ -11,6 +11,10 @@ from typing import Any
 from flux_core.errors import FluxError
 from flux_core.generation import OutputFormat
 from flux_core.models import ASPECTS, CREDIT, MAX_SIDE, MEGAPIXEL
+from flux_core.provider_settings import vendors
+from flux_core.router import LOCAL
+
+OWN_CARDS = "this studio's own machines"
 
 Facts = Mapping[str, Any]
 
@@ -86,6 +90,14 @@ def megabytes(size: float) -> str:
 def megapixels(pixels: int) -> str:
     """Return a number of pixels in steps of 1024 × 1024: ``2 megapixels``."""
     return f"{pixels / MEGAPIXEL:g} megapixels"
+
+
+def title_of(provider: str) -> str:
+    """Return how people call a provider; a name that is not known stays as it is."""
+    if provider == LOCAL:
+        return OWN_CARDS
+    vendor = vendors().get(provider)
+    return provider if vendor is None else vendor.title
 
 
 def sentence(error: FluxError) -> str:
@@ -300,20 +312,21 @@ def _unknown_provider(f: Facts) -> str:
     )
 
 
+ASKED_FOR_ANOTHER = "another provider was asked for"
+"""The router's objection to everybody but the one that the member named."""
 REASONS_SHOWN = 6
 """Most providers whose objections are told in one sentence."""
 
 
 def _nobody_draws(f: Facts) -> str:
     model = f"`{f['model']}`" if f.get("model") else "this model"
-    given = f.get("reasons") or {}
-    if not given:
-        return f"Nobody here can draw this with {model}. Please choose another model or fewer options."
-    told = "; ".join(
-        f"{escape(shorten(str(who), 40))}: {escape(shorten(str(why), 80))}"
-        for who, why in [*given.items()][:REASONS_SHOWN]
-    )
-    return f"Nobody here can draw this with {model} ({told}). Please choose another model or change the options."
+    given = {str(who): str(why) for who, why in (f.get("reasons") or {}).items()}
+    # Where a provider was asked for, the others are no news; and whoever lacks the model says the least.
+    said = {who: why for who, why in given.items() if why != ASKED_FOR_ANOTHER} or given
+    listed = sorted(said.items(), key=lambda one: one[1].startswith("no "))[:REASONS_SHOWN]
+    told = "; ".join(f"{escape(shorten(title_of(who), 40))}: {escape(shorten(why, 80))}" for who, why in listed)
+    reasons = f" ({told})" if told else ""
+    return f"Nobody here can draw this with {model}{reasons}. Please choose another model or change the options."
 
 
 SENTENCES: dict[str, Callable[[Facts], str]] = {

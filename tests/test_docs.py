@@ -11,8 +11,13 @@ from discord import app_commands
 
 from bot.cli import app
 from bot.commands import COMMANDS
+from flux_core.provider_settings import DAILY_CAP, ProviderSettings, variable
+from flux_core.providers.hosted.registry import VENDORS
+from flux_core.providers.hosted.vendor import Access
 from flux_core.settings import Settings
 
+NEEDED = {"cloudflare": {"account_id": "0" * 32}}
+"""Settings of their own that vendors do not work without."""
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 SETTINGS = (ROOT / "docs" / "settings.md").read_text()
@@ -33,8 +38,32 @@ def test_each_setting_is_documented_with_its_own_description(name):
 
 
 def test_no_setting_is_documented_that_does_not_exist():
-    named = set(re.findall(r"^\| `([A-Z_]+)` \|", SETTINGS, re.MULTILINE))
-    assert named == {name.upper() for name in Settings.model_fields}
+    named = set(re.findall(r"^\| `([A-Z0-9_]+)` \|", SETTINGS, re.MULTILINE))
+    own = {variable(vendor, name) for vendor in VENDORS.values() for name in vendor.extra_settings}
+    assert named == {name.upper() for name in Settings.model_fields} | own
+
+
+@pytest.mark.parametrize("name", list(ProviderSettings.model_fields))
+def test_each_setting_of_every_provider_is_documented(name):
+    assert f"| `…_{name.upper()}` |" in SETTINGS
+    assert ProviderSettings.model_fields[name].description in SETTINGS
+
+
+@pytest.mark.parametrize("vendor", list(VENDORS.values()), ids=list(VENDORS))
+def test_each_provider_is_documented_with_what_turns_it_on(vendor):
+    needed = " and ".join(f"`{name}`" for name in ProviderSettings.model_construct().missing(vendor))
+    limits = f"{vendor.limits.concurrency} | {vendor.limits.per_minute:g}"
+    assert f"| {vendor.title} (`{vendor.name}`) | {needed} | {vendor.key_page} | {limits} |" in SETTINGS
+    assert all(f"| {sentence} |" in SETTINGS for sentence in vendor.extra_settings.values())
+    [row] = [line for line in README.splitlines() if line.startswith(f"| {vendor.title} |")]
+    assert needed in row
+    offers = vendor(Access(base_url=vendor.base_url, key=None, extra=NEEDED.get(vendor.name, {}))).offers
+    named = [f"`{id}`" + ("" if offer.image_input is None else r"\*") for id, offer in offers.items()]
+    assert sorted(re.findall(r"`flux-[a-z0-9.-]+`(?:\\\*)?", row)) == sorted(named)
+
+
+def test_the_default_cap_is_documented():
+    assert f"| `…_DAILY_CAP` | `{DAILY_CAP:g}` |" in SETTINGS
 
 
 @pytest.mark.parametrize("command", sorted(shell_commands(typer.main.get_command(app))))

@@ -94,6 +94,9 @@ def test_what_nobody_draws_is_told_with_the_reasons() -> None:
     text = wording.sentence(NobodyDraws(model="flux-dev", reasons={"Cloud Nine": "not 2048×512"}))
     assert "`flux-dev`" in text
     assert "Cloud Nine: not 2048×512" in text
+    some = {"local": "another provider was asked for", "eachlabs": "no flux-dev", "bfl": "1 to 12 steps"}
+    text = wording.sentence(NobodyDraws(model="flux-dev", reasons=some))
+    assert "(Black Forest Labs: 1 to 12 steps; Eachlabs: no flux-dev)" in text
     assert len(wording.sentence(NobodyDraws(model="flux-dev", reasons=many))) < 1500
 
 
