@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from flux_core.generation import GenerationRequest
 from flux_core.offers import Offer
 
+RETURN_SECONDS = 20.0
+"""How long our own cards get to come back, at a start or after a crash, before what waits for them costs money."""
+
 LOCAL = "local"
 """The name of our own cards, as a venue and as a member's choice."""
 
@@ -60,6 +63,8 @@ class Errand:
     request: GenerationRequest
     variation: bool = False
     """Whether it may be drawn from its words alone where no provider starts from pictures."""
+    waited: float = inf
+    """Seconds since it was submitted."""
     tried: frozenset[str] = frozenset()
     """Providers that failed on it."""
     bound_to: str | None = None
@@ -169,8 +174,10 @@ def _overflows(errand: Errand, local: Venue, open_now: Sequence[Venue], policy: 
     """Say whether a hosted provider shall draw what our own cards could."""
     if not open_now or errand.request.provider == LOCAL:
         return False
-    if policy.first == "hosted" or local.closed is not None:
+    if policy.first == "hosted":
         return True
+    if local.closed is not None:
+        return errand.waited >= min(policy.overflow_seconds, RETURN_SECONDS)
     return local.seconds is not None and local.seconds > policy.overflow_seconds
 
 

@@ -58,10 +58,15 @@ class Installation:
         """Start a worker; it claims jobs as soon as it is up."""
         return await self._start("worker")
 
-    async def _start(self, part: str) -> asyncio.subprocess.Process:
-        with (self.data_dir / f"{part}.log").open("ab") as log:
+    async def hosted(self) -> asyncio.subprocess.Process:
+        """Start the worker for every hosted provider that is configured; restarted, it is the same one again."""
+        return await self._start("worker", "--providers", "all", "--id", "hosted", log="hosted")
+
+    async def _start(self, part: str, *options: str, log: str | None = None) -> asyncio.subprocess.Process:
+        command = [sys.executable, "-m", "bot", part, *options]
+        with (self.data_dir / f"{log or part}.log").open("ab") as said:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "bot", part, env=child_environment(**self._settings), cwd=ROOT, stderr=log
+                *command, env=child_environment(**self._settings), cwd=ROOT, stderr=said
             )
         self._processes.append(process)
         return process

@@ -9,7 +9,7 @@ import pytest
 from flux_core.generation import GenerationRequest, InputPicture
 from flux_core.models import Operation
 from flux_core.offers import ImageInput, Offer, Price
-from flux_core.router import LOCAL, Choice, Errand, Nobody, RoutingPolicy, Venue, Wait, route
+from flux_core.router import LOCAL, RETURN_SECONDS, Choice, Errand, Nobody, RoutingPolicy, Venue, Wait, route
 
 REQUEST = GenerationRequest(
     prompt="x", model="flux-dev", width=1024, height=1024, steps=28, guidance=3.5, seed=1, count=2
@@ -62,6 +62,13 @@ def test_what_overflows_waits_for_a_free_place_there_rather_than_blocking_the_ca
 def test_without_a_living_card_of_our_own_a_hosted_provider_draws_at_once() -> None:
     verdict = route(errand(), [local(None, closed="no worker is up"), hosted("a")], RoutingPolicy())
     assert verdict == Choice("a", "our own cards are away")
+
+
+def test_cards_of_our_own_that_are_away_get_a_moment_to_come_back() -> None:
+    venues = [local(None, closed="no worker is up"), hosted("a")]
+    assert chosen(route(errand(waited=RETURN_SECONDS - 1), venues, RoutingPolicy())) == LOCAL
+    assert chosen(route(errand(waited=RETURN_SECONDS), venues, RoutingPolicy())) == "a"
+    assert chosen(route(errand(waited=2.0), venues, RoutingPolicy(overflow_seconds=1))) == "a"
 
 
 def test_a_community_may_prefer_hosted_providers() -> None:
