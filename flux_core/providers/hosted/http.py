@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 
 MOST_BYTES = 64 * 1024 * 1024
 """Of one answer."""
+MOST_KEPT = 64
+"""Connections for short requests. The pool looks through all of its idle ones for each request, square by square."""
 REPEATED_STATUSES = frozenset({408, 425, 429})
 """Besides 500 and above: worth another attempt of a request that may be repeated."""
 
@@ -97,14 +99,14 @@ class HttpTransport:
             http2=True,
             trust_env=through_proxies,
             limits=httpx.Limits(
-                max_connections=connections,
-                max_keepalive_connections=connections,
+                max_connections=min(connections, MOST_KEPT),
+                max_keepalive_connections=min(connections, MOST_KEPT),
                 keepalive_expiry=KEEPALIVE_SECONDS,
             ),
             **common,
         )
         self.open = httpx.AsyncClient(
-            transport=GuardedTransport(self.rules, connections=connections), trust_env=False, **common
+            transport=GuardedTransport(self.rules, connections=min(connections, MOST_KEPT)), trust_env=False, **common
         )
         """For requests without the key: pictures to fetch, presigned uploads."""
 

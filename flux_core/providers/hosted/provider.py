@@ -10,10 +10,11 @@ from flux_core.errors import GenerationFailed, ModelUnavailable, OutcomeUnknown,
 from flux_core.offers import Offer
 from flux_core.providers.base import Drawing, DrawTask, Progress
 from flux_core.providers.hosted.breaker import Breaker
-from flux_core.providers.hosted.drawing import Desk, HostedDrawing
+from flux_core.providers.hosted.drawing import HostedDrawing
 from flux_core.providers.hosted.http import HttpTransport, Patience
 from flux_core.providers.hosted.limits import Pace
 from flux_core.providers.hosted.pictures import Pictures
+from flux_core.providers.hosted.plan import Desk, Plan
 from flux_core.providers.hosted.vendor import Vendor
 
 
@@ -74,7 +75,8 @@ class HostedProvider:
             raise OutcomeUnknown(f"job {task.job_id} was ordered of {self.device}, which draws its model no more")
         if offer is None:
             raise ModelUnavailable(f"{self.device} does not draw {task.request.model}", model=task.request.model)
-        drawing = HostedDrawing(self._desk, task, progress, offer, links=self._links)
+        plan = Plan.of(task, self._vendor, offer, links=self._links)
+        drawing = HostedDrawing(self._desk, plan, task, progress)
         attempt = self.breaker.resumed() if drawing.resumed else await self.breaker.admit()
         try:
             result = await drawing.run()
