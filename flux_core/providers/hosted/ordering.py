@@ -239,9 +239,7 @@ class Ordering:
                 if trouble is None:
                     trouble = now
                     slip = None if isinstance(error, GenerationFailed) else error
-                    log.warning(
-                        "Job %s is out of sight at %s: %s", self._plan.job_id, vendor.title, error, exc_info=slip
-                    )
+                    log.warning("Job %s is out of sight at %s: %s", job_id, vendor.title, error, exc_info=slip)
                 if now - trouble >= patience.trouble:
                     raise _unknown(error) from None
                 continue
