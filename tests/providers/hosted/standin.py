@@ -7,6 +7,7 @@ import base64
 import functools
 import io
 import json
+import random
 import socket
 import struct
 import zlib
@@ -96,6 +97,14 @@ class Huge(Fault):
     size: int = 200 * 1024 * 1024
     declared: bool = False
     """Whether Content-Length says so beforehand."""
+
+
+@dataclass(frozen=True)
+class Mangled(Fault):
+    """Do what was asked, and answer with one value of the JSON replaced by another. An answer of other kind is left."""
+
+    turn: int
+    """Chooses the value that is replaced, and by what."""
 
 
 @dataclass(frozen=True)
@@ -453,6 +462,8 @@ class StandIn:
         match fault:
             case WrongType(content_type):
                 return web.Response(status=response.status, body=whole, content_type=content_type)
+            case Mangled(turn):
+                return _mangled(response, whole, turn)
             case Truncated(clean=True):
                 half = whole[: len(whole) // 2]
                 return web.Response(status=response.status, body=half, content_type=response.content_type)
@@ -525,6 +536,30 @@ def _reset(request: web.Request, response: web.StreamResponse | None = None) -> 
         assert isinstance(transport, asyncio.Transport)
         transport.abort()
     return response or web.Response()
+
+
+def _mangled(response: web.Response, body: bytes, turn: int) -> web.Response:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return response
+    places: list[tuple[Any, Any]] = []
+
+    def collect(value: Any) -> None:
+        for name, inner in list(value.items() if isinstance(value, dict) else enumerate(value)):
+            places.append((value, name))
+            if isinstance(inner, dict | list):
+                collect(inner)
+
+    collect([answer] if not isinstance(answer, dict | list) else answer)
+    others: list[Any] = [None, 7, "x", [], {}, [None], -1.5, True]
+    choice = random.Random(turn)
+    if places and choice.random() > 0.1:
+        container, name = choice.choice(places)
+        container[name] = choice.choice(others)
+    else:
+        answer = choice.choice(others)
+    return web.json_response(answer, status=response.status)
 
 
 @functools.lru_cache(maxsize=512)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -45,6 +46,7 @@ from tests.providers.hosted.standin import (
     Fault,
     Html,
     Huge,
+    Mangled,
     Redirect,
     ResetAfterBody,
     ResetAtOnce,
@@ -85,6 +87,10 @@ PASSING: tuple[Fault, ...] = (
     Status(502, "bad gateway"),
 )
 """What happens once to a request that may be repeated, and costs nobody a picture."""
+
+
+class Odd(Mangled):
+    """A mangled answer to a submit, also of a vendor that is polled."""
 
 
 async def each(
@@ -317,6 +323,22 @@ async def test_lasting_trouble_with_polls_ends_the_job(case: Case) -> None:
     await each(case, (*UNANSWERED, *STRANGE), check)
 
 
+TURNS = range(12)
+
+
+async def test_an_answer_that_is_not_what_it_should_be_never_confuses_it(
+    case: Case, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def check(desk: Desk, fault: Fault) -> None:
+        desk.standin.polls_needed = 0
+        desk.standin.trouble("submit" if not case.polled or isinstance(fault, Odd) else "poll", fault)
+        await desk.outcome(desk.task(count=1))
+        assert len(desk.standin.submits) == 1
+
+    await each(case, [kind(turn) for turn in TURNS for kind in (Mangled, Odd)], check)
+    assert not [record for record in caplog.records if record.exc_info], "an answer was taken for granted"
+
+
 @pytest.mark.parametrize("case", WITH_FILES)
 async def test_a_passing_trouble_with_a_download_costs_no_picture(case: Case) -> None:
     async def check(desk: Desk, fault: Fault) -> None:
@@ -449,6 +471,27 @@ async def test_a_worker_killed_before_it_orders_orders_once_at_most(desk: Desk) 
         outcome = await other.outcome(resumed(task, watcher))
     assert isinstance(outcome, Drawing if desk.case.vendor.names_tasks else OutcomeUnknown)
     assert len(desk.standin.submits) == int(desk.case.vendor.names_tasks)
+
+
+@pytest.mark.parametrize("hold", range(1, 5))
+async def test_a_worker_killed_at_any_moment_orders_each_picture_once(desk: Desk, hold: int) -> None:
+    watcher, task = Watcher(hold=hold), desk.task(count=2)
+    drawing = asyncio.create_task(desk.draw(task, watcher))
+    await until(lambda: drawing.done() or len(watcher.receipts) == hold)
+    if drawing.done():
+        assert len(drawing.result().pictures) == 2, "it keeps fewer receipts than that"
+        return
+    await ended(drawing)
+    async with desk.next_worker() as other:
+        outcome = await other.outcome(resumed(task, watcher))
+    if isinstance(outcome, Drawing):
+        assert 1 <= len(outcome.pictures) <= 2
+        assert (outcome.withheld is None) == (len(outcome.pictures) == 2)
+    else:
+        assert isinstance(outcome, OutcomeUnknown)
+    assert len(desk.standin.submits) <= 2
+    prompts = [json.dumps(submit, sort_keys=True, default=repr) for submit in desk.standin.submits]
+    assert len(set(prompts)) == len(prompts), "the same picture was ordered twice"
 
 
 def resumed(task: DrawTask, watcher: Watcher) -> DrawTask:
