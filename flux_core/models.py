@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from math import ceil, sqrt
+from math import ceil, floor, log, sqrt
 
 from flux_core.errors import ConfigurationError, UnknownModel
 from flux_core.tiny import definition as tiny
@@ -91,7 +91,7 @@ class ModelSpec:
         if self.native_short_side is not None:
             short = self.native_short_side
             return (_round(short * ratio), short) if ratio >= 1 else (short, _round(short / ratio))
-        return _round(sqrt(MEGAPIXEL * ratio)), _round(sqrt(MEGAPIXEL / ratio))
+        return _within_a_megapixel(ratio)
 
     def size_for_aspect(self, aspect: str) -> tuple[int, int]:
         """Return (width, height) in pixels for one of ``ASPECTS``."""
@@ -105,6 +105,17 @@ class ModelSpec:
         megapixels = width * height * self.enlarge**2 / MEGAPIXEL
         work = megapixels * steps_taken(steps, strength)
         return count * max(1, ceil(work * self.millicredits_per_megapixel_step))
+
+
+def _within_a_megapixel(ratio: float) -> tuple[int, int]:
+    """Return the size of at most one megapixel that comes nearest to it and to ``ratio``.
+
+    Not a pixel more: many a hosted provider charges for every megapixel that was begun.
+    """
+    ideal = sqrt(MEGAPIXEL * ratio), sqrt(MEGAPIXEL / ratio)
+    widths, heights = ([floor(side / MULTIPLE) * MULTIPLE, ceil(side / MULTIPLE) * MULTIPLE] for side in ideal)
+    sizes = [(width, height) for width in widths for height in heights if width * height <= MEGAPIXEL]
+    return min(sizes, key=lambda size: log(MEGAPIXEL / (size[0] * size[1])) + 2 * abs(log(size[0] / size[1] / ratio)))
 
 
 def _round(side: float) -> int:

@@ -48,14 +48,15 @@ class Sizes(BaseModel):
     def nearest(self, width: int, height: int) -> tuple[int, int] | None:
         """Return the size nearest to ``width`` × ``height``, or None where that would be another aspect.
 
-        A size that may be drawn as it is comes back unchanged. Otherwise the ratio decides first, then the area.
+        A size that may be drawn as it is comes back unchanged. Otherwise area and ratio decide together, the ratio
+        with more weight: twice the area is as far off as a third more width.
         """
         candidates: Sequence[tuple[int, int]] = self.listed or self._within(width, height)
         ratio = width / height
         fitting = [size for size in candidates if abs(size[0] / size[1] / ratio - 1) <= RATIO_TOLERANCE]
 
-        def distance(size: tuple[int, int]) -> tuple[float, float]:
-            return abs(log(size[0] * size[1] / (width * height))), abs(log(size[0] / size[1] / ratio))
+        def distance(size: tuple[int, int]) -> float:
+            return abs(log(size[0] * size[1] / (width * height))) + 2.5 * abs(log(size[0] / size[1] / ratio))
 
         return min(fitting, key=distance, default=None)
 

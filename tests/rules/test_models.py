@@ -33,7 +33,7 @@ def test_every_aspect_has_a_size_that_can_be_drawn(spec: ModelSpec, aspect: str)
     if spec.native_short_side is not None:
         assert min(width, height) == spec.native_short_side
     else:
-        assert 0.9 * MEGAPIXEL <= width * height <= 1.1 * MEGAPIXEL
+        assert 0.96 * MEGAPIXEL <= width * height <= MEGAPIXEL
         assert min(width, height) >= MIN_SIDE
         assert max(width, height) <= MAX_SIDE
 
