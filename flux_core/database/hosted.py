@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from heapq import merge
@@ -69,7 +69,8 @@ _WAITING = (
 )
 _FOR_HOSTED_ALONE = (
     sa.select(c.id)
-    .where(c.waits_hosted.is_not(None), c.provider_job_id.is_(None), c.waits_for.is_(None), c.asked.is_(None))
+    .where(c.waits_hosted.in_(bindparam("of", expanding=True)), c.waits_hosted.is_not(None))
+    .where(c.provider_job_id.is_(None), c.waits_for.is_(None), c.asked.is_(None))
     .order_by(c.waits_hosted, c.start_tag, c.id)
     .limit(bindparam("most"))
 )
@@ -91,11 +92,54 @@ _TAKE = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a look along the queue came to."""
+
+    worker: WorkerInfo
+    bound: str | None = None
+    """A job that was submitted to this provider already."""
+    sent: tuple[Job, Choice] | None = None
+    """The first job that the router sends there."""
+    for_us: Sequence[str] = ()
+    """Jobs met on the way that our own cards shall draw but may not claim."""
+    head: float | None = None
+    """The turn of the first job that waits for our own cards."""
+
+
 def claim(connection: Connection, worker_id: str, terms: Terms, now: float) -> Job | None:
     """Give a hosted provider's worker the first job that is to be drawn there now, or None.
 
     What was submitted there comes first, then the others in their turn.
     """
+    found = _look(connection, worker_id, terms, now)
+    if found is None:
+        return None
+    if found.bound is not None:
+        return _take(connection, found.bound, found.worker, terms, now)
+    for job_id in found.for_us:
+        admit_all(connection, job_id)
+    if found.sent is None:
+        return None
+    (waiting, choice), worker = found.sent, found.worker
+    job = _take(connection, waiting.id, worker, terms, now)
+    # Where it overtakes what waits for our own cards, their time is not over: newcomers still start at theirs.
+    start = waiting.start_tag
+    advance_virtual_time(connection, start if found.head is None else min(start, found.head))
+    offer = worker.offers[waiting.request.model]
+    if offer.price is not None:
+        day = day_at(now, terms.zone)
+        spending.reserve(connection, waiting, worker.provider, offer.cost(waiting.request), day, now)
+    return remark(connection, job, Remark("routed", {"provider": choice.provider, "why": choice.why}))
+
+
+def anything_for(connection: Connection, worker_id: str, terms: Terms, now: float) -> bool:
+    """Say whether a claim would change anything now; a look, for which no writer has to wait."""
+    found = _look(connection, worker_id, terms, now)
+    return found is not None and bool(found.bound or found.sent or found.for_us)
+
+
+def _look(connection: Connection, worker_id: str, terms: Terms, now: float) -> _Found | None:
     if reason(connection, None) is not None:
         return None
     crew = terms.look(connection, now)
@@ -104,24 +148,12 @@ def claim(connection: Connection, worker_id: str, terms: Terms, now: float) -> J
         return None
     bound = connection.execute(_BOUND, {"by": worker.provider}).scalar()
     if bound is not None:
-        return _take(connection, bound, worker, terms, now)
+        return _Found(worker, bound=bound)
     if worker.closed is not None or crew.free(worker.provider) == 0:
         return None
     with Line(connection, crew.local_models) as line:
-        found, for_us = _walk(connection, crew, line, worker, terms.policy)
-        head = line.head
-    for job_id in for_us:
-        admit_all(connection, job_id)
-    if found is None:
-        return None
-    waiting, choice = found
-    job = _take(connection, waiting.id, worker, terms, now)
-    # Where it overtakes what waits for our own cards, their time is not over: newcomers still start at theirs.
-    advance_virtual_time(connection, waiting.start_tag if head is None else min(waiting.start_tag, head))
-    cost = worker.offers[waiting.request.model].cost(waiting.request)
-    if worker.offers[waiting.request.model].price is not None:
-        spending.reserve(connection, waiting, worker.provider, cost, day_at(now, terms.zone), now)
-    return remark(connection, job, Remark("routed", {"provider": choice.provider, "why": choice.why}))
+        sent, for_us = _walk(connection, crew, line, worker, terms.policy)
+        return _Found(worker, sent=sent, for_us=for_us, head=line.head)
 
 
 def _walk(
@@ -174,21 +206,26 @@ def _take(connection: Connection, job_id: str, worker: WorkerInfo, terms: Terms,
     return job_of(connection.execute(_TAKE, key).one())
 
 
-def admit(connection: Connection, terms: Terms, now: float, most: int = 500) -> int:
-    """Let our own cards claim the jobs that were meant for hosted providers, where none of those takes them now.
+def left_for_us(connection: Connection, terms: Terms, now: float, most: int = 500) -> list[str]:
+    """Return the jobs meant for hosted providers that none of those takes now, and that our own cards could draw.
 
-    A claim does the same on its way; this is for the time in which no hosted provider asks. Returns how many.
+    A claim finds them on its way; this is for the time in which no hosted provider asks.
     """
-    crew, policies, admitted = terms.look(connection, now), routing.policies(connection), 0
-    if not crew.local_models:
-        return 0
-    for job_id in connection.execute(_FOR_HOSTED_ALONE, {"most": most}).scalars().all():
+    crew, policies = terms.look(connection, now), routing.policies(connection)
+    found = []
+    for job_id in connection.execute(_FOR_HOSTED_ALONE, {"of": list(crew.local_models), "most": most}).scalars().all():
         job = find(connection, job_id)
-        if job is None or job.request.model not in crew.local_models:
+        if job is None:
             continue
         venues = crew.venues(job.request.model, job.request.megapixel_steps, {})
         verdict = route(errand_of(job), venues, policies.get(job.account.guild_id, terms.policy))
         if isinstance(verdict, Choice) and verdict.provider == LOCAL:
-            admit_all(connection, job_id)
-            admitted += 1
-    return admitted
+            found.append(job_id)
+    return found
+
+
+def admit(connection: Connection, job_ids: Sequence[str]) -> int:
+    """Let our own cards claim jobs that were meant for hosted providers; return how many."""
+    for job_id in job_ids:
+        admit_all(connection, job_id)
+    return len(job_ids)

@@ -23,6 +23,7 @@ from flux_core.database.jobs import (
 )
 from flux_core.database.pictures import discard, insert_pictures
 from flux_core.database.tables import EVERYWHERE, jobs, pauses
+from flux_core.database.tables import spending as spending_table
 from flux_core.errors import FluxError, LeaseLost, OutcomeUnknown, TimedOut, WorkerLost
 from flux_core.jobs import Job, JobState, Picture, Remark
 
@@ -148,9 +149,18 @@ _END = (
         provider=sa.func.coalesce(bindparam("by", type_=sa.Text), c.provider),
         error_code=bindparam("code"),
         error_facts=bindparam("facts"),
-        microdollars=bindparam("paid"),
+        microdollars=bindparam("paid", type_=sa.BigInteger),
     )
     .returning(*COLUMNS)
+)
+_SUCCEED = _END.values(
+    microdollars=sa.func.coalesce(
+        bindparam("paid", type_=sa.BigInteger),
+        # What was expected, where the provider does not tell.
+        sa.select(spending_table.c.microdollars)
+        .where(spending_table.c.job_id == c.id, spending_table.c.provider == bindparam("by", type_=sa.Text))
+        .scalar_subquery(),
+    )
 )
 
 
@@ -177,7 +187,7 @@ def _end(
         "facts": error and json.dumps(error.facts, default=str),
         "paid": microdollars,
     }
-    row = connection.execute(_END, changes).one_or_none()
+    row = connection.execute(_SUCCEED if state is JobState.SUCCEEDED else _END, changes).one_or_none()
     if row is None:
         raise LeaseLost(job=job_id)
     return job_of(row)
@@ -201,7 +211,6 @@ def succeed(
     """End a job with its pictures and keep its cost, except for pictures that are missing; raises LeaseLost."""
     if drawn.microdollars is not None:
         spending.correct(connection, job_id, drawn.provider, drawn.microdollars)
-    paid = spending.of_job(connection, job_id, drawn.provider) if drawn.microdollars is None else drawn.microdollars
     began = now - max(drawn.seconds, 0.0)
     job = _end(
         connection,
@@ -211,7 +220,7 @@ def succeed(
         now,
         provider=drawn.provider,
         began=began,
-        microdollars=paid,
+        microdollars=drawn.microdollars,
     )
     insert_pictures(connection, job_id, pictures)
     remarks = []

@@ -57,7 +57,10 @@ class JobQueue:
         A job that was submitted there before comes first, with its ``provider_job_id``. None: nothing is for this one
         now, or the worker is not registered.
         """
-        return await self._db.write(hosted.claim, worker_id, self._terms, self._db.clock())
+        now = self._db.clock()
+        if not await self._db.read(hosted.anything_for, worker_id, self._terms, now):
+            return None
+        return await self._db.write(hosted.claim, worker_id, self._terms, now)
 
     async def heartbeat(self, worker_id: str, job_ids: Sequence[str]) -> dict[str, bool]:
         """Extend the leases of ``job_ids``; return, for each that the worker still owns, whether it is to be cancelled.
@@ -173,7 +176,8 @@ class JobQueue:
 
     async def admit_local(self, now: float | None = None) -> int:
         """Let our own cards claim what no hosted provider takes though it was meant for them; return how many."""
-        return await self._db.write(hosted.admit, self._terms, self._db.clock() if now is None else now)
+        found = await self._db.read(hosted.left_for_us, self._terms, self._db.clock() if now is None else now)
+        return await self._db.write(hosted.admit, found) if found else 0
 
     async def abandon_bound(self, now: float | None = None) -> list[Job]:
         """End the waiting jobs whose provider has had no worker for ten minutes: what became of them is unknown.

@@ -17,7 +17,6 @@ _CORRECT = (
     .where(c.job_id == bindparam("job"), c.provider == bindparam("by"))
     .values(microdollars=bindparam("amount"))
 )
-_OF_JOB = sa.select(c.microdollars).where(c.job_id == bindparam("job"), c.provider == bindparam("by"))
 _OF_DAY = (
     sa.select(c.provider, sa.func.sum(c.microdollars).label("microdollars"))
     .where(c.day == bindparam("of"))
@@ -35,11 +34,6 @@ def reserve(connection: Connection, job: Job, provider: str, expected: int, day:
 def correct(connection: Connection, job_id: str, provider: str, amount: int) -> None:
     """Set what a job really cost; nothing where nothing was reserved."""
     connection.execute(_CORRECT, {"job": job_id, "by": provider, "amount": amount})
-
-
-def of_job(connection: Connection, job_id: str, provider: str) -> int | None:
-    """Return what a job costs at a provider, in millionths of a dollar; None when nobody is paid."""
-    return connection.execute(_OF_JOB, {"job": job_id, "by": provider}).scalar()
 
 
 def on(connection: Connection, day: str) -> dict[str, int]:

@@ -71,7 +71,7 @@ async def test_jobs_to_be_given_up_are_found_among_the_submitted(scene: Scene) -
     assert "ix_jobs_bound" in await plans(scene, passing.missing, {}, 0.0, 0.0)
     assert "ix_jobs_bound" in await plans(scene, passing.abandon, ["acme"], 0.0)
     await scene.worker("w1")
-    assert "ix_jobs_hosted" in await plans(scene, hosted.admit, TERMS, scene.clock.now)
+    assert "ix_jobs_hosted" in await plans(scene, hosted.left_for_us, TERMS, scene.clock.now)
 
 
 async def test_submitting_reads_nothing_but_the_accounts_own(scene: Scene) -> None:
