@@ -1,4 +1,7 @@
-"""A process that submits jobs under keys of its own and draws whatever comes, for ``test_processes``."""
+"""A process that submits jobs under keys of its own and draws whatever comes, for ``test_processes``.
+
+It draws some itself and orders others from a vendor, whose order book is a file.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,13 @@ import random
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from flux_core.errors import DrawingBroken, LeaseLost, OutOfMemory
+from flux_core.errors import DrawingBroken, LeaseLost, OutcomeUnknown, OutOfMemory
 from flux_core.jobs import Account
 from tests.database.scene import SCHNELL, Scene, a_scene, pictures
 
-GENEROUS = {"allowance": 10**9, "max_waiting": 10**6}
+GENEROUS: dict[str, Any] = {"allowance": 10**9, "max_waiting": 10**6}
 USERS = 5
 
 
@@ -45,14 +49,42 @@ async def draw(scene: Scene, worker: str, chance: random.Random) -> None:
                 await scene.queue.hand_back(worker, job.id)
 
 
+async def order(scene: Scene, worker: str, book: Path, chance: random.Random) -> None:
+    """Claim jobs for a hosted provider and end them one way or another, for ever: each is ordered once at most."""
+    await scene.vendor("acme", SCHNELL, worker=worker)
+    while True:
+        await scene.queue.beat(worker)
+        job = await scene.queue.claim_hosted(worker)
+        if job is None:
+            await asyncio.sleep(0.01)
+            continue
+        with suppress(LeaseLost):
+            await scene.queue.heartbeat(worker, [job.id])
+            if job.provider_job_id == "about to order":
+                await scene.queue.fail(worker, job.id, OutcomeUnknown())
+                continue
+            if job.provider_job_id is None:
+                await scene.queue.submitted(worker, job.id, "acme", "about to order")
+                with book.open("a") as orders:
+                    orders.write(f"{job.id}\n")
+                await asyncio.sleep(chance.uniform(0, 0.01))
+                await scene.queue.submitted(worker, job.id, "acme", f"order-{job.id}")
+            await asyncio.sleep(chance.uniform(0, 0.01))
+            if chance.random() < 0.8:
+                await scene.queue.succeed(worker, job.id, pictures(job), provider="acme", seconds=0.01)
+            else:
+                await scene.queue.hand_back(worker, job.id)
+
+
 async def main(url: str, folder: str, number: int, count: int, life: int) -> None:
     """Do both at once, on the time of the day."""
     chance = random.Random(number * 1000 + life)
     async with a_scene(url, Path(folder), **GENEROUS) as scene:
         scene.use_the_time_of_day(lease_seconds=0.5)
-        drawing = asyncio.create_task(draw(scene, f"worker-{number}-{life}", chance))
-        await submit(scene, number, count)
-        await drawing
+        async with asyncio.TaskGroup() as group:
+            group.create_task(draw(scene, f"worker-{number}-{life}", chance))
+            group.create_task(order(scene, f"acme-{number}-{life}", Path(folder) / "orders", chance))
+            await submit(scene, number, count)
 
 
 if __name__ == "__main__":

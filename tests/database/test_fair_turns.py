@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
@@ -16,7 +17,7 @@ from flux_core.jobs import Account
 from flux_core.service import MemberSettings
 from tests.database.scene import ANNE, BERT, CLEO, DEV, SCHNELL, Scene, a_request, a_scene
 
-RICH = {"allowance": 10**12, "max_waiting": 1000}
+RICH: dict[str, Any] = {"allowance": 10**12, "max_waiting": 1000}
 
 
 async def test_a_flooder_delays_each_of_twenty_others_by_at_most_one_job(database_url: str, tmp_path: Path) -> None:

@@ -78,3 +78,6 @@ async def test_killing_processes_loses_nothing_and_charges_once(database_url: st
             assert (cost, rows) == (1000, outcomes[JobState(state)])
             assert drawn == (1 if state == JobState.SUCCEEDED else 0)
         assert {state for state, *_ in book.values()} == set(outcomes)
+        ordered = Counter((tmp_path / "orders").read_text().split())
+        assert len(ordered) > PROCESSES
+        assert set(ordered.values()) == {1}
