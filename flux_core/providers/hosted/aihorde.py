@@ -42,7 +42,9 @@ SOURCE_QUALITY = 95
 
 REFUSALS = frozenset({"CorruptPrompt", "Profanity"})
 """What the Horde calls its refusals of a prompt (``rc``; its list of return codes)."""
-NO_KUDOS = frozenset({"KudosUpfront", "SharedKeyEmpty", "SharedKeyInsufficientKudos"})
+NO_KUDOS = frozenset({"SharedKeyEmpty", "SharedKeyInsufficientKudos"})
+TOO_MUCH = frozenset({"KudosUpfront"})
+"""Asked for more than this account may have without kudos, at the present load: another request may well be taken."""
 BAD_KEY = frozenset({"InvalidAPIKey", "SharedKeyExpired", "AnonForbidden", "UserNotFound"})
 NOT_NOW = frozenset({"NoValidWorkers", "MaintenanceMode", "TimeoutIP", "Locked"})
 """Passes, but in minutes rather than seconds: no use in asking again at once."""
@@ -179,7 +181,7 @@ class AiHorde(Vendor):
         if rc in GONE or (answer.status == 410 and not answer.paid):
             # No ProviderBusy, after which one asks again: it will not come back.
             return ProviderBroken(f"{self.title}: nobody drew it in time: {message}", provider=self.title)
-        if answer.status in (400, 403) and rc:
+        if rc in TOO_MUCH or (answer.status in (400, 403) and rc):
             return RequestRejected(line, provider=self.title)
         return faults.by_status(self.title, answer.status, message, submitting=answer.paid)
 

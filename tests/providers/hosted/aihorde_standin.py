@@ -139,10 +139,8 @@ CASES = [
             (Status(400, error("CorruptPrompt", "This prompt appears to violate our terms of service.")), Refused),
             (Status(400, error("InvalidSize", "Invalid size.")), RequestRejected),
             (Status(401, error("InvalidAPIKey", "No user matching sent API Key.")), ProviderClosed(reason="key")),
-            (
-                Status(403, error("KudosUpfront", "This request requires upfront kudos.")),
-                ProviderClosed(reason="credit"),
-            ),
+            (Status(403, error("KudosUpfront", "This request requires upfront kudos.")), RequestRejected),
+            (Status(403, error("SharedKeyEmpty", "No kudos left.")), ProviderClosed(reason="credit")),
             (Status(403, error("Forbidden", "Not for you.")), RequestRejected),
             (Status(403, error("TimeoutIP", "Your address has been put into timeout.")), ProviderDown),
             (Status(423, error("Locked", "Locked.")), ProviderDown),

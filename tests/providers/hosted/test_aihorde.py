@@ -15,6 +15,7 @@ from flux_core.errors import (
     ProviderClosed,
     ProviderDown,
     Refused,
+    RequestRejected,
 )
 from flux_core.generation import RATIO_TOLERANCE
 from flux_core.models import ASPECTS, FLUX_SCHNELL
@@ -150,7 +151,7 @@ async def test_a_page_instead_of_an_answer_is_asked_again_later() -> None:
     ("answer", "kind", "facts"),
     [
         (Status(400, error("CorruptPrompt", "violates our terms")), Refused, {}),
-        (Status(403, error("KudosUpfront", "needs kudos")), ProviderClosed, {"reason": "credit"}),
+        (Status(403, error("KudosUpfront", "needs kudos")), RequestRejected, {}),
         (Status(403, error("SharedKeyEmpty", "no more kudos")), ProviderClosed, {"reason": "credit"}),
         (Status(401, error("SharedKeyExpired", "expired")), ProviderClosed, {"reason": "key"}),
         (Status(403, error("TimeoutIP", "in timeout")), ProviderDown, {}),
