@@ -199,6 +199,8 @@ class StandIn:
         """Pictures to start from, as they arrived."""
         self.stored: dict[str, bytes] = {}
         """URL → what was put there: uploads, and what our picture store published."""
+        self.poured = 0
+        """Bytes of huge answers that somebody took."""
         self._troubles: dict[str, deque[Fault]] = defaultdict(deque)
         self._app = web.Application(client_max_size=64 * 1024 * 1024)
         self._ended = asyncio.Event()
@@ -487,6 +489,7 @@ class StandIn:
                 while left > 0 and not self._ended.is_set():
                     await endless.write(block[:left])
                     left -= len(block)
+                    self.poured += len(block)
                 return endless
         raise AssertionError(f"{fault} damages no answer")
 

@@ -278,7 +278,30 @@ async def test_trouble_with_a_submit_never_sends_it_twice(case: Case) -> None:
         else:
             assert isinstance(outcome, OutcomeUnknown)
 
-    await each(case, (*UNANSWERED, *STRANGE, Huge()), check)
+    await each(case, (*UNANSWERED, *STRANGE), check)
+
+
+@pytest.mark.parametrize("case", [next(case for case in CASES if case.polled is polled) for polled in (True, False)])
+async def test_an_answer_without_end_is_not_read_to_its_end(desk: Desk) -> None:
+    desk.standin.trouble("submit", Huge())
+    error = await desk.outcome(desk.task(count=1))
+    assert isinstance(error, OutcomeUnknown)
+    assert len(desk.standin.submits) == 1
+    assert 64_000_000 < desk.standin.poured < 80_000_000
+
+
+async def test_a_vendor_that_repeats_the_key_does_not_make_us_repeat_it(case: Case) -> None:
+    async def check(desk: Desk, fault: Fault) -> None:
+        desk.standin.trouble("submit", fault, times=10)
+        watcher = Watcher()
+        error = await desk.outcome(desk.task(count=1), watcher)
+        assert isinstance(error, GenerationFailed)
+        assert_key_unsaid(error)
+        assert case.standin.key not in f"{desk.provider.closed}{watcher.receipts}"
+
+    words = f"Incorrect key provided: {case.standin.key}"
+    bodies = ({"error": words, "detail": words}, {"error": {"message": words}}, {"errors": [{"message": words}]}, words)
+    await each(case, [Status(code, body) for code in (400, 401, 429, 500) for body in bodies], check)
 
 
 async def test_what_the_vendor_did_not_take_on_is_sent_again(desk: Desk) -> None:
