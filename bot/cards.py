@@ -179,7 +179,7 @@ def facts_of(request: GenerationRequest) -> list[str]:
         spec.title if spec is not None else request.model,
         f"{request.width * enlarge}×{request.height * enlarge}",
     ]
-    if spec is None or spec.steps.low < spec.steps.high:
+    if remarks.has_steps(request.model):
         facts.append(f"{request.steps} step{'' if request.steps == 1 else 's'}")
     if request.strength is not None:
         facts.append(f"strength {request.strength:g}")

@@ -328,7 +328,7 @@ def _answered_by(job: Job) -> float:
 
 
 def _progress_of(job: Job) -> tuple[Any, ...]:
-    return (job.state, job.steps_done, job.steps_total, job.preview_key, job.cancel_requested)
+    return (job.state, job.provider, job.steps_done, job.steps_total, job.preview_key, job.cancel_requested)
 
 
 def _turn_of(job: Job, turn: cards.Turn) -> tuple[Any, ...]:

@@ -37,7 +37,7 @@ def details(job: Job, pictures: Sequence[Picture], *, parent: Job | None) -> Car
     request, spec = job.request, _FAMILY.get(job.request.model)
     rows = [
         ("Model", _model(request.model, spec)),
-        ("Drawn at", f"{request.width}×{request.height}{_enlarged(spec)}{_steps(request, spec)}"),
+        ("Drawn at", f"{request.width}×{request.height}{_enlarged(spec)}{_steps(request)}"),
         ("Guidance", f"{request.guidance:g}" if request.guidance is not None else "none (this model works without)"),
         *remarks.history(job),
     ]
@@ -191,8 +191,8 @@ def _model(id: str, spec: ModelSpec | None) -> str:
     return f"{escape(spec.title)}, {escape(spec.licence)} ({use})"
 
 
-def _steps(request: GenerationRequest, spec: ModelSpec | None) -> str:
-    return f", {request.steps} steps" if spec is None or spec.steps.low < spec.steps.high else ""
+def _steps(request: GenerationRequest) -> str:
+    return f", {request.steps} steps" if remarks.has_steps(request.model) else ""
 
 
 def _enlarged(spec: ModelSpec | None) -> str:

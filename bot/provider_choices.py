@@ -24,7 +24,7 @@ def choices(settings: Settings, workers: list[WorkerInfo], spec: ModelSpec) -> d
     """Return the providers that draw ``spec``: name → what a member reads of it, with its price where there is one."""
     found = {}
     elsewhere = any(not worker.hosted and spec.id in worker.offers for worker in workers)
-    if spec.local or elsewhere or spec.id in settings.offered_elsewhere:
+    if spec.local or elsewhere or (spec.weights and spec.id in settings.offered_elsewhere):
         found[LOCAL] = f"{LOCAL}: {title_of(LOCAL)}"
     for name, offers in hosted_offers(settings, workers).items():
         if (offer := offers.get(spec.id)) is not None:

@@ -64,6 +64,12 @@ def history(job: Job) -> Iterator[tuple[str, str]]:
             yield "Passed on", f"{escape(_title(remark.facts))} {reason}"
 
 
+def has_steps(model: str) -> bool:
+    """Tell whether a model's steps are for anybody but its host to choose."""
+    spec = _SPECS.get(model)
+    return spec is None or spec.steps.low < spec.steps.high
+
+
 def usual_price(offer: Offer, spec: ModelSpec) -> int:
     """Return what a picture of one megapixel in the usual steps costs, in millionths of a dollar."""
     if offer.price is None:

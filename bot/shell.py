@@ -153,5 +153,8 @@ def _key(picture: Picture) -> str:
 
 def _facts(job: Job, picture: Picture) -> str:
     request, by = job.request, remarks.drawn_by(job)
-    facts = f"{request.model} · {picture.width}×{picture.height} · {request.steps} steps · seed {picture.seed}"
-    return facts if by is None else f"{facts} · {by}"
+    facts = [request.model, f"{picture.width}×{picture.height}"]
+    if remarks.has_steps(request.model):
+        facts.append(f"{request.steps} steps")
+    facts.append(f"seed {picture.seed}")
+    return " · ".join(facts if by is None else [*facts, by])

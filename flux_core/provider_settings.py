@@ -107,7 +107,8 @@ class ProviderSettings(BaseSettings):
         """Return what is set of the vendor's own settings, by their names in lower case."""
         own = type(self).model_fields.keys() - ProviderSettings.model_fields.keys()
         found = {name: getattr(self, name) for name in sorted(own)}
-        return {name: value.get_secret_value() for name, value in found.items() if value is not None}
+        said = {name: value.get_secret_value().strip() for name, value in found.items() if value is not None}
+        return {name: text for name, text in said.items() if text}
 
     @property
     def secrets(self) -> Iterator[str]:

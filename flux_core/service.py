@@ -69,15 +69,15 @@ class Studio:
         """Work on ``db``; a worker silent for ``lease_seconds`` does not count as alive.
 
         ``offers``: what the configured hosted providers do (provider → model → offer). ``policy`` holds where a guild
-        has none. ``links``: whether the picture store can hand out URLs. ``elsewhere``: models whose weights workers
-        on other machines have.
+        has none. ``links``: whether the picture store can hand out URLs. ``elsewhere``: models that workers on
+        other machines draw, with weights of their own where those are published.
         """
         self.catalogue = catalogue
         self.rules = rules
         self._db = db
         self._store = pictures
         self._offered = Offered(
-            local=frozenset(spec.id for spec in catalogue if spec.local or spec.id in elsewhere),
+            local=frozenset(spec.id for spec in catalogue if spec.local or (spec.weights and spec.id in elsewhere)),
             hosted=offers or {},
             policy=policy,
             links=links,

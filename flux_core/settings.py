@@ -71,7 +71,7 @@ class Settings(BaseSettings):
 
     offered_elsewhere: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(),
-        description="Models, separated by commas, that workers on other machines have: the bot offers them, too.",
+        description="Models, separated by commas, that only workers on other machines draw; the bot offers them, too.",
     )
 
     # Hosted providers

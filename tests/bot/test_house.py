@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +11,9 @@ import pytest
 from bot import house, shell
 from flux_core.bootstrap import chosen_providers, job_queue, open_database, open_studio
 from flux_core.database.queue import WorkerInfo
-from flux_core.errors import ConfigurationError
+from flux_core.errors import ConfigurationError, NobodyDraws
 from flux_core.generation import RequestOptions, resolve
+from flux_core.jobs import SHELL_ACCOUNT
 from flux_core.offers import Offer
 from flux_core.settings import Settings
 from tests import vendors
@@ -104,7 +104,12 @@ def test_a_wrong_name_ends_the_command_with_a_sentence(names: str, said: str, tm
 
 async def test_models_elsewhere_are_taken_while_nobody_lives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     vendors.only_these(monkeypatch)
-    away = Settings(_env_file=None, data_dir=tmp_path, flux_tiny_path="", offered_elsewhere=frozenset({"flux-dev"}))
+    elsewhere = frozenset({"flux-dev", "flux-pro-1.1"})
+    away = Settings(_env_file=None, data_dir=tmp_path, flux_tiny_path="", offered_elsewhere=elsewhere)
     async with open_studio(away) as studio:
         request = resolve(RequestOptions(prompt="a", model="flux-dev"), studio.catalogue)
-        await asyncio.wait_for(studio.check(shell.SHELL_ACCOUNT, request), 10)
+        await studio.check(SHELL_ACCOUNT, request)
+        with pytest.raises(NobodyDraws):
+            await studio.check(
+                SHELL_ACCOUNT, resolve(RequestOptions(prompt="a", model="flux-pro-1.1"), studio.catalogue)
+            )
