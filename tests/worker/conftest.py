@@ -24,7 +24,7 @@ from flux_core.images.intake import VettedPicture
 from flux_core.images.store import PictureStore
 from flux_core.jobs import Account, Job, JobState, Origin
 from flux_core.models import Catalogue
-from flux_core.providers.base import Provider
+from flux_core.providers.base import Drawing, DrawTask, Progress, Provider
 from flux_core.providers.scripted import ScriptedProvider
 from flux_core.quota import QuotaRules
 from flux_core.service import Studio, Submission
@@ -109,6 +109,22 @@ class Floor:
             stop.set()
             async with asyncio.timeout(20):
                 await running
+
+
+class Stubborn(ScriptedProvider):
+    """Draws in a thread and holds each drawing until it is let go; tells what it began and what it was doing then."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(CATALOGUE, **options)
+        self.go = asyncio.Event()
+        self.begun = asyncio.Semaphore(0)
+
+    async def draw(self, task: DrawTask, progress: Progress) -> Drawing:
+        self.begun.release()
+        progress.step(0, task.request.steps)
+        progress.step(1, task.request.steps)
+        await self.go.wait()
+        return await super().draw(task, progress)
 
 
 @pytest.fixture
