@@ -33,7 +33,7 @@ from flux_core.router import LOCAL, Choice, RoutingPolicy, route
 
 LOOKED_AT = 2_000
 """Waiting jobs, per model, that one claim passes by at most."""
-ROUTED = 200
+ROUTED = 100
 """Jobs of them about which it asks the router."""
 
 c = jobs.c
