@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 REDIRECTS = 3
 DECODED_AT_ONCE = 2
-FETCHED_AT_ONCE = 16
+FETCHED_AT_ONCE = 8
 MOST_PIXELS = 8 * MAX_PIXELS
 """Some vendors enlarge; anything beyond this was not asked for by anybody."""
 PREVIEW_PIXELS = MAX_PIXELS

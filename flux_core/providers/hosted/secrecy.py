@@ -11,7 +11,7 @@ MASK = "***"
 SHORTEST, LEAST_VARIED = 6, 4
 """Characters, and different ones. A lesser key ("none", "0000000000") protects nothing, and would black out parts of
 words and numbers."""
-_TELLING = ("auth", "key", "token", "secret", "cookie")
+_TELLING = ("auth", "key", "token", "secret", "password", "cookie")
 
 
 class Veil:
@@ -19,8 +19,9 @@ class Veil:
 
     def __init__(self, vendor: Vendor) -> None:
         secrets = {vendor.access.key or ""}
+        secrets.update(value for name, value in vendor.access.extra.items() if _tells(name))
         for name, value in vendor.headers().items():
-            if any(part in name.lower() for part in _TELLING):
+            if _tells(name):
                 secrets.update(value.split())
         plain = {secret for secret in secrets if _is_one(secret)}
         forms = plain | {quote(secret, safe="") for secret in plain} | {b64encode(s.encode()).decode() for s in plain}
@@ -39,6 +40,10 @@ class Veil:
             if secret in body:
                 body = body.replace(secret, MASK.encode())
         return body
+
+
+def _tells(name: str) -> bool:
+    return any(part in name.lower() for part in _TELLING)
 
 
 def _is_one(text: str) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from urllib.parse import quote
 
 import pytest
 
@@ -25,6 +27,7 @@ from flux_core.errors import (
 from flux_core.providers.hosted.http import HttpTransport
 from flux_core.providers.hosted.limits import Pace
 from flux_core.providers.hosted.patience import retry_after
+from flux_core.providers.hosted.transport import Answer
 from flux_core.providers.hosted.vendor import Access
 from tests.providers.hosted.sketch import HASTY, SketchAfar, SketchStandIn, SketchVendor, sketch
 from tests.providers.hosted.standin import (
@@ -94,6 +97,22 @@ async def test_what_may_have_been_ordered_is_not_ordered_again(
     with pytest.raises(OutcomeUnknown):
         await order(transport)
     assert len(standin.submits) == 1
+
+
+@pytest.mark.parametrize("status", [408, 499, 502, 504])
+async def test_a_gateways_page_is_not_the_vendors_word_whatever_its_file_says(
+    standin: SketchStandIn, status: int
+) -> None:
+    class Sure(SketchVendor):
+        def fault(self, answer: Answer) -> GenerationFailed | None:
+            return ProviderBusy("Sketch is sure.", provider=self.title)
+
+    async with HttpTransport(sketch(standin, Sure), patience=HASTY) as transport:
+        standin.trouble("submit", Html(status))
+        with pytest.raises(OutcomeUnknown):
+            await order(transport)
+        standin.trouble("submit", Status(status, {"detail": "its own words"}))
+        assert await order(transport) is not None
 
 
 @pytest.mark.parametrize(
@@ -373,3 +392,17 @@ async def test_a_plain_http_server_is_reached_without_a_proxy(
 async def test_many_at_once_share_the_pool(standin: SketchStandIn, transport: HttpTransport) -> None:
     await asyncio.gather(*(order(transport) for _ in range(40)))
     assert len(standin.submits) == 40
+
+
+async def test_the_key_is_hidden_in_every_form_that_headers_and_urls_give_it(standin: SketchStandIn) -> None:
+    key = "user:pä/ss+word=1"
+
+    class Basic(SketchVendor):
+        def headers(self) -> dict[str, str]:
+            return {"Authorization": "Basic " + base64.b64encode(key.encode()).decode(), "X-Client": "flux-bot"}
+
+    vendor = sketch(standin, Basic, key=key, extra={"account_token": "t0ken-77", "mode": "turbo-9"})
+    async with HttpTransport(vendor, patience=HASTY) as transport:
+        assert transport.hide("t0ken-77 in turbo-9") == "*** in turbo-9"
+        for form in (key, quote(key, safe=""), base64.b64encode(key.encode()).decode()):
+            assert transport.hide(f"flux-bot sent Basic {form}!") == "flux-bot sent Basic ***!"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -95,6 +96,9 @@ class Server:
         connection.send_data(event.stream_id, json.dumps({}).encode(), end_stream=True)
 
 
+LIBRARIES = ("hpack", "h2", "httpcore", "httpx")
+
+
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
     server = Server()
@@ -119,6 +123,25 @@ async def test_free_calls_share_a_connection_and_paid_ones_do_not(server: Server
     await transport.submit("/order", json={})
     await transport.submit("/order", json={})
     assert server.seen[11:] == [("http/1.1", "POST", 2), ("http/1.1", "POST", 3)]
+
+
+async def test_libraries_do_not_log_the_key(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = await server.start()
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    tls.cache_clear()
+    caplog.set_level(logging.DEBUG)
+    for name in LIBRARIES:
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
+        logging.getLogger(name).manager._clear_cache()  # type: ignore[attr-defined]
+    async with HttpTransport(SketchVendor(Access(base_url=url, key="key-0123456789")), patience=HASTY) as transport:
+        await transport.call("GET", "/order/a", params={"signature": "s3cret"})
+        await transport.submit("/order", json={})
+    tls.cache_clear()
+    assert server.seen
+    assert "key-0123456789" not in caplog.text
+    assert "s3cret" not in caplog.text
 
 
 async def test_a_connection_that_goes_away_is_replaced(server: Server, transport: HttpTransport) -> None:
