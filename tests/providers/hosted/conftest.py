@@ -42,10 +42,8 @@ PATIENT = Patience(
     last_word=5.0,
 )
 """For vendors that answer: quick to ask again, in no hurry on a machine that has much else to do."""
-HURRIED = replace(PATIENT, silence=0.15, submit_silence=0.15, whole=0.2, download=0.3, tries=1, submit_tries=1)
-"""For vendors that never answer."""
 WAITING = replace(PATIENT, silence=0.4, whole=2.0, trouble=5.0)
-"""For vendors that do not answer once."""
+"""For vendors that once do not answer. On a busy machine, those that do may take a moment."""
 CATALOGUE = Catalogue({}, hosted=[spec.id for spec in FAMILY if spec.id != "flux-tiny"])
 LONG = 15.0
 """Seconds after which a call counts as hanging."""

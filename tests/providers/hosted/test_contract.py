@@ -29,7 +29,6 @@ from flux_core.providers.hosted.registry import VENDORS
 from flux_core.providers.hosted.vendor import Access, Vendor
 from tests.providers.hosted.conftest import (
     CATALOGUE,
-    HURRIED,
     PATIENT,
     WAITING,
     Desk,
@@ -64,6 +63,10 @@ CASES = all_cases()
 WITH_PICTURES = [pytest.param(case, id=case.id) for case in CASES if case.picture_model is not None]
 POLLED = [pytest.param(case, id=case.id) for case in CASES if case.polled]
 
+ONE_OF_EACH = [
+    pytest.param(next(c for c in CASES if c.polled is polled), id=f"polled={polled}") for polled in (True, False)
+]
+
 UNANSWERED: tuple[Fault, ...] = (ResetAfterBody(), ResetAtOnce(), Silence(), Truncated(clean=False), Trickle())
 """Nobody can know what became of a submit that ends so."""
 STRANGE: tuple[Fault, ...] = (
@@ -97,7 +100,7 @@ async def each(
     case: Case,
     faults: Iterable[Fault],
     check: Callable[[Desk, Fault], Awaitable[None]],
-    slow: Patience = HURRIED,
+    slow: Patience,
 ) -> None:
     """Check all faults at the same time, each with a stand-in of its own; ``slow`` is for those that take time."""
 
@@ -278,10 +281,10 @@ async def test_trouble_with_a_submit_never_sends_it_twice(case: Case) -> None:
         else:
             assert isinstance(outcome, OutcomeUnknown)
 
-    await each(case, (*UNANSWERED, *STRANGE), check)
+    await each(case, (*UNANSWERED, *STRANGE), check, replace(PATIENT, submit_silence=0.15, whole=0.2))
 
 
-@pytest.mark.parametrize("case", [next(case for case in CASES if case.polled is polled) for polled in (True, False)])
+@pytest.mark.parametrize("case", ONE_OF_EACH)
 async def test_an_answer_without_end_is_not_read_to_its_end(desk: Desk) -> None:
     desk.standin.trouble("submit", Huge())
     error = await desk.outcome(desk.task(count=1))
@@ -301,7 +304,7 @@ async def test_a_vendor_that_repeats_the_key_does_not_make_us_repeat_it(case: Ca
 
     words = f"Incorrect key provided: {case.standin.key}"
     bodies = ({"error": words, "detail": words}, {"error": {"message": words}}, {"errors": [{"message": words}]}, words)
-    await each(case, [Status(code, body) for code in (400, 401, 429, 500) for body in bodies], check)
+    await each(case, [Status(code, body) for code in (400, 401, 429, 500) for body in bodies], check, PATIENT)
 
 
 async def test_what_the_vendor_did_not_take_on_is_sent_again(desk: Desk) -> None:
@@ -335,15 +338,17 @@ async def test_a_passing_trouble_with_a_poll_costs_no_picture(case: Case) -> Non
 async def test_lasting_trouble_with_polls_ends_the_job(case: Case) -> None:
     async def check(desk: Desk, fault: Fault) -> None:
         desk.standin.trouble("poll", fault, times=100_000)
-        outcome = await desk.outcome(desk.task(count=1))
+        watcher = Watcher()
+        outcome = await desk.outcome(desk.task(count=1), watcher)
         assert len(desk.standin.submits) == 1
         assert not astray(desk)
         if isinstance(outcome, GenerationFailed):
             assert_key_unsaid(outcome)
+            assert isinstance(outcome, ProviderFault) == (watcher.receipt is None)
         else:
             assert isinstance(fault, WrongType), "nothing else holds a picture"
 
-    await each(case, (*UNANSWERED, *STRANGE), check)
+    await each(case, (*UNANSWERED, *STRANGE), check, replace(PATIENT, silence=0.15, whole=0.2, tries=1))
 
 
 TURNS = range(12)
@@ -358,7 +363,7 @@ async def test_an_answer_that_is_not_what_it_should_be_never_confuses_it(
         await desk.outcome(desk.task(count=1))
         assert len(desk.standin.submits) == 1
 
-    await each(case, [kind(turn) for turn in TURNS for kind in (Mangled, Odd)], check)
+    await each(case, [kind(turn) for turn in TURNS for kind in (Mangled, Odd)], check, PATIENT)
     assert not [record for record in caplog.records if record.exc_info], "an answer was taken for granted"
 
 
@@ -377,26 +382,32 @@ async def test_a_passing_trouble_with_a_download_costs_no_picture(case: Case) ->
 async def test_a_file_that_is_no_picture_is_never_taken_for_one(case: Case) -> None:
     async def check(desk: Desk, fault: Fault) -> None:
         desk.standin.trouble("file", fault, times=100_000)
-        outcome = await desk.outcome(desk.task(count=1))
+        watcher = Watcher()
+        outcome = await desk.outcome(desk.task(count=1), watcher)
         assert len(desk.standin.submits) == 1
         assert not astray(desk)
         if desk.standin.of_kind("file"):
-            assert isinstance(outcome, GenerationFailed)
+            # A vendor that fetches it while it polls goes on asking for it.
+            assert isinstance(outcome, ProviderBroken | OutcomeUnknown)
+            assert isinstance(outcome, ProviderFault) == (watcher.receipt is None)
             assert_key_unsaid(outcome)
         else:
             assert isinstance(outcome, Drawing), "this mode answers with the bytes themselves"
 
-    await each(case, (fault for fault in (*UNANSWERED, *STRANGE) if not isinstance(fault, WrongType)), check)
+    hasty = replace(PATIENT, download=0.3)
+    await each(case, (fault for fault in (*UNANSWERED, *STRANGE) if not isinstance(fault, WrongType)), check, hasty)
 
 
 async def test_bytes_that_are_no_picture_are_never_taken_for_one(case: Case) -> None:
     async def check(desk: Desk, fault: Fault) -> None:
         desk.standin.trouble("picture", fault, times=100)
-        error = await desk.outcome(desk.task(count=1))
+        watcher = Watcher()
+        error = await desk.outcome(desk.task(count=1), watcher)
         assert isinstance(error, ProviderBroken)
+        assert watcher.receipt is None
         assert len(desk.standin.submits) == 1
 
-    await each(case, (Truncated(), Html(), Huge()), check)
+    await each(case, (Truncated(), Html(), Huge()), check, PATIENT)
 
 
 async def test_a_vendor_that_nobody_can_reach_was_not_paid(case: Case) -> None:
