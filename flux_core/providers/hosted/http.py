@@ -45,8 +45,9 @@ log = logging.getLogger(__name__)
 
 MOST_BYTES = 64 * 1024 * 1024
 """Of one answer."""
-MOST_KEPT = 64
-"""Connections for short requests. The pool looks through all of its idle ones for each request, square by square."""
+CALLS_AT_ONCE = 32
+"""Requests that are not paid for, and so connections kept. The pool looks through all of them for every request, which
+with hundreds takes longer than the request itself."""
 REPEATED_STATUSES = frozenset({408, 425, 429})
 """Besides 500 and above: worth another attempt of a request that may be repeated."""
 
@@ -83,6 +84,7 @@ class HttpTransport:
         self._patience = patience or Patience()
         self._pace = pace
         self._veil = Veil(vendor)
+        self._calling = asyncio.Semaphore(CALLS_AT_ONCE)
         self.rules = HostRules(vendor.access.base_url, vendor.trusted_hosts)
         connections = max(8, pace.most if pace is not None else vendor.limits.concurrency)
         through_proxies = self.rules.base.scheme == "https"
@@ -99,14 +101,14 @@ class HttpTransport:
             http2=True,
             trust_env=through_proxies,
             limits=httpx.Limits(
-                max_connections=min(connections, MOST_KEPT),
-                max_keepalive_connections=min(connections, MOST_KEPT),
+                max_connections=CALLS_AT_ONCE,
+                max_keepalive_connections=CALLS_AT_ONCE,
                 keepalive_expiry=KEEPALIVE_SECONDS,
             ),
             **common,
         )
         self.open = httpx.AsyncClient(
-            transport=GuardedTransport(self.rules, connections=min(connections, MOST_KEPT)), trust_env=False, **common
+            transport=GuardedTransport(self.rules, connections=CALLS_AT_ONCE), trust_env=False, **common
         )
         """For requests without the key: pictures to fetch, presigned uploads."""
 
@@ -170,7 +172,8 @@ class HttpTransport:
             request = self._request(
                 client, method, url, self._patience.silence, json, content, files, data, headers, keyless=keyless
             )
-            return await self._unpaid(client, request)
+            async with self._calling:
+                return await self._unpaid(client, request)
 
         return await self._insistently(self._patience.tries, send)
 

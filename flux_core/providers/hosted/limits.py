@@ -40,6 +40,7 @@ class Pace:
         self._settle_seconds = settle_seconds
         self._clock = clock
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._door = asyncio.Lock()
         self._good = 0
         self._narrowed: float | None = None
         self._quiet_until = 0.0
@@ -64,6 +65,8 @@ class Pace:
         await self._bucket.acquire()
         while (seconds := self._quiet_until - self._clock()) > 0:  # noqa: ASYNC110 - time passes, nobody tells
             await asyncio.sleep(seconds)
+        async with self._door:
+            await asyncio.sleep(0)  # one a round of the event loop: hundreds at once would hold everybody else up
 
     def too_many(self, quiet_seconds: float | None = None) -> None:
         """Learn from a 429: half as many at once from now on, and nothing at all for as long as the vendor asks."""

@@ -93,7 +93,8 @@ class Ordering:
                 raise Cancelled()
             self._tell(index, 0.0)
             client_id = str(uuid.uuid4())
-            outcome = await self._send(index, client_id)
+            async with self._desk.submitting:
+                outcome = await self._send(index, client_id)
             done = outcome if isinstance(outcome, Done) else await self._wait_for(index, outcome, client_id)
         pace.went_well()
         return done

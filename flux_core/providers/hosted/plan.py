@@ -29,6 +29,8 @@ class Desk:
     pace: Pace
     pictures: Pictures
     patience: Patience
+    submitting: asyncio.Semaphore
+    """Orders that leave at once: where the vendor answers at once and draws later, many need no more than a few."""
     leaving: set[asyncio.Task[None]] = field(default_factory=set)
     """What cancelled jobs still do; held here, since asyncio itself holds tasks weakly."""
 

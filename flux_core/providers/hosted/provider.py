@@ -11,7 +11,7 @@ from flux_core.offers import Offer
 from flux_core.providers.base import Drawing, DrawTask, Progress
 from flux_core.providers.hosted.breaker import Breaker
 from flux_core.providers.hosted.drawing import HostedDrawing
-from flux_core.providers.hosted.http import HttpTransport, Patience
+from flux_core.providers.hosted.http import CALLS_AT_ONCE, HttpTransport, Patience
 from flux_core.providers.hosted.limits import Pace
 from flux_core.providers.hosted.pictures import Pictures
 from flux_core.providers.hosted.plan import Desk, Plan
@@ -47,7 +47,14 @@ class HostedProvider:
         self.pace = Pace(self.concurrency, per_minute or vendor.limits.per_minute)
         self.breaker = Breaker(vendor.title, advice=self._advice, clock=clock)
         self.transport = HttpTransport(vendor, patience=patience, pace=self.pace)
-        self._desk = Desk(vendor, self.transport, self.pace, Pictures(vendor.title, self.transport, patience), patience)
+        self._desk = Desk(
+            vendor=vendor,
+            transport=self.transport,
+            pace=self.pace,
+            pictures=Pictures(vendor.title, self.transport, patience),
+            patience=patience,
+            submitting=asyncio.Semaphore(CALLS_AT_ONCE if vendor.polled else self.concurrency),
+        )
 
     @property
     def device(self) -> str:
