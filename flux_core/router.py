@@ -15,9 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from flux_core.generation import GenerationRequest
 from flux_core.offers import Offer
 
-RETURN_SECONDS = 20.0
-"""How long our own cards get to come back, at a start or after a crash, before what waits for them costs money."""
-
 LOCAL = "local"
 """The name of our own cards, as a venue and as a member's choice."""
 
@@ -33,6 +30,8 @@ class RoutingPolicy(BaseModel):
     """Which hosted provider comes first."""
     overflow_seconds: float = Field(default=120.0, ge=0)
     """With ``first`` local: how long a job may wait for our own cards before a hosted provider takes it."""
+    return_seconds: float = Field(default=20.0, ge=0)
+    """How long our own cards get to come back, at a start or after a crash, before what waits for them costs money."""
     providers: tuple[str, ...] | None = None
     """Hosted providers that may draw; None: every configured one, empty: none."""
 
@@ -107,8 +106,8 @@ def route(errand: Errand, venues: Sequence[Venue], policy: RoutingPolicy) -> Ver
     able, reasons = _able(errand, venues, policy)
     if not able:
         return Nobody(reasons)
-    if errand.variation and any(_starts_from_pictures(errand, venue) for venue in able):
-        able = [venue for venue in able if _starts_from_pictures(errand, venue)]
+    if errand.variation:
+        able = [venue for venue in able if _varies(errand, venue, policy)] or able
     local = next((venue for venue in able if not venue.hosted), None)
     hosted = [venue for venue in able if venue.hosted]
     open_now = [venue for venue in hosted if _shut(errand, venue) is None]
@@ -157,8 +156,16 @@ def _objection(errand: Errand, venue: Venue, policy: RoutingPolicy) -> str | Non
     return offer.objection(request, links=venue.links, variation=errand.variation) if venue.hosted else None
 
 
-def _starts_from_pictures(errand: Errand, venue: Venue) -> bool:
-    return not venue.hosted or venue.offers[errand.request.model].starts_from_pictures(links=venue.links)
+def _varies(errand: Errand, venue: Venue, policy: RoutingPolicy) -> bool:
+    """Say whether ``venue`` can start a variation from its picture, and is worth waiting for."""
+    if not venue.hosted:
+        return not _away(errand, venue, policy)
+    return venue.offers[errand.request.model].starts_from_pictures(links=venue.links)
+
+
+def _away(errand: Errand, local: Venue, policy: RoutingPolicy) -> bool:
+    """Say whether our own cards are gone for longer than they get to come back."""
+    return local.closed is not None and errand.waited >= min(policy.overflow_seconds, policy.return_seconds)
 
 
 def _shut(errand: Errand, venue: Venue) -> str | None:
@@ -177,7 +184,7 @@ def _overflows(errand: Errand, local: Venue, open_now: Sequence[Venue], policy: 
     if policy.first == "hosted":
         return True
     if local.closed is not None:
-        return errand.waited >= min(policy.overflow_seconds, RETURN_SECONDS)
+        return _away(errand, local, policy)
     return local.seconds is not None and local.seconds > policy.overflow_seconds
 
 

@@ -88,6 +88,13 @@ class Settings(BaseSettings):
         description="With ROUTE_FIRST=local: how long a job may wait for your own cards before a hosted provider "
         "takes it.",
     )
+    return_seconds: float = Field(
+        default=20.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="How long your own cards get to come back, at a start or after a crash, before a hosted provider "
+        "takes what waits for them.",
+    )
 
     # Order in the queue
     daily_allowance: float = Field(
@@ -194,7 +201,12 @@ class Settings(BaseSettings):
     @cached_property
     def routing(self) -> RoutingPolicy:
         """Return what the operator prefers, where a community has not said otherwise."""
-        return RoutingPolicy(first=self.route_first, order=self.route_order, overflow_seconds=self.overflow_seconds)
+        return RoutingPolicy(
+            first=self.route_first,
+            order=self.route_order,
+            overflow_seconds=self.overflow_seconds,
+            return_seconds=self.return_seconds,
+        )
 
     @cached_property
     def catalogue(self) -> Catalogue:

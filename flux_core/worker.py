@@ -95,6 +95,8 @@ class Worker:
         self._stop_seconds = stop_seconds
         self._money_cap = money_cap
         self._clock = clock
+        self._said: str | None = provider.closed
+        """Why the provider takes no jobs, as others know it."""
         self._held: dict[str, Assignment] = {}
         self._jobs: set[asyncio.Task[None]] = set()
         self._engine = asyncio.Semaphore(provider.concurrency)
@@ -169,7 +171,11 @@ class Worker:
 
     async def _claim(self) -> Job | None:
         if self._provider.hosted:
-            return None if self._provider.closed is not None else await self._queue.claim_hosted(self._id)
+            # Said at once, not with the next heartbeat: a closed provider gets only what it was paid for already.
+            if self._provider.closed != self._said:
+                self._said = self._provider.closed
+                await self._queue.beat(self._id, closed=self._said)
+            return await self._queue.claim_hosted(self._id)
         return await self._queue.claim(self._id, list(self._provider.offers))
 
     def _has_room(self) -> bool:

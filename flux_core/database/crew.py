@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from heapq import merge
+from math import inf
 from typing import Any
 
 import sqlalchemy as sa
@@ -223,11 +224,12 @@ def is_bound(job: Job) -> bool:
     return job.provider_job_id is not None and job.provider != LOCAL
 
 
-def errand_of(job: Job, *, bound: bool = True) -> Errand:
+def errand_of(job: Job, *, bound: bool = True, now: float = inf) -> Errand:
     """Return what the router has to know of a job; without its bond, when that is about to end."""
     return Errand(
         request=job.request,
         variation=job.origin is Origin.VARIATION,
+        waited=now - job.created_at,
         tried=frozenset(job.tried),
         bound_to=job.provider if bound and is_bound(job) else None,
     )

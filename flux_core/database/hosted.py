@@ -62,7 +62,7 @@ _BOUND = (
     .limit(1)
 )
 _WAITING = (
-    sa.select(c.start_tag, c.id, c.guild_id, c.waits_hosted, c.waits_for, c.asked, c.units)
+    sa.select(c.start_tag, c.id, c.guild_id, c.waits_hosted, c.waits_for, c.asked, c.rests_until, c.units)
     .where(c.waits_hosted == bindparam("of"), c.provider_job_id.is_(None))
     .order_by(c.start_tag, c.id)
     .limit(bindparam("most"))
@@ -152,16 +152,16 @@ def _look(connection: Connection, worker_id: str, terms: Terms, now: float) -> _
     if worker.closed is not None or crew.free(worker.provider) == 0:
         return None
     with Line(connection, crew.local_models) as line:
-        sent, for_us = _walk(connection, crew, line, worker, terms.policy)
+        sent, for_us = _walk(connection, crew, line, worker, terms.policy, now)
         return _Found(worker, sent=sent, for_us=for_us, head=line.head)
 
 
 def _walk(
-    connection: Connection, crew: Crew, line: Line, worker: WorkerInfo, default: RoutingPolicy
+    connection: Connection, crew: Crew, line: Line, worker: WorkerInfo, default: RoutingPolicy, now: float
 ) -> tuple[tuple[Job, Choice] | None, list[str]]:
     """Return the job for ``worker``, and those met on the way that our own cards shall draw but may not claim."""
     policies, for_us, routed = routing.policies(connection), list[str](), 0
-    for row in _waiting(connection, worker):
+    for row in _waiting(connection, worker, now):
         policy = policies.get(row.guild_id, default)
         ahead = line.walk_to(row.start_tag, row.id)
         if row.waits_for is not None and _is_ours(crew, row, ahead, policy):
@@ -172,7 +172,9 @@ def _walk(
         job = find(connection, row.id)
         if job is None:
             continue
-        verdict = route(errand_of(job), crew.venues(row.waits_hosted, row.units, ahead), policy)
+        # What may wait for our own cards does so for a moment even while none of them is up.
+        venues = crew.venues(row.waits_hosted, row.units, ahead, expected=row.waits_for is not None)
+        verdict = route(errand_of(job, now=now), venues, policy)
         if isinstance(verdict, Choice) and verdict.provider == worker.provider:
             return (job, verdict), for_us
         if isinstance(verdict, Choice) and verdict.provider == LOCAL and row.waits_for is None:
@@ -180,15 +182,15 @@ def _walk(
     return None, for_us
 
 
-def _waiting(connection: Connection, worker: WorkerInfo) -> Iterator[Any]:
-    """Yield the jobs that ``worker`` may be sent, in their turn, as the index knows them."""
+def _waiting(connection: Connection, worker: WorkerInfo, now: float) -> Iterator[Any]:
+    """Yield the jobs that ``worker`` may be sent now, in their turn, as the index knows them."""
     with ExitStack() as stack:
         rows = [
             stack.enter_context(closing(connection.execute(_WAITING, {"of": model, "most": LOOKED_AT})))
             for model in worker.offers
         ]
         for row in merge(*rows, key=lambda row: (row.start_tag, row.id)):
-            if row.asked in (None, worker.provider):
+            if row.asked in (None, worker.provider) and (row.rests_until or 0.0) <= now:
                 yield row
 
 

@@ -20,8 +20,13 @@ from flux_core.router import LOCAL, Choice, Nobody, Verdict, route
 ABANDONED = 600.0
 """Seconds without a worker of its provider after which a submitted job is given up."""
 
+PAUSES = (5.0, 30.0, 120.0)
+"""Seconds between the attempts at the only provider there is, when its faults are transient: two and a half minutes of
+an outage cost nothing but time, and a job at which it always stumbles does not occupy it."""
+
 c = jobs.c
 
+_REST = sa.update(jobs).where(c.id == bindparam("job")).values(rests_until=bindparam("until"))
 _LET_GO = (
     sa.update(jobs)
     .where(c.id == bindparam("job"))
@@ -55,7 +60,6 @@ def pass_on(
     error: GenerationFailed,
     terms: Terms,
     now: float,
-    most: int,
 ) -> Job:
     """Give a job on which ``provider`` failed to somebody else, to the same again, or end it; raises LeaseLost."""
     job = leases.owned(connection, worker_id, job_id)
@@ -73,8 +77,9 @@ def pass_on(
         return route(errand_of(job, bound=False), venues, policy)
 
     found = verdict(expected=False)
-    if isinstance(found, Nobody) and _transient(error) and job.attempts < most:
+    if isinstance(found, Nobody) and _transient(error) and job.attempts <= len(PAUSES):
         _let_go(connection, job, _failed_for_good(job))
+        connection.execute(_REST, {"job": job_id, "until": now + PAUSES[job.attempts - 1]})
         return leases.requeue(connection, worker_id, job_id, counted=True)
     if isinstance(found, Nobody) and job.venue != "hosted":
         found = verdict(expected=True)  # our own cards are away, and will be back

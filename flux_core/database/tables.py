@@ -107,6 +107,8 @@ jobs = sa.Table(
     ),
     # The hosted provider that the member named, so that others pass the job by without reading its request.
     sa.Column("asked", sa.Text),
+    # After a transient fault: until when no hosted provider is asked again.
+    sa.Column("rests_until", sa.Double),
     # JSON list: the providers that failed on it.
     sa.Column("tried", sa.Text),
     # JSON list of {"code", "facts"}.
@@ -130,8 +132,8 @@ _partial("ix_jobs_claim", _job.waits_for, _job.start_tag, _job.id, _job.units, w
 # an index alone only when it has the columns of its condition, too.
 _partial(
     "ix_jobs_hosted",
-    *(_job.waits_hosted, _job.start_tag, _job.id, _job.guild_id, _job.waits_for, _job.asked, _job.units),
-    _job.provider_job_id,
+    *(_job.waits_hosted, _job.start_tag, _job.id, _job.guild_id, _job.waits_for, _job.asked, _job.rests_until),
+    *(_job.units, _job.provider_job_id),
     where="waits_hosted IS NOT NULL AND provider_job_id IS NULL",
 )
 # Waiting to go on where they were submitted.

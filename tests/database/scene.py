@@ -16,7 +16,6 @@ from sqlalchemy import Connection
 
 from flux_core.database.engine import Database
 from flux_core.database.queue import JobQueue, WorkerInfo
-from flux_core.database.routing import DEFAULT
 from flux_core.database.tables import jobs, ledger, spending
 from flux_core.generation import GenerationRequest, RequestOptions, resolve
 from flux_core.images.store import PictureStore
@@ -34,6 +33,9 @@ SCHNELL, DEV, TINY = "flux-schnell", "flux-dev", "flux-tiny"
 CATALOGUE = Catalogue({SCHNELL: "schnell", DEV: "dev", TINY: "tiny"}, default=SCHNELL)
 ANNE, BERT, CLEO = (Account(guild_id=7, user_id=user) for user in (1, 2, 3))
 ABROAD = Account(guild_id=8, user_id=1)
+
+AT_ONCE = RoutingPolicy(return_seconds=0)
+"""A hosted provider draws as soon as no card of our own is up."""
 
 
 @dataclass
@@ -171,7 +173,7 @@ async def a_scene(
     folder: Path,
     *,
     catalogue: Catalogue = CATALOGUE,
-    policy: RoutingPolicy = DEFAULT,
+    policy: RoutingPolicy = AT_ONCE,
     offers: Mapping[str, Mapping[str, Offer]] | None = None,
     zone: str = "UTC",
     **changed_rules: Any,

@@ -57,6 +57,18 @@ async def test_without_cards_of_our_own_the_provider_draws_and_the_job_says_why(
     assert await scene.queue.claim_hosted("acme") is None
 
 
+async def test_our_own_cards_get_a_moment_to_come_back(database_url: str, tmp_path: Path) -> None:
+    async with a_scene(database_url, tmp_path, policy=RoutingPolicy(return_seconds=20)) as scene:
+        job = await scene.submit()
+        await scene.vendor()
+        assert await scene.queue.claim_hosted("acme") is None
+        scene.clock.now += 19
+        await scene.queue.beat("acme")
+        assert await scene.queue.claim_hosted("acme") is None
+        scene.clock.now += 1
+        assert (await scene.claim_hosted()).id == job.id
+
+
 async def test_only_a_living_open_hosted_worker_with_room_gets_jobs(scene: Scene) -> None:
     await scene.submit(ANNE)
     await scene.submit(BERT)
@@ -155,7 +167,7 @@ async def test_the_fastest_comes_first_where_that_is_wished(scene: Scene) -> Non
     await scene.vendor("bolt", cents=1)
     await scene.queue.record_speed("acme", SCHNELL, 4, 1.0)
     await scene.queue.record_speed("bolt", SCHNELL, 4, 9.0)
-    await scene.studio.set_routing(ANNE.guild_id, RoutingPolicy(order="fastest"), by=1)
+    await scene.studio.set_routing(ANNE.guild_id, RoutingPolicy(order="fastest", return_seconds=0), by=1)
     await scene.submit(ANNE)
     assert await scene.queue.claim_hosted("bolt") is None
     assert await scene.queue.claim_hosted("acme") is not None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from flux_core.database.passing import PAUSES
 from flux_core.errors import (
     DrawingBroken,
     GenerationFailed,
@@ -62,17 +63,31 @@ async def test_where_nobody_else_draws_it_ends_with_the_last_error(scene: Scene,
     assert await scene.spent(job) == {"acme": 0}
 
 
-async def test_a_transient_fault_is_tried_again_while_attempts_are_left(scene: Scene) -> None:
+async def test_a_transient_fault_is_tried_again_after_longer_and_longer_pauses(scene: Scene) -> None:
     await scene.vendor()
     job = await scene.submit(request=a_request(provider="acme"))
-    for attempt in (1, 2):
+    for attempt, pause in enumerate(PAUSES, start=1):
         assert (await scene.claim_hosted()).attempts == attempt
         back = await scene.queue.pass_on("acme", job.id, "acme", ProviderBusy())
         assert (back.state, back.tried) == (JobState.QUEUED, ())
+        scene.clock.now += pause - 1
+        await scene.queue.beat("acme")
+        assert await scene.queue.claim_hosted("acme") is None
+        scene.clock.now += 1
+    await scene.queue.beat("acme")
     await scene.claim_hosted()
     ended = await scene.queue.pass_on("acme", job.id, "acme", ProviderBusy())
     assert (ended.state, ended.error_code) == (JobState.FAILED, "provider_busy")
     assert [kind for kind, *_ in await scene.ledger(job)] == ["reserve", "refund"]
+
+
+async def test_a_job_that_rests_lets_others_pass(scene: Scene) -> None:
+    await scene.vendor()
+    first = await scene.submit(request=a_request(provider="acme"))
+    second = await scene.submit(request=a_request(provider="acme"))
+    await scene.claim_hosted()
+    await scene.queue.pass_on("acme", first.id, "acme", ProviderBusy())
+    assert (await scene.claim_hosted()).id == second.id
 
 
 async def test_the_untried_come_before_those_that_were_busy_and_the_broken_never_again(scene: Scene) -> None:
@@ -85,6 +100,7 @@ async def test_the_untried_come_before_those_that_were_busy_and_the_broken_never
     await scene.claim_hosted("bolt")
     back = await scene.queue.pass_on("bolt", job.id, "bolt", ProviderBusy())
     assert (back.tried, back.attempts) == ((), 1)
+    scene.clock.now += PAUSES[0]
     await scene.studio.cancel(job.id, by=ANNE.user_id, moderator=False)
     job = await scene.submit()
     await scene.claim_hosted("acme")
@@ -92,6 +108,9 @@ async def test_the_untried_come_before_those_that_were_busy_and_the_broken_never
     await scene.claim_hosted("bolt")
     back = await scene.queue.pass_on("bolt", job.id, "bolt", ProviderBusy())
     assert (back.state, back.tried) == (JobState.QUEUED, ("acme",))
+    scene.clock.now += PAUSES[0]
+    for worker in ("acme", "bolt"):
+        await scene.queue.beat(worker)
     assert await scene.queue.claim_hosted("acme") is None
     assert (await scene.claim_hosted("bolt")).attempts == 2
 

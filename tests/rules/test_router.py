@@ -9,7 +9,7 @@ import pytest
 from flux_core.generation import GenerationRequest, InputPicture
 from flux_core.models import Operation
 from flux_core.offers import ImageInput, Offer, Price
-from flux_core.router import LOCAL, RETURN_SECONDS, Choice, Errand, Nobody, RoutingPolicy, Venue, Wait, route
+from flux_core.router import LOCAL, Choice, Errand, Nobody, RoutingPolicy, Venue, Wait, route
 
 REQUEST = GenerationRequest(
     prompt="x", model="flux-dev", width=1024, height=1024, steps=28, guidance=3.5, seed=1, count=2
@@ -66,9 +66,10 @@ def test_without_a_living_card_of_our_own_a_hosted_provider_draws_at_once() -> N
 
 def test_cards_of_our_own_that_are_away_get_a_moment_to_come_back() -> None:
     venues = [local(None, closed="no worker is up"), hosted("a")]
-    assert chosen(route(errand(waited=RETURN_SECONDS - 1), venues, RoutingPolicy())) == LOCAL
-    assert chosen(route(errand(waited=RETURN_SECONDS), venues, RoutingPolicy())) == "a"
+    assert chosen(route(errand(waited=19.0), venues, RoutingPolicy())) == LOCAL
+    assert chosen(route(errand(waited=20.0), venues, RoutingPolicy())) == "a"
     assert chosen(route(errand(waited=2.0), venues, RoutingPolicy(overflow_seconds=1))) == "a"
+    assert chosen(route(errand(waited=0.0), venues, RoutingPolicy(return_seconds=0))) == "a"
 
 
 def test_a_community_may_prefer_hosted_providers() -> None:
@@ -159,3 +160,11 @@ def test_a_variation_prefers_who_starts_from_pictures_and_else_is_drawn_from_wor
     asked = errand(input_picture=PICTURE, strength=0.6, variation=True)
     assert chosen(route(asked, [words, hosted("a", 0.05)], RoutingPolicy())) == "a"
     assert chosen(route(asked, [words], RoutingPolicy())) == "words"
+
+
+def test_a_variation_waits_for_cards_that_start_from_pictures_only_while_they_may_come_back() -> None:
+    words = hosted("words", 0.001, offers={"flux-dev": offer(0.001, image_input=None)})
+    venues = [words, local(None, closed="no worker is up")]
+    facts = {"input_picture": PICTURE, "strength": 0.6, "variation": True}
+    assert chosen(route(errand(**facts, waited=5.0), venues, RoutingPolicy())) == LOCAL
+    assert chosen(route(errand(**facts, waited=30.0), venues, RoutingPolicy())) == "words"

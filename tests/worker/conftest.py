@@ -27,6 +27,7 @@ from flux_core.models import Catalogue
 from flux_core.providers.base import Drawing, DrawTask, Progress, Provider
 from flux_core.providers.scripted import ScriptedProvider
 from flux_core.quota import QuotaRules
+from flux_core.router import RoutingPolicy
 from flux_core.service import Studio, Submission
 from flux_core.worker import Worker
 
@@ -138,7 +139,8 @@ async def floor(database_url: str, tmp_path: Path) -> AsyncIterator[Floor]:
     store = PictureStore(str(tmp_path / "pictures"))
     rules = QuotaRules(allowance=1_000_000, zone=ZoneInfo("UTC"), max_waiting=100)
     studio = Studio(db, store, CATALOGUE, rules, lease_seconds=5.0)
-    yield Floor(db, studio, JobQueue(db, max_attempts=3, lease_seconds=5.0), store)
+    queue = JobQueue(db, max_attempts=3, lease_seconds=5.0, policy=RoutingPolicy(return_seconds=0))
+    yield Floor(db, studio, queue, store)
     await db.close()
 
 

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 VERSION = 1
+JOIN_SECONDS = 0.002
+"""Shots that begin, or are named, at about the same moment are written down together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class Receipt:
         """
         wanted = self._changes
         async with self._writing:
-            await asyncio.sleep(0)  # shots that begin in the same moment are written down together
+            await asyncio.sleep(JOIN_SECONDS)
             if self._kept >= wanted:
                 return
             changes = self._changes

@@ -31,11 +31,15 @@ BOUND = "state = 'queued' AND provider_job_id IS NOT NULL"
 def upgrade() -> None:
     for name, definition in JOB_COLUMNS.items():
         op.execute(f"ALTER TABLE jobs ADD COLUMN {name} {definition}")
+    op.add_column("jobs", sa.Column("rests_until", sa.Double()))
     op.execute("UPDATE jobs SET waits_hosted = waits_for WHERE waits_for IS NOT NULL")
     op.create_index(
         "ix_jobs_hosted",
         "jobs",
-        ["waits_hosted", "start_tag", "id", "guild_id", "waits_for", "asked", "units", "provider_job_id"],
+        [
+            *("waits_hosted", "start_tag", "id", "guild_id", "waits_for", "asked", "rests_until", "units"),
+            "provider_job_id",
+        ],
         unique=False,
         sqlite_where=sa.text(HOSTED),
         postgresql_where=sa.text(HOSTED),
@@ -113,7 +117,7 @@ def downgrade() -> None:
         op.drop_table(table)
     for index in ("ix_jobs_bound", "ix_jobs_hosted"):
         op.drop_index(index, "jobs")
-    for name in reversed(JOB_COLUMNS):
+    for name in ("rests_until", *reversed(JOB_COLUMNS)):
         op.execute(f"ALTER TABLE jobs DROP COLUMN {name}")
     op.create_table(
         "workers",
