@@ -55,7 +55,7 @@ class Disk:
         self.fails = 0
 
     async def write(self, text: str) -> None:
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(0.03)
         if self.fails:
             self.fails -= 1
             raise OSError("away")
@@ -82,7 +82,7 @@ async def test_what_changes_while_it_is_written_is_written_after() -> None:
     receipt = Receipt([None, None], disk.write, written=False)
     receipt[0] = Sent("a")
     writing = asyncio.create_task(receipt.keep())
-    await asyncio.sleep(0.001)
+    await asyncio.sleep(0.015)
     receipt[1] = Sent("b")
     await asyncio.gather(writing, receipt.keep())
     assert [parse(text, 2) for text in disk.texts] == [[Sent("a"), None], [Sent("a"), Sent("b")]]
