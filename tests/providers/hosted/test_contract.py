@@ -394,8 +394,9 @@ async def test_a_file_that_is_no_picture_is_never_taken_for_one(case: Case) -> N
         else:
             assert isinstance(outcome, Drawing), "this mode answers with the bytes themselves"
 
-    polled_too = {"silence": 0.15, "whole": 0.2, "tries": 1} if case.standin.files_ask_key else {}
-    hasty = replace(PATIENT, download=0.3, **polled_too)
+    hasty = replace(PATIENT, download=0.3)
+    if case.standin.files_ask_key:  # then it is fetched as polls are answered
+        hasty = replace(PATIENT, silence=0.15, whole=0.2, tries=1)
     await each(case, (fault for fault in (*UNANSWERED, *STRANGE) if not isinstance(fault, WrongType)), check, hasty)
 
 
