@@ -136,6 +136,7 @@ class ProviderSettings(BaseSettings):
             lacking.append(variable(vendor, "api_key"))
         if self.base_url is None and not vendor.base_url:
             lacking.append(variable(vendor, "base_url"))
+        lacking += [variable(vendor, name) for name in vendor.required_settings if name not in self.extra]
         return lacking
 
 

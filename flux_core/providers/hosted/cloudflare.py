@@ -44,6 +44,7 @@ class Cloudflare(Vendor):
     extra_settings: ClassVar[Mapping[str, str]] = {
         "account_id": "Id of the Cloudflare account that pays: 32 letters and digits. Required."
     }
+    required_settings = ("account_id",)
     limits = Limits(concurrency=8, per_minute=720)
     polled = False
 

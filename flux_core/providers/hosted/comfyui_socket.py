@@ -17,8 +17,6 @@ from urllib.parse import quote
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from flux_core.providers.hosted.network import tls
-
 _wire = logging.getLogger(f"{__name__}.wire")
 _wire.setLevel(logging.WARNING)
 """What the library has to say of every header and frame: the key is among them."""
@@ -52,6 +50,9 @@ async def listen(base_url: str, ticket: str, *, headers: Mapping[str, str], seco
 
     A job's messages go to the client whose id it was sent with, which is ``ticket``, too.
     """
+    # Imported here: the bot reads what every vendor offers, and needs none of their HTTP for it.
+    from flux_core.providers.hosted.network import tls
+
     url = f"ws{base_url.removeprefix('http')}/ws?clientId={quote(ticket, safe='')}"
     news = News()
     # No proxy: a socket through a company's proxy rarely works, and a server of one's own is seldom behind one.

@@ -115,6 +115,8 @@ class Vendor:
     """Where an operator gets a key."""
     extra_settings: ClassVar[Mapping[str, str]] = {}
     """Settings of this vendor alone: name in lower case → one sentence. The variable is PREFIX_NAME."""
+    required_settings: ClassVar[tuple[str, ...]] = ()
+    """Those of ``extra_settings`` without which it cannot be used."""
     limits: ClassVar[Limits]
     polled: ClassVar[bool]
     """Whether ``submit`` returns Pending and ``poll`` the rest; otherwise ``submit`` answers with the pictures."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 from aiohttp import web
 
+from flux_core import provider_settings
 from flux_core.errors import ConfigurationError, ProviderBroken, ProviderBusy, ProviderClosed, Refused, RequestRejected
 from flux_core.generation import GenerationRequest
 from flux_core.models import FLUX_SCHNELL
 from flux_core.providers.hosted.cloudflare import Cloudflare
 from flux_core.providers.hosted.vendor import Access
+from flux_core.settings import Settings
 from tests.providers.hosted.alone import alone
 from tests.providers.hosted.cloudflare_standin import CASES, CloudflareStandIn, envelope
 from tests.providers.hosted.standin import Status
@@ -115,3 +117,13 @@ async def test_the_check_knows_an_expired_token() -> None:
         with pytest.raises(ProviderClosed) as caught:
             await cloudflare.check()
         assert caught.value.facts["reason"] == "key"
+
+
+def test_a_vendor_s_own_required_setting_is_missed_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOUDFLARE_API_KEY", "a-key-of-some-length")
+    settings = Settings(_env_file=None)
+    assert "cloudflare" not in settings.providers
+    vendor = provider_settings.vendors()["cloudflare"]
+    assert settings.every_provider["cloudflare"].missing(vendor) == ["CLOUDFLARE_ACCOUNT_ID"]
+    monkeypatch.setenv("CLOUDFLARE_ACCOUNT_ID", "f" * 32)
+    assert "cloudflare" in Settings(_env_file=None).providers
