@@ -13,7 +13,7 @@ from enum import Enum, auto
 from PIL import Image
 
 from flux_core.database.queue import JobQueue
-from flux_core.errors import Cancelled, StorageUnavailable
+from flux_core.errors import Cancelled, StorageUnavailable, TimedOut
 from flux_core.images.encoding import encode_preview
 from flux_core.images.store import PictureStore
 from flux_core.insistence import insist
@@ -110,8 +110,8 @@ class Assignment:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the member wants the drawing no more."""
-        return isinstance(self.verdict, Cancelled)
+        """Whether nobody wants the drawing any more: its member cancelled it, or its time is up."""
+        return isinstance(self.verdict, Cancelled | TimedOut)
 
     def _tell(self) -> None:
         self._news.set()

@@ -51,6 +51,8 @@ LOOK_SECONDS = 0.1
 """Least time between two looks for cancelled jobs: bursts of other processes' writes are taken together."""
 POLL_SECONDS = 5.0
 """Look for work this often even when nobody tells of a change."""
+LAST_WORD_SECONDS = 4.0
+"""What a drawing that was given up gets to end: a hosted provider may be about to say under which name it has it."""
 LINK_SECONDS = 3600.0
 """How long a provider may fetch a picture to start from."""
 HELD_PER_SLOT = 4
@@ -296,7 +298,7 @@ class Worker:
         finally:
             stopped.cancel()
             working.cancel()
-            await asyncio.wait({working}, timeout=1.0)
+            await asyncio.wait({working}, timeout=LAST_WORD_SECONDS)
 
     async def _draw(self, held: Assignment) -> tuple[Drawing, float]:
         job = held.job
@@ -308,25 +310,21 @@ class Worker:
             publish=self._publish if self._pictures.has_links else None,
         )
         reporting: asyncio.Task[None] | None = None
+        limit: asyncio.TimerHandle | None = None
         try:
             async with self._engine:
                 held.phase = Phase.DRAWING
+                late = TimedOut(seconds=self._job_timeout)
+                limit = asyncio.get_running_loop().call_later(self._job_timeout, held.stop, late)
                 reporting = asyncio.create_task(held.report(self._pictures), name=f"report {job.id}")
-                drawing = await self._in_time(self._provider.draw(task, held))
+                drawing = await self._provider.draw(task, held)
                 return drawing, held.drawing_seconds
         finally:
+            if limit is not None:
+                limit.cancel()
             held.drawn()
             if reporting is not None:  # outside of the engine's turn: the next drawing begins meanwhile
                 await asyncio.wait({reporting})
-
-    async def _in_time(self, drawing: Awaitable[T]) -> T:
-        try:
-            async with asyncio.timeout(self._job_timeout) as limit:
-                return await drawing
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise TimedOut(seconds=self._job_timeout) from None
 
     async def _input(self, request: GenerationRequest) -> Image.Image | None:
         if request.input_picture is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import platform
@@ -103,6 +104,9 @@ async def _work(settings: Settings, posts: Sequence[Post], stop: asyncio.Event) 
                     stop.set()
 
             async with maintained(database, queue, pictures):
+                # As in the bot: modules live as long as the process, and a collection need not look at them again.
+                gc.collect()
+                gc.freeze()
                 for error in await asyncio.gather(*map(run, posts), return_exceptions=True):
                     if error is not None:
                         raise error

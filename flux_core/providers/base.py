@@ -73,7 +73,7 @@ class Progress(Protocol):
 
     @property
     def cancelled(self) -> bool:
-        """Whether the member wants the drawing no more; a call that ends without this may be resumed elsewhere."""
+        """Whether nobody wants the drawing any more; a call that ends without this may be resumed elsewhere."""
 
 
 class Provider(Protocol):

@@ -141,6 +141,15 @@ async def test_a_cancelled_job_is_cancelled_there_as_well(floor: Floor) -> None:
     assert await floor.spent() == 0
 
 
+async def test_a_job_whose_time_is_up_is_cancelled_there_as_well(floor: Floor) -> None:
+    provider = Ordering()
+    job = await floor.submit(count=1)
+    async with floor.worker(provider, job_timeout=0.3):
+        ended = await floor.ended(job)
+    assert (ended.state, ended.error_code) == (JobState.FAILED, "timed_out")
+    assert provider.was_cancelled == [True]
+
+
 class Linked(Acme):
     """Wants to fetch the picture to start from."""
 
