@@ -238,7 +238,8 @@ class HttpTransport:
             raise OutcomeUnknown(f"{self._vendor.title} answered {answer.status}; the order may have arrived")
         if answer.status == 429 and self._pace is not None:
             self._pace.too_many(None if after is None else min(after, self._patience.longest_retry_after))
-        vague = answer.status == 503 and after is None and not clear
+        # Whoever wrote a 503, only the wish to be asked later says that nothing was taken on.
+        vague = answer.status == 503 and after is None
         if isinstance(fault, ProviderBusy) and not vague:
             raise _Again(fault, after)
         raise fault

@@ -78,6 +78,7 @@ STRANGE: tuple[Fault, ...] = (
     Redirect(),
     Status(500, {"error": "internal"}),
     Status(503, "busy"),
+    Status(503, {"error": "busy"}),
     Status(504, "gateway timeout"),
 )
 PASSING: tuple[Fault, ...] = (

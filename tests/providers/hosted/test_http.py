@@ -126,6 +126,7 @@ async def test_a_gateways_page_is_not_the_vendors_word_whatever_its_file_says(
         (Status(403, {"error": "credit"}), ProviderClosed),
         (Status(500, "<h1>oops</h1>"), ProviderDown),
         (Status(503), ProviderBusy),
+        (Status(503, {"error": "full"}), ProviderBusy),
         (Redirect(), ProviderClosed),
         (Redirect(to_other_host=False), ProviderClosed),
     ],
@@ -148,7 +149,6 @@ async def test_a_clear_no_is_not_asked_again(
         Status(429, {"error": "full"}, {"Retry-After": "0"}),
         Status(429, None, {"retry-after-ms": "20"}),
         Status(503, None, {"Retry-After": "0"}),
-        Status(503, {"error": "full"}),
     ],
     ids=str,
 )
