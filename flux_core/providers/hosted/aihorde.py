@@ -48,8 +48,6 @@ TOO_MUCH = frozenset({"KudosUpfront"})
 BAD_KEY = frozenset({"InvalidAPIKey", "SharedKeyExpired", "AnonForbidden", "UserNotFound"})
 NOT_NOW = frozenset({"NoValidWorkers", "MaintenanceMode", "TimeoutIP", "Locked"})
 """Passes, but in minutes rather than seconds: no use in asking again at once."""
-GONE = frozenset({"RequestNotFound", "RequestExpired"})
-"""The Horde keeps a request for about ten minutes."""
 
 
 class AiHorde(Vendor):
@@ -178,8 +176,9 @@ class AiHorde(Vendor):
             return ProviderDown(line, provider=self.title)
         if rc == "TooManyPrompts":
             return ProviderBusy(line, provider=self.title)
-        if rc in GONE or (answer.status == 410 and not answer.paid):
-            # No ProviderBusy, after which one asks again: it will not come back.
+        if rc == "RequestNotFound":
+            return faults.missing(self.title, message, submitting=answer.paid)
+        if rc == "RequestExpired" or (answer.status == 410 and not answer.paid):
             return ProviderBroken(f"{self.title}: nobody drew it in time: {message}", provider=self.title)
         if rc in TOO_MUCH or (answer.status in (400, 403) and rc):
             return RequestRejected(line, provider=self.title)

@@ -22,7 +22,7 @@ from flux_core.errors import (
 )
 from flux_core.models import MEGAPIXEL
 from flux_core.offers import ImageInput, Offer, Price, Range, Sizes
-from flux_core.providers.hosted import kontext
+from flux_core.providers.hosted import faults, kontext
 from flux_core.providers.hosted.transport import Answer, Transport
 from flux_core.providers.hosted.vendor import Done, Found, Limits, Outcome, Pending, Shot, Vendor, text_of
 
@@ -134,9 +134,7 @@ class BlackForestLabs(Vendor):
             return None
         details = told.get("detail")
         if answer.status == 404 and details is not None:
-            # It answers as an API: the address is right, and only what was asked for is not there (any more).
-            kind = RequestRejected if answer.paid else ProviderBroken
-            return kind(f"{self.title}: {text_of(details)}", provider=self.title)
+            return faults.missing(self.title, text_of(details), submitting=answer.paid)
         if answer.status == 422 and isinstance(details, list):
             wrong = "; ".join(_field(entry) for entry in details)
             return RequestRejected(f"{self.title} rejects {text_of(wrong)}", provider=self.title)

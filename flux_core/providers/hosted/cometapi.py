@@ -152,8 +152,7 @@ class CometApi(Vendor):
         if answer.status == 403 and NO_CREDIT.search(f"{told.get('code')} {words}"):
             return self.closed("credit", words)
         if answer.status == 404 and error:
-            kind = RequestRejected if answer.paid else ProviderBroken
-            return kind(line, provider=self.title)
+            return faults.missing(self.title, words, submitting=answer.paid)
         return (
             faults.by_status(self.title, answer.status, words, submitting=answer.paid) if answer.status >= 400 else None
         )
@@ -192,7 +191,7 @@ class CometApi(Vendor):
             case "Error":
                 raise self._failure(details)
             case "Task not found":
-                raise ProviderBroken(f"{self.title} lost a task", provider=self.title)
+                raise LookupError("Task not found")  # may be a moment late: it is believed when repeated
             case _:
                 progress = body.get("progress")
                 return Pending(progress=float(progress) if isinstance(progress, int | float) else None)

@@ -125,9 +125,7 @@ class Eachlabs(Vendor):
         if answer.status in (400, 422) and MODERATED.search(words):
             return Refused(f"{self.title}: {words}", reason=CENSORED)
         if answer.status == 404 and body.get("error"):
-            # The address is right, since it answers as Eachlabs does: what is asked for is not there.
-            kind = RequestRejected if answer.paid else ProviderBroken
-            return kind(f"{self.title}: {words}", provider=self.title)
+            return faults.missing(self.title, words, submitting=answer.paid)
         return faults.by_status(self.title, answer.status, words, submitting=answer.paid)
 
     async def _upload(self, picture: bytes, transport: Transport) -> str:

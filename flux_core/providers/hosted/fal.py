@@ -21,7 +21,7 @@ from flux_core.errors import (
     RequestRejected,
 )
 from flux_core.offers import ImageInput, Offer, Price, Range, Sizes
-from flux_core.providers.hosted import kontext
+from flux_core.providers.hosted import faults, kontext
 from flux_core.providers.hosted.transport import Answer, Transport
 from flux_core.providers.hosted.vendor import CENSORED, Done, Found, Limits, Outcome, Pending, Shot, Vendor, text_of
 
@@ -181,9 +181,7 @@ class Fal(Vendor):
                 return Refused(f"{self.title}: {text_of(_wrong(entries))}", reason=CENSORED)
             return RequestRejected(f"{self.title} rejects {text_of(_wrong(entries))}", provider=self.title)
         if answer.status == 404 and details is not None:
-            # It answers as fal does: the address is right, and only what was asked for is not there (any more).
-            kind = RequestRejected if answer.paid else ProviderBroken
-            return kind(f"{self.title}: {text_of(details)}", provider=self.title)
+            return faults.missing(self.title, text_of(details), submitting=answer.paid)
         if answer.status >= 500 and isinstance(details, str) and not answer.paid:
             line = f"{self.title} answered {answer.status}: {text_of(details)}"
             return ProviderDown(line, provider=self.title, status=answer.status)

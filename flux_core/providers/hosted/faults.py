@@ -9,6 +9,7 @@ from flux_core.errors import (
     ProviderBusy,
     ProviderClosed,
     ProviderDown,
+    ProviderFault,
     RequestRejected,
 )
 
@@ -24,6 +25,22 @@ def closed(provider: str, reason: str, detail: str = "") -> ProviderClosed:
         "address": "does not answer as this vendor does; check its base URL",
     }[reason]
     return ProviderClosed(f"{provider} {advice}. {detail}".strip(), provider=provider, reason=reason)
+
+
+def missing(provider: str, detail: str, *, submitting: bool) -> ProviderFault:
+    """Return what a 404 in the vendor's own words means: its address is right, and what was asked for is not there.
+
+    ``submitting``: that is the model. Otherwise it is the task, or a file; for a task, ``is_missing`` asks again.
+    """
+    if submitting:
+        advice = "does not know what was ordered; check how it calls the model"
+        return RequestRejected(f"{provider} {advice}: {detail}", provider=provider)
+    return ProviderBroken(f"{provider} does not know what was asked for: {detail}", provider=provider, missing=True)
+
+
+def is_missing(error: Exception) -> bool:
+    """Say whether ``error`` tells of a task that is not there; its servers may be a moment behind each other."""
+    return isinstance(error, ProviderBroken) and error.facts.get("missing") is True
 
 
 def by_status(provider: str, status: int, detail: str, *, submitting: bool) -> GenerationFailed:

@@ -25,6 +25,7 @@ from flux_core.errors import (
     StorageUnavailable,
 )
 from flux_core.providers.base import Progress
+from flux_core.providers.hosted import faults
 from flux_core.providers.hosted.plan import Desk, Plan
 from flux_core.providers.hosted.receipt import Ended, Receipt, Sent, State, Ticket
 from flux_core.providers.hosted.vendor import CENSORED, Done, Outcome, Pending, Shot
@@ -229,7 +230,8 @@ class Ordering:
             try:
                 outcome = await vendor.poll(ticket, witness)
             except Exception as error:
-                if type(error) is LookupError:  # not its kinds: a KeyError is a slip, and must not lead to a new order
+                # No other LookupError: a KeyError is a slip, and must not lead to a new order.
+                if type(error) is LookupError or faults.is_missing(error):
                     unheard += 1
                     if unheard >= patience.unheard:
                         raise _Unheard() from None

@@ -22,7 +22,7 @@ from flux_core.errors import (
 )
 from flux_core.models import ASPECTS
 from flux_core.offers import ImageInput, Offer, Price, Range, Sizes
-from flux_core.providers.hosted import kontext
+from flux_core.providers.hosted import faults, kontext
 from flux_core.providers.hosted.aspects import SIZES
 from flux_core.providers.hosted.transport import Answer, Transport
 from flux_core.providers.hosted.vendor import CENSORED, Done, Found, Limits, Outcome, Pending, Shot, Vendor, text_of
@@ -148,9 +148,7 @@ class Replicate(Vendor):
         if not isinstance(told, dict):
             return None
         if answer.status == 404 and told.get("detail"):
-            # It answers as Replicate does: the address is right, and only what was asked for is not there (any more).
-            kind = RequestRejected if answer.paid else ProviderBroken
-            return kind(f"{self.title}: {text_of(told['detail'])}", provider=self.title)
+            return faults.missing(self.title, text_of(told["detail"]), submitting=answer.paid)
         if answer.status != 422:
             return None
         fields = told.get("invalid_fields")

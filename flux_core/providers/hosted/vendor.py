@@ -150,7 +150,8 @@ class Vendor:
     async def poll(self, ticket: str, transport: Transport) -> Outcome:
         """Look how the shot with ``ticket`` is doing. Repeatable.
 
-        With ``names_tasks``, raises LookupError when the vendor surely has never heard of ``ticket``.
+        Raises LookupError when the vendor has no such task (with ``names_tasks``: surely has never heard of it), which
+        is believed only when it is repeated; ``faults.missing`` of a 404 counts as well.
         """
         raise NotImplementedError
 

@@ -199,6 +199,8 @@ class StandIn:
         """Pictures to start from, as they arrived."""
         self.stored: dict[str, bytes] = {}
         """URL → what was put there: uploads, and what our picture store published."""
+        self.forgets = 0
+        """How many of the next polls know of no task."""
         self.poured = 0
         """Bytes of huge answers that somebody took."""
         self._troubles: dict[str, deque[Fault]] = defaultdict(deque)
@@ -264,7 +266,10 @@ class StandIn:
         return task
 
     def look(self, id: str) -> Task | None:
-        """Count a poll of a task; it is done after ``polls_needed``. None where there is none."""
+        """Count a poll of a task; it is done after ``polls_needed``. None where there is none, or it is forgotten."""
+        if self.forgets > 0:
+            self.forgets -= 1
+            return None
         task = self.tasks.get(id)
         if task is not None:
             task.polls += 1

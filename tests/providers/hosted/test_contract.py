@@ -352,6 +352,19 @@ async def test_lasting_trouble_with_polls_ends_the_job(case: Case) -> None:
     await each(case, (*UNANSWERED, *STRANGE), check, replace(PATIENT, silence=0.15, whole=0.2, tries=1))
 
 
+@pytest.mark.parametrize("case", POLLED)
+async def test_a_task_is_lost_only_when_the_vendor_says_so_again_and_again(case: Case) -> None:
+    async with desk_for(case) as desk:
+        desk.standin.forgets = 1
+        assert len((await desk.draw(desk.task(count=1))).pictures) == 1
+        if not case.vendor.names_tasks:
+            desk.standin.forgets = 100_000
+            watcher = Watcher()
+            assert isinstance(await desk.outcome(desk.task(count=1), watcher), ProviderBroken)
+            assert watcher.receipt is None, "another provider may draw it"
+            assert len(desk.standin.submits) == 2
+
+
 TURNS = range(12)
 
 

@@ -213,7 +213,7 @@ async def test_a_model_that_is_gone_does_not_close_the_others() -> None:
 
 async def test_a_prediction_that_is_gone_is_broken_and_free_to_be_drawn_elsewhere(desk: Desk) -> None:
     watcher = Watcher()
-    desk.standin.trouble("poll", Status(404, {"detail": "The requested resource could not be found."}))
+    desk.standin.trouble("poll", Status(404, {"detail": "The requested resource could not be found."}), times=50)
     error = await desk.outcome(desk.task("flux-schnell"), watcher)
     assert isinstance(error, ProviderBroken)
     assert watcher.receipt is None
