@@ -116,10 +116,15 @@ def route(errand: Errand, venues: Sequence[Venue], policy: RoutingPolicy) -> Ver
     ready = [venue for venue in open_now if venue.free > 0]
     if ready:
         chosen = min(ready, key=lambda venue: _rank(errand, venue, policy))
-        return Choice(chosen.provider, _why_hosted(errand, chosen, local, policy))
+        return Choice(chosen.provider, _why_hosted(errand, chosen, able, policy))
     if open_now:
         return Wait("every provider has its hands full")
     return Wait("; ".join(f"{venue.provider}: {_shut(errand, venue)}" for venue in hosted))
+
+
+def takes_now(errand: Errand, venue: Venue, policy: RoutingPolicy) -> bool:
+    """Say whether a hosted venue would draw ``errand`` as things stand, as soon as it has its hands free."""
+    return _objection(errand, venue, policy) is None and _shut(errand, venue) is None
 
 
 def _bound(provider: str, venues: Sequence[Venue]) -> Verdict:
@@ -200,11 +205,14 @@ def _why_local(errand: Errand, hosted: Sequence[Venue], open_now: Sequence[Venue
     return "our own card comes first"
 
 
-def _why_hosted(errand: Errand, chosen: Venue, local: Venue | None, policy: RoutingPolicy) -> str:
+def _why_hosted(errand: Errand, chosen: Venue, able: Sequence[Venue], policy: RoutingPolicy) -> str:
     if errand.request.provider == chosen.provider:
         return "asked for"
     if errand.tried:
         return "another provider failed"
+    if len(able) == 1:
+        return "the only one that draws it"
+    local = next((venue for venue in able if not venue.hosted), None)
     if local is not None and policy.first == "local":
         return "our own cards are away" if local.closed is not None else "the wait for our own cards was too long"
     return policy.order

@@ -14,7 +14,7 @@ from flux_core.database.pauses import reason
 from flux_core.database.tables import jobs
 from flux_core.database.workers import WorkerInfo
 from flux_core.jobs import Job, JobState
-from flux_core.router import LOCAL, Choice, route
+from flux_core.router import LOCAL, Choice, route, takes_now
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Place:
     seconds: float | None
     """Until it is done, from measured speeds; None when nothing was measured, nobody can draw it or it is held."""
     workers: int
-    """Living workers that can draw it."""
+    """Living workers that can draw it, those of hosted providers that take nothing at the moment not counted."""
 
 
 c = jobs.c
@@ -40,6 +40,7 @@ _hosted = (
     .limit(bindparam("most"))
     .subquery("hosted_ahead")
 )
+_RESTS_UNTIL = sa.select(c.rests_until).where(c.id == bindparam("job"))
 _HOSTED_AHEAD = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(_hosted.c.units), 0.0)).select_from(_hosted)
 
 
@@ -60,7 +61,11 @@ def place_of(connection: Connection, job: Job, terms: Terms, now: float) -> Plac
         if count:
             ahead[other] = (count, work)
     policy = routing.policy_of(connection, job.account.guild_id, terms.policy)
-    verdict = route(errand_of(job), crew.venues(model, units, ahead), policy)
+    errand, venues = errand_of(job), crew.venues(model, units, ahead)
+    verdict = route(errand, venues, policy)
+    if not is_bound(job):
+        ready = {venue.provider for venue in venues if venue.hosted and takes_now(errand, venue, policy)}
+        able = [worker for worker in able if not worker.hosted or worker.provider in ready]
     seconds: float | None
     if isinstance(verdict, Choice) and verdict.provider != LOCAL:
         position, seconds = 1, crew.drawing(verdict.provider, model, units)
@@ -70,6 +75,8 @@ def place_of(connection: Connection, job: Job, terms: Terms, now: float) -> Plac
         count, work = connection.execute(_HOSTED_AHEAD, key | {"of": model}).one()
         providers = {worker.provider for worker in able if worker.hosted}
         position, seconds = 1 + count, crew.hosted_seconds(providers, model, units, count, work)
+    if seconds is not None:
+        seconds += max(0.0, (connection.execute(_RESTS_UNTIL, {"job": job.id}).scalar() or 0.0) - now)
     return Place(position, None if held else seconds, len(able))
 
 

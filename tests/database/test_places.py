@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from flux_core.database import places
+from flux_core.database import passing, places
 from flux_core.database.places import Place
-from flux_core.errors import JobNotFound, OutOfMemory
-from flux_core.router import LOCAL
+from flux_core.errors import JobNotFound, OutOfMemory, ProviderDown
+from flux_core.router import LOCAL, RoutingPolicy
 from tests.database.scene import ANNE, BERT, CLEO, DEV, SCHNELL, TINY, Scene, a_request
 
 
@@ -103,6 +105,29 @@ async def test_a_provider_that_draws_now_tells_its_own_time(scene: Scene) -> Non
     assert await scene.studio.place(job.id) == Place(1, None, 2)  # our own card comes first, whatever it takes
     await scene.queue.record_speed(LOCAL, SCHNELL, 4, 130.0)
     assert await scene.studio.place(job.id) == Place(1, 3.0, 2)
+
+
+@pytest.mark.parametrize("shut", [{"closed": "no credit"}, {"money_cap": 29_999}])
+async def test_a_provider_that_takes_nothing_now_does_not_count(scene: Scene, shut: dict[str, Any]) -> None:
+    await scene.vendor("acme", **shut)
+    await scene.queue.record_speed("acme", SCHNELL, 4, 3.0)
+    job = await scene.submit(request=a_request(provider="acme"))
+    assert await scene.studio.place(job.id) == Place(1, None, 0)
+    await scene.vendor("acme")
+    assert await scene.studio.place(job.id) == Place(1, 3.0, 1)
+    await scene.studio.set_routing(ANNE.guild_id, RoutingPolicy(providers=()), by=1)
+    assert await scene.studio.place(job.id) == Place(1, None, 0)
+
+
+async def test_a_job_that_rests_is_ready_after_its_rest(scene: Scene) -> None:
+    await scene.vendor("acme")
+    await scene.queue.record_speed("acme", SCHNELL, 4, 3.0)
+    job = await scene.submit(request=a_request(provider="acme"))
+    await scene.claim_hosted()
+    await scene.queue.pass_on("acme", job.id, "acme", ProviderDown(provider="Acme"))
+    assert await scene.studio.place(job.id) == Place(1, 3.0 + passing.PAUSES[0], 1)
+    scene.clock.now += 4
+    assert await scene.studio.place(job.id) == Place(1, 3.0 + passing.PAUSES[0] - 4, 1)
 
 
 async def test_jobs_that_only_providers_draw_do_not_stand_before_ours(scene: Scene) -> None:

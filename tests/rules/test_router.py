@@ -9,7 +9,7 @@ import pytest
 from flux_core.generation import GenerationRequest, InputPicture
 from flux_core.models import Operation
 from flux_core.offers import ImageInput, Offer, Price
-from flux_core.router import LOCAL, Choice, Errand, Nobody, RoutingPolicy, Venue, Wait, route
+from flux_core.router import LOCAL, Choice, Errand, Nobody, RoutingPolicy, Venue, Wait, route, takes_now
 
 REQUEST = GenerationRequest(
     prompt="x", model="flux-dev", width=1024, height=1024, steps=28, guidance=3.5, seed=1, count=2
@@ -81,6 +81,19 @@ def test_the_cheapest_or_the_fastest_is_taken() -> None:
     venues = [hosted("dear", 0.05, seconds=2.0), hosted("cheap", 0.01, seconds=9.0), hosted("new", 0.03)]
     assert chosen(route(errand(), venues, RoutingPolicy(order="cheapest"))) == "cheap"
     assert chosen(route(errand(), venues, RoutingPolicy(order="fastest"))) == "dear"
+
+
+def test_the_only_one_is_not_called_the_cheapest() -> None:
+    assert route(errand(), [hosted("a")], RoutingPolicy()) == Choice("a", "the only one that draws it")
+    assert route(errand(), [hosted("a"), hosted("b")], RoutingPolicy()) == Choice("a", "cheapest")
+
+
+def test_who_would_take_it_as_things_stand() -> None:
+    policy = RoutingPolicy(providers=("a",))
+    assert takes_now(errand(), hosted("a", free=0), policy)
+    for venue in (hosted("b"), hosted("a", closed="no credit"), hosted("a", money_left=1)):
+        assert not takes_now(errand(), venue, policy)
+    assert not takes_now(errand(tried=frozenset({"a"})), hosted("a"), policy)
 
 
 def test_equals_are_told_apart_by_name_whatever_their_order() -> None:
