@@ -87,6 +87,8 @@ def waiting(job: Job, turn: Turn | None) -> Card:
         line += "\nNobody is drawing at the moment. Your place is kept."
     elif turn is not None and turn.ready_at is not None:
         line += f" · ready {moment(turn.ready_at)}"
+    if (setback := remarks.setback(job)) is not None:
+        line += f"\n-# {setback}"
     return Card(_box(GREY, _asked(job.request, job.account.user_id), ui.TextDisplay(line), _cancel(job)))
 
 

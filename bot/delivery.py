@@ -332,7 +332,7 @@ def _progress_of(job: Job) -> tuple[Any, ...]:
 
 
 def _turn_of(job: Job, turn: cards.Turn) -> tuple[Any, ...]:
-    return (job.state, turn.position, turn.workers == 0, turn.paused, turn.ready_at is None)
+    return (job.state, turn.position, turn.workers == 0, turn.paused, turn.ready_at is None, len(job.remarks))
 
 
 def _moved(promised: float | None, ready_at: float | None, now: float) -> bool:

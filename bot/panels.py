@@ -46,7 +46,7 @@ def details(job: Job, pictures: Sequence[Picture], *, parent: Job | None) -> Car
     rows += [
         ("Seeds" if request.count > 1 else "Seed", ", ".join(str(seed) for seed in request.seeds)),
         ("Format", request.output_format.value),
-        ("Cost", credits(job.cost) + ("" if job.state in _PAID else ", given back")),
+        ("Cost", _cost(job)),
         ("Asked", f"{moment(job.created_at, 'f')} by <@{job.account.user_id}>"),
     ]
     if job.started_at is not None:
@@ -68,6 +68,13 @@ def details(job: Job, pictures: Sequence[Picture], *, parent: Job | None) -> Car
 
 
 _PAID = (JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED)
+
+
+def _cost(job: Job) -> str:
+    if job.state not in _PAID:
+        return f"{credits(job.cost)}, given back"
+    back = sum(int(one.facts.get("refunded", 0)) for one in job.remarks if one.code == "partly_withheld")
+    return credits(job.cost - back) + (f", after {credits(back)} went back" if back > 0 else "")
 
 
 def quota(held: Quota) -> Card:

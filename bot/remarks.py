@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bot.wording import credits, escape, shorten, title_of
-from flux_core.jobs import Job, Origin
+from flux_core.jobs import Job, Origin, Remark
 from flux_core.models import FAMILY, ModelSpec, Operation
 from flux_core.offers import Offer
 from flux_core.provider_settings import vendors
@@ -58,10 +59,20 @@ def history(job: Job) -> Iterator[tuple[str, str]]:
         whys = [str(facts["why"]) for facts in routed if facts.get("provider") == job.provider and facts.get("why")]
         why = f" ({escape(shorten(whys[-1], LONGEST_REASON))})" if whys else ""
         yield "Drawn by", f"{escape(title_of(job.provider))}{why}"
-    for remark in job.remarks:
-        if remark.code == "passed_on":
-            reason = _WHY_PASSED_ON.get(str(remark.facts.get("code")), "could not draw it")
-            yield "Passed on", f"{escape(_title(remark.facts))} {reason}"
+    failed = Counter(_failure(remark) for remark in job.remarks if remark.code == "passed_on")
+    for what, times in failed.items():
+        yield "Passed on", what if times == 1 else f"{what} ({times} times)"
+
+
+def setback(job: Job) -> str | None:
+    """Return a sentence for a job that waits because the provider that had it could not draw it; None for others."""
+    failed = [remark for remark in job.remarks if remark.code == "passed_on"]
+    return f"{_failure(failed[-1])}. This is tried again, or drawn by somebody else." if failed else None
+
+
+def _failure(remark: Remark) -> str:
+    reason = _WHY_PASSED_ON.get(str(remark.facts.get("code")), "could not draw it")
+    return f"{escape(_title(remark.facts))} {reason}"
 
 
 def has_steps(model: str) -> bool:

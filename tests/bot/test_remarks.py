@@ -99,6 +99,27 @@ def test_details_tell_who_drew_why_and_who_did_not() -> None:
     assert "0.12" not in text, "what it cost in dollars is not for everybody"
 
 
+def test_a_provider_that_failed_again_and_again_has_one_row() -> None:
+    down, busy = (Remark("passed_on", {"provider": "garage", "code": f"provider_{why}"}) for why in ("down", "busy"))
+    text = texts(panels.details(hosted(remarks=(down, busy, down, down)), [], parent=None))
+    assert text.count("**Passed on:**") == 2
+    assert "Garage did not answer (3 times)" in text
+
+
+def test_a_job_that_waits_after_a_failure_says_so() -> None:
+    down = Remark("passed_on", {"provider": "garage", "code": "provider_down"})
+    waits = job(remarks=(down,))
+    text = texts(cards.waiting(waits, cards.Turn(1, None, 1)))
+    assert "Garage did not answer. This is tried again, or drawn by somebody else." in text
+    assert "tried again" not in texts(cards.waiting(job(), cards.Turn(1, None, 1)))
+
+
+def test_details_tell_the_cost_without_what_went_back() -> None:
+    held_back = Remark("partly_withheld", {"missing": 2, "reason": "nudity", "refunded": 14_000})
+    text = texts(panels.details(hosted(cost=28_000, remarks=(held_back,)), [], parent=None))
+    assert "**Cost:** 14 credits, after 14 credits went back" in text
+
+
 def test_a_job_of_our_own_cards_needs_no_row() -> None:
     assert "Drawn by" not in texts(panels.details(job(JobState.SUCCEEDED, provider="local", **DONE), [], parent=None))
     chosen = job(
