@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from bot.remarks import usual_price
 from bot.wording import dollars, title_of
@@ -20,14 +20,19 @@ def hosted_offers(settings: Settings, workers: list[WorkerInfo]) -> dict[str, Ma
     return configured | {worker.provider: worker.offers for worker in workers if worker.hosted}
 
 
-def choices(settings: Settings, workers: list[WorkerInfo], spec: ModelSpec) -> dict[str, str]:
-    """Return the providers that draw ``spec``: name → what a member reads of it, with its price where there is one."""
+def choices(
+    settings: Settings, workers: list[WorkerInfo], spec: ModelSpec, allowed: Collection[str] | None = None
+) -> dict[str, str]:
+    """Return the providers that draw ``spec``: name → what a member reads of it, with its price where there is one.
+
+    ``allowed``: the hosted ones that may draw; None for all.
+    """
     found = {}
     elsewhere = any(not worker.hosted and spec.id in worker.offers for worker in workers)
     if spec.local or elsewhere or (spec.weights and spec.id in settings.offered_elsewhere):
         found[LOCAL] = f"{LOCAL}: {title_of(LOCAL)}"
     for name, offers in hosted_offers(settings, workers).items():
-        if (offer := offers.get(spec.id)) is not None:
+        if (offer := offers.get(spec.id)) is not None and (allowed is None or name in allowed):
             price = usual_price(offer, spec)
             found[name] = f"{title_of(name)}: {f'about {dollars(price)} a picture' if price else 'free'}"
     return found

@@ -19,7 +19,7 @@ from flux_core.errors import FluxError
 from flux_core.logs import mask
 from flux_core.models import FAMILY
 from flux_core.offers import Offer
-from flux_core.provider_settings import ProviderSettings, vendors
+from flux_core.provider_settings import ProviderSettings, variable, vendors
 from flux_core.providers.hosted.vendor import Vendor
 from flux_core.quota import day_at
 from flux_core.settings import Settings
@@ -74,7 +74,7 @@ def _models(vendor: type[Vendor], given: ProviderSettings) -> str:
             price = usual_price(offer, spec)
             pictures = "" if offer.image_input is None else ", also from pictures"
             lines.append(f"{spec.id} {dollars(price) if price else 'free'}{pictures}")
-    return "\n".join(lines) or "none yet: name them in its MODELS"
+    return "\n".join(lines) or f"none yet: name them in {variable(vendor, 'models')}"
 
 
 def _spending(spent: Mapping[str, int], name: str, given: ProviderSettings) -> str:

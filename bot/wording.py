@@ -306,8 +306,15 @@ def _unknown_provider(f: Facts) -> str:
     value, known = f.get("value", ""), f.get("known", ())
     if not known:
         return "There is no such provider here. Leave `provider` out, and the studio decides who draws."
+    titled = next((name for name in known if title_of(name).lower() == str(value).strip().lower()), None)
+    meant = _nearest(value, known) if titled is None else f" Did you mean `{titled}`?"
+    if f.get("listed"):
+        return (
+            f"There is no hosted provider {quoted(value)} here.{meant} "
+            f"Name some of {_list(known)}, with commas between, or say `all` or `none` alone."
+        )
     return (
-        f"There is no provider {quoted(value)} here.{_nearest(value, known)} This studio has {_list(known)}. "
+        f"There is no provider {quoted(value)} here.{meant} This studio has {_list(known)}. "
         "Leave `provider` out, and the studio decides who draws."
     )
 
@@ -326,6 +333,8 @@ def _nobody_draws(f: Facts) -> str:
     listed = sorted(said.items(), key=lambda one: one[1].startswith("no "))[:REASONS_SHOWN]
     told = "; ".join(f"{escape(shorten(title_of(who), 40))}: {escape(shorten(why, 80))}" for who, why in listed)
     reasons = f" ({told})" if told else ""
+    if len(said) == 1 < len(given):
+        return f"The provider you named can't draw this with {model}{reasons}. Please name another, or leave it out."
     return f"Nobody here can draw this with {model}{reasons}. Please choose another model or change the options."
 
 

@@ -202,7 +202,7 @@ class QueuePaused(MemberError):
 
 
 class UnknownProvider(InvalidRequest):
-    """Refuse a provider this studio does not have. Facts: value, known (list of names)."""
+    """Refuse a provider this studio does not have. Facts: value, known (list of names), listed (several were named)."""
 
     code = "unknown_provider"
 

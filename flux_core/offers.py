@@ -128,6 +128,8 @@ class Offer(BaseModel):
 
         ``links``: whether our picture store can sign URLs. A ``variation`` may leave its picture aside.
         """
+        if request.input_picture is not None and not variation and not self.starts_from_pictures(links=links):
+            return "from words only"
         if self.prompt_limit is not None and len(request.prompt) > self.prompt_limit:
             return f"prompts of at most {self.prompt_limit} characters"
         if self.size(request) is None:
@@ -136,8 +138,6 @@ class Offer(BaseModel):
             return f"{self.steps.low:g} to {self.steps.high:g} steps"
         if self.guidance is not None and request.guidance is not None and request.guidance not in self.guidance:
             return f"guidance {self.guidance.low:g} to {self.guidance.high:g}"
-        if request.input_picture is not None and not variation and not self.starts_from_pictures(links=links):
-            return "from words only"
         return None
 
     def starts_from_pictures(self, *, links: bool) -> bool:

@@ -70,7 +70,7 @@ def _named(text: str, known: list[str]) -> tuple[str, ...] | None:
         return ()
     for name in names or (text,):
         if name not in known:
-            raise UnknownProvider(value=name, known=[ALL, NONE, *known])
+            raise UnknownProvider(value=name, known=known, listed=True)
     return names
 
 

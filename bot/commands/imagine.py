@@ -121,11 +121,11 @@ async def offer_providers(interaction: discord.Interaction[FluxBot], typed: str)
     catalogue = bot.studio.catalogue
     spec = next((spec for spec in catalogue if spec.id == model), catalogue.default)
     try:
-        workers = await bot.studio.venues()
+        workers, policy = await bot.studio.venues(), await bot.studio.routing_of(interaction.guild_id or 0)
     except StorageUnavailable:
         log.warning("the living workers could not be read", exc_info=True)
-        workers = []
-    found = provider_choices.choices(bot.settings, workers, spec)
+        workers, policy = [], bot.settings.routing
+    found = provider_choices.choices(bot.settings, workers, spec, policy.providers)
     return [
         app_commands.Choice(name=shorten(label, CHOICE_LIMIT), value=name)
         for name, label in found.items()

@@ -12,6 +12,7 @@ from bot.sandbox.community import GUILD_ID
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import RawMessage, labels_of, text_of
 from flux_core.database.queue import WorkerInfo
+from flux_core.errors import ProviderDown
 from flux_core.jobs import Job
 from flux_core.router import RoutingPolicy
 from tests import vendors
@@ -71,6 +72,20 @@ async def test_the_providers_of_a_model_are_offered_with_their_price(stage: Stag
     assert [choice["name"] for choice in offered][2] == "Commons: free"
 
 
+async def test_what_moderators_do_not_allow_is_not_offered(stage: Stage, ada: Person) -> None:
+    await stage.studio.set_routing(GUILD, RoutingPolicy(providers=()), by=1)
+    assert [c["value"] for c in await ada.autocomplete("imagine", "provider", "", model="flux-dev")] == ["local"]
+
+
+async def test_a_member_reads_that_a_provider_failed_while_the_job_waits(stage: Stage, ada: Person) -> None:
+    await register(stage)
+    first = await ask(ada, prompt="a", model="flux-schnell", provider="cloud", count=1)
+    job = await take(stage)
+    await stage.easel.queue.pass_on("cloud", job.id, "cloud", ProviderDown(provider="Cloud Nine"))
+    told = await ada.wait_for(lambda m: m["id"] == first["id"] and "did not answer" in text_of(m))
+    assert "Cloud Nine did not answer. This is tried again" in text_of(told)
+
+
 async def test_a_member_names_the_provider(stage: Stage, ada: Person) -> None:
     await register(stage)
     first = await ask(ada, prompt="a boat --provider Cloud", model="flux-dev", count=2, seed=7)
@@ -95,7 +110,7 @@ async def test_a_provider_that_is_not_there_is_refused_privately(stage: Stage, a
     assert "Did you mean `cloud`?" in text_of(refusal)
     refusal = await ask(ada, prompt="a", model="flux-tiny", provider="cloud")
     assert is_private(refusal)
-    assert "Nobody here can draw this with `flux-tiny`" in text_of(refusal)
+    assert "can't draw this with `flux-tiny` (Cloud Nine: no flux-tiny)" in text_of(refusal)
     refusal = await ask(ada, prompt="a --provider local", provider="cloud")
     assert "The option `provider` says" in text_of(refusal)
     assert await stage.studio.live_jobs() == []
@@ -143,7 +158,10 @@ async def test_moderators_decide_who_draws(stage: Stage, grace: Person) -> None:
 @pytest.mark.parametrize("named", ["clout", "cloud, clout", ",", "all, cloud"])
 async def test_only_providers_that_are_there_can_be_set(stage: Stage, grace: Person, named: str) -> None:
     refusal = await grace.response(await grace.command("admin provider set", first="hosted", providers=named))
-    assert "There is no provider" in text_of(refusal)
+    assert "There is no hosted provider" in text_of(refusal)
+    assert "`all` or `none` alone" in text_of(refusal)
+    assert "Did you mean `all`" not in text_of(refusal)
+    assert "Leave" not in text_of(refusal), "that is advice for somebody who draws"
     assert await stage.studio.routing_of(GUILD) == RoutingPolicy()
 
 

@@ -89,6 +89,18 @@ def test_a_provider_that_is_not_there_is_told_with_those_that_are() -> None:
     assert "`local`" in text
 
 
+def test_a_provider_may_be_meant_by_the_name_people_call_it() -> None:
+    assert "Did you mean `bfl`?" in wording.sentence(UnknownProvider(value="Black forest labs", known=["bfl", "fal"]))
+
+
+def test_a_provider_that_was_named_does_not_stand_for_everybody() -> None:
+    others = {"local": "another provider was asked for", "bfl": "another provider was asked for"}
+    text = wording.sentence(NobodyDraws(model="flux-schnell", reasons={"eachlabs": "1 to 4 steps", **others}))
+    assert "Nobody" not in text
+    assert "(Eachlabs: 1 to 4 steps)" in text
+    assert "name another" in text
+
+
 def test_what_nobody_draws_is_told_with_the_reasons() -> None:
     many = {f"provider {i}": "x" * 200 for i in range(20)}
     text = wording.sentence(NobodyDraws(model="flux-dev", reasons={"Cloud Nine": "not 2048×512"}))

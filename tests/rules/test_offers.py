@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flux_core.generation import RATIO_TOLERANCE
+from flux_core.generation import RATIO_TOLERANCE, GenerationRequest, InputPicture
 from flux_core.models import ASPECTS, FLUX_SCHNELL, Catalogue
 from flux_core.offers import ImageInput, Offer, Price, Range, Sizes, own_offers
 
@@ -57,6 +57,17 @@ def test_money_is_counted_in_millionths_and_never_rounded_down() -> None:
     assert Price(megapixel=0.003, round_up=True).of(1040, 1024, 4) == 6_000
     assert Price(megapixel_step=0.0005).of(1024, 1024, 4) == 2_000
     assert Price(picture=0.0000001).of(64, 64, 1) == 1
+
+
+def test_that_it_takes_no_pictures_is_said_before_the_shape_that_the_picture_gave() -> None:
+    request = GenerationRequest(
+        prompt="x", model="flux-dev", width=1184, height=880, steps=4, guidance=None, seed=1, count=1
+    )
+    square = Offer(theirs="x", sizes=Sizes(listed=((1024, 1024),)))
+    assert square.objection(request, links=False) == "not 1184×880"
+    picture = InputPicture(key="inputs/x.png", width=800, height=600)
+    varied = request.model_copy(update={"input_picture": picture, "strength": 0.5})
+    assert square.objection(varied, links=False) == "from words only"
 
 
 def test_an_offer_travels_as_json() -> None:
