@@ -21,15 +21,17 @@ from flux_core.errors import (
     Refused,
     RequestRejected,
 )
-from flux_core.models import MEGAPIXEL
+from flux_core.models import ASPECTS, MEGAPIXEL
 from flux_core.offers import ImageInput, Offer, Price, Range, Sizes
-from flux_core.providers.hosted import faults
+from flux_core.providers.hosted import faults, kontext
 from flux_core.providers.hosted.aspects import aspect_of, sizes_of
 from flux_core.providers.hosted.transport import Answer, Transport
 from flux_core.providers.hosted.vendor import CENSORED, Done, Found, Limits, Outcome, Pending, Shot, Vendor, text_of
 
 LIKE_PICTURE = Sizes(high=1440, most_pixels=MEGAPIXEL)
 """In Replicate's format a drawing that starts from a picture keeps the picture's shape."""
+
+FREE_SIZES = Sizes(low=256, high=1440, multiple=32)
 
 REPLICATE: Mapping[str, Offer] = {
     "flux-dev": Offer(
@@ -47,35 +49,36 @@ REPLICATE: Mapping[str, Offer] = {
         steps=Range(low=1, high=4),
         price=Price(picture=0.003),
     ),
-    "flux-pro-1.1": Offer(theirs="black-forest-labs/flux-1.1-pro", sizes=sizes_of(), price=Price(picture=0.04)),
+    "flux-pro-1.1": Offer(theirs="black-forest-labs/flux-1.1-pro", sizes=FREE_SIZES, price=Price(picture=0.04)),
     "flux-kontext-pro": Offer(
         theirs="black-forest-labs/flux-kontext-pro",
-        sizes=sizes_of(),
+        sizes=kontext.sizes_of(ASPECTS),
         price=Price(picture=0.04),
         image_input=ImageInput.LINK,
+        picture_sizes=kontext.TRAINED,
     ),
 }
-BFL_SIZES = Sizes(low=256, high=1440, multiple=32)
 BFL: Mapping[str, Offer] = {
+    # Its image_prompt is a visual prompt of no stated strength, not a picture to start from: it is not used.
     "flux-dev": Offer(
         theirs="flux-dev",
-        sizes=BFL_SIZES,
+        sizes=FREE_SIZES,
         steps=Range(low=1, high=50),
         guidance=Range(low=1.5, high=5),
         price=Price(picture=0.025),
-        image_input=ImageInput.LINK,
     ),
-    "flux-pro-1.1": Offer(theirs="flux-pro-1.1", sizes=BFL_SIZES, price=Price(picture=0.04)),
+    "flux-pro-1.1": Offer(theirs="flux-pro-1.1", sizes=FREE_SIZES, price=Price(picture=0.04)),
     "flux-2-pro": Offer(
         theirs="flux-2-pro",
-        sizes=Sizes(low=256, high=2048, multiple=16),
-        price=Price(megapixel=0.03, round_up=True),
+        sizes=Sizes(low=256, high=2048, multiple=16, most_pixels=4 * MEGAPIXEL),
+        price=Price(picture=0.015, megapixel=0.015, round_up=True),
         image_input=ImageInput.LINK,
-        picture_price=Price(megapixel=0.045, round_up=True),
+        picture_price=Price(picture=0.015, megapixel=0.03, round_up=True),
     ),
 }
 
 MODERATED = re.compile(r"nsfw|moderat|safety|sensitive|content.?polic|flagged", re.IGNORECASE)
+SEED = re.compile(r"[Uu]sing seed:? (\d+)")
 NO_CREDIT = re.compile(r"quota|balance|credit|top.?up|recharge", re.IGNORECASE)
 """The words for an empty account are not documented; the software behind it says "insufficient user quota"."""
 
@@ -138,7 +141,9 @@ class CometApi(Vendor):
         """Read ``{"error": {message, type, code}}``, and the web site's pages."""
         body = answer.json
         if not isinstance(body, dict):
-            if answer.paid and (answer.status < 400 or answer.status == 404):
+            # Half an answer in JSON is none of its pages: then an order may well have been taken on.
+            page = answer.body.lstrip().startswith(b"<")
+            if answer.paid and (answer.status == 404 or (answer.status < 400 and page)):
                 return self.closed("address", f"An order was answered with a web page ({answer.status}).")
             return None
         error = body.get("error")
@@ -166,8 +171,10 @@ class CometApi(Vendor):
             case "succeeded":
                 output = body.get("output")
                 urls = [output] if isinstance(output, str) else output if isinstance(output, list) else []
+                told = SEED.search(str(body.get("logs") or ""))
+                seed = int(told[1]) if told else None
                 # An empty list is a success of which the safety filter left nothing.
-                return Done(found=[Found(url=url) for url in urls if isinstance(url, str)])
+                return Done(found=[Found(url=url, seed=seed) for url in urls if isinstance(url, str)])
             case "failed":
                 raise self._failure(body.get("error") or body.get("logs"))
             case "canceled" | "cancelled" | "aborted":
@@ -204,21 +211,25 @@ class CometApi(Vendor):
 
 
 def _replicate_input(shot: Shot, image: str | None) -> dict[str, Any]:
-    request, kontext = shot.request, shot.request.model == "flux-kontext-pro"
+    request, (width, height) = shot.request, shot.size
     given: dict[str, Any] = {"prompt": request.prompt, "seed": shot.seeds[0], "output_format": "png"}
-    if request.model in ("flux-dev", "flux-schnell"):
-        given |= {"num_outputs": 1, "num_inference_steps": request.steps, "megapixels": "1"}
+    match request.model:
+        case "flux-kontext-pro" if image is not None:
+            return given | {"aspect_ratio": "match_input_image", "input_image": image}
+        case "flux-kontext-pro":
+            return given | {"aspect_ratio": kontext.word_of(shot.size)}
+        case "flux-pro-1.1":
+            return given | {"aspect_ratio": "custom", "width": width, "height": height}
+    # Not go_fast: with it a seed gives another picture the next time.
+    given |= {"num_outputs": 1, "num_inference_steps": request.steps, "megapixels": "1", "go_fast": False}
     if request.guidance is not None:
         given["guidance"] = request.guidance
-    if image is None or kontext:
-        given["aspect_ratio"] = aspect_of(shot.size)
-    if image is not None:
-        given |= {"input_image": image} if kontext else {"image": image, "prompt_strength": request.strength}
-    return given
+    if image is None:
+        return given | {"aspect_ratio": aspect_of(shot.size)}
+    return given | {"image": image, "prompt_strength": request.strength}
 
 
 def _bfl_order(shot: Shot, image: str | None) -> dict[str, Any]:
-    """Return an order in the format of Black Forest Labs; its flux-dev takes no strength with a picture."""
     request = shot.request
     width, height = shot.size
     order: dict[str, Any] = {
@@ -232,5 +243,5 @@ def _bfl_order(shot: Shot, image: str | None) -> dict[str, Any]:
     if request.model == "flux-dev":
         order |= {"steps": request.steps, "guidance": request.guidance}
     if image is not None:
-        order["input_image" if request.model == "flux-2-pro" else "image_prompt"] = image
+        order["input_image"] = image
     return order

@@ -47,15 +47,14 @@ class CometApiStandIn(StandIn):
         if model not in REPLICATE:
             return self.missing(request)
         picture = given.get("input_image") if model == "flux-kontext-pro" else given.get("image")
-        aspect = given.get("aspect_ratio")
-        if not given.get("prompt") or (aspect is not None and aspect not in ASPECTS):
-            return problem(400, "prompt is required")
-        size = FLUX_DEV.size_for_aspect(aspect or "1:1")
+        if (wrong := _wrong_input(model, given, picture)) is not None:
+            return problem(400, wrong)
         if picture is not None:
-            received = self._link(picture)
-            size = size if model == "flux-kontext-pro" else received
-            if model != "flux-kontext-pro" and not 0 < given["prompt_strength"] <= 1:
-                return problem(400, "prompt_strength is out of range")
+            size = self._link(picture)
+        elif given["aspect_ratio"] == "custom":
+            size = given["width"], given["height"]
+        else:
+            size = FLUX_DEV.size_for_aspect(given["aspect_ratio"])
         return web.json_response(self._prediction(self.new_task(request, seed=given["seed"], size=size)), status=201)
 
     async def prediction(self, request: web.Request) -> web.Response:
@@ -68,13 +67,18 @@ class CometApiStandIn(StandIn):
         order, model = request["body"], request.match_info["model"]
         if model not in BFL:
             return self.missing(request)
+        if not order.get("prompt") or not isinstance(order.get("seed"), int):
+            return problem(400, "prompt is required")
+        if model == "flux-dev" and not (1 <= order["steps"] <= 50 and 1.5 <= order["guidance"] <= 5):
+            return problem(400, "steps or guidance is out of range")
+        if "image_prompt" in order or (model != "flux-2-pro" and "input_image" in order):
+            return problem(400, "nothing starts from this picture")
         size = order.get("width"), order.get("height")
         multiple, high = (16, 2048) if model == "flux-2-pro" else (32, 1440)
         if not all(isinstance(side, int) and 256 <= side <= high and side % multiple == 0 for side in size):
             return problem(400, "width and height are out of range")
-        picture = order.get("input_image" if model == "flux-2-pro" else "image_prompt")
-        if picture is not None:
-            self._link(picture)
+        if "input_image" in order:
+            self._link(order["input_image"])
         task = self.new_task(request, seed=order["seed"], size=size)
         return web.json_response({"id": task.id, "polling_url": f"{self.other_host_url}/v1/get_result?id={task.id}"})
 
@@ -113,7 +117,7 @@ class CometApiStandIn(StandIn):
             "model": "black-forest-labs/flux-schnell",
             "version": "hidden",
             "input": task.body["input"],
-            "logs": "",
+            "logs": f"Using seed: {task.seed}\n 50%|#####     | 2/4" if task.polls else "",
             "output": None,
             "error": None,
             "status": "starting" if task.polls == 0 else "processing",
@@ -124,6 +128,27 @@ class CometApiStandIn(StandIn):
         if self.moderated(task.number):
             return answer | {"status": "failed", "error": self.error}
         return answer | {"status": "succeeded", "output": [self._url(task)], "metrics": {"image_count": 1}}
+
+
+def _wrong_input(model: str, given: dict[str, Any], picture: str | None) -> str | None:
+    aspect, sides = given.get("aspect_ratio"), [given.get("width", 0), given.get("height", 0)]
+    if not given.get("prompt") or not isinstance(given.get("seed"), int) or given.get("output_format") != "png":
+        return "prompt is required"
+    if model == "flux-1.1-pro":
+        right = aspect == "custom" and all(256 <= side <= 1440 and side % 32 == 0 for side in sides)
+        return None if right and picture is None else "only sizes of its own"
+    if sides != [0, 0]:
+        return "additional property width is not allowed"
+    if model == "flux-kontext-pro":
+        allowed = ASPECTS.keys() - {"4:5", "5:4"} if picture is None else {"match_input_image"}
+        return None if aspect in allowed else "aspect_ratio is none of those listed"
+    if not 1 <= given["num_inference_steps"] <= (4 if model == "flux-schnell" else 50) or given["num_outputs"] != 1:
+        return "num_inference_steps is out of range"
+    if ("guidance" in given) != (model == "flux-dev"):
+        return "only flux-dev has a guidance"
+    if picture is not None:
+        return None if model == "flux-dev" and 0 < given["prompt_strength"] <= 1 else "prompt_strength is out of range"
+    return None if aspect in ASPECTS else "aspect_ratio is none of those listed"
 
 
 def problem(status: int, message: str, code: str = "invalid_request") -> web.Response:

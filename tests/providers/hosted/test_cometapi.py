@@ -18,9 +18,10 @@ from flux_core.errors import (
     RequestRejected,
 )
 from flux_core.providers.hosted.vendor import CENSORED
+from tests.providers.hosted.alone import alone
 from tests.providers.hosted.cometapi_standin import CASES, CometApiStandIn, told
 from tests.providers.hosted.conftest import WAITING, Desk, Watcher, desk_for
-from tests.providers.hosted.standin import Case, Html, Silence, Status
+from tests.providers.hosted.standin import Case, Html, Silence, Status, Truncated
 
 CASE = {case.id: case for case in CASES}
 BOTH = pytest.mark.parametrize("case", [CASE["cometapi"], CASE["cometapi-bfl"]], ids=["replicate", "bfl"])
@@ -128,7 +129,6 @@ async def test_a_moderated_task_tells_the_vendor_s_reasons(bfl: Desk, ending: di
     ("ending", "expected"),
     [
         ({"status": "Error", "details": "worker lost"}, ProviderDown),
-        ({"status": "Task not found"}, ProviderBroken),
         ({"status": "Ready", "result": {}}, ProviderBroken),
     ],
 )
@@ -139,6 +139,42 @@ async def test_each_other_ending_becomes_its_error(
     bfl.standin.moderation = ending
     bfl.standin.moderate = {0}
     assert type(await bfl.outcome(bfl.task())) is expected
+
+
+@BOTH
+async def test_half_an_answer_may_have_been_an_order(case: Case) -> None:
+    async with desk_for(case) as desk:
+        desk.standin.trouble("submit", Truncated())
+        watcher = Watcher()
+        assert isinstance(await desk.outcome(desk.task(), watcher), OutcomeUnknown)
+        assert watcher.receipt is not None
+        assert desk.provider.closed is None
+        assert len(desk.standin.submits) == 1
+
+
+async def test_flux_dev_s_visual_prompt_is_not_a_picture_to_start_from(bfl: Desk) -> None:
+    drawing = await bfl.draw(bfl.task("flux-dev", picture=Image.new("RGB", (512, 512)), strength=0.3))
+    assert drawing.from_words
+    assert bfl.standin.inputs == []
+
+
+async def test_kontext_draws_its_own_sizes_only() -> None:
+    async with desk_for(CASE["cometapi-kontext"]) as desk:
+        await desk.draw(desk.task(aspect="21:9"))
+        assert isinstance(await desk.outcome(desk.task(aspect="4:5")), RequestRejected)
+        await desk.draw(desk.task(picture=Image.new("RGB", (800, 600))))
+        assert [submit["input"]["aspect_ratio"] for submit in desk.standin.submits] == ["21:9", "match_input_image"]
+
+
+async def test_flux_2_costs_what_its_makers_ask_for_each_megapixel(bfl: Desk) -> None:
+    offer = bfl.provider.offers["flux-2-pro"]
+    assert offer.cost(bfl.task("flux-2-pro", size="2048x1024").request) == 45_000
+    assert offer.cost(bfl.task("flux-2-pro", picture=Image.new("RGB", (512, 512))).request) == 45_000
+
+
+async def test_a_seed_is_read_from_the_log() -> None:
+    async with CometApiStandIn() as standin, alone(standin, CASE["cometapi"]) as comet:
+        assert (await comet.found(seed=42)).seed == 42
 
 
 async def test_a_link_is_published_once_for_all_pictures(desk: Desk) -> None:
