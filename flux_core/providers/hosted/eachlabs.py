@@ -113,7 +113,9 @@ class Eachlabs(Vendor):
 
     async def check(self, transport: Transport) -> str:
         """Ask for the last executions; that costs nothing."""
-        await transport.call("GET", "/v1/executions", params={"limit": "1"})
+        answer = await transport.call("GET", "/v1/executions", params={"limit": "1"})
+        if answer.json is None:
+            raise self.closed("address", "It answered with no JSON.")
         return "the key is accepted"
 
     def fault(self, answer: Answer) -> GenerationFailed | None:
@@ -148,7 +150,7 @@ class Eachlabs(Vendor):
         classification = told.get("classification")
         category = classification.get("category") if isinstance(classification, dict) else None
         reason = text_of(told.get("error_message") or told.get("error") or (output if isinstance(output, str) else ""))
-        words = reason or text_of(str(logs or "no reason given").strip()[-300:])
+        words = reason or text_of((str(logs or "").strip().splitlines() or ["no reason given"])[-1])
         line = f"{self.title}: {category}: {words}" if category else f"{self.title}: {words}"
         if category == "content_moderation" or (category in (None, "unknown") and MODERATED.search(words)):
             return Refused(line, reason=reason or CENSORED)

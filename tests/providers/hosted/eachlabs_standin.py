@@ -47,8 +47,7 @@ class EachlabsStandIn(StandIn):
         order = request["body"]
         given = order.get("input", {})
         model = order.get("model")
-        steps = given.get("num_inference_steps")
-        if model not in ASPECTS or not given.get("prompt") or not isinstance(steps, int) or given["num_outputs"] != 1:
+        if model not in ASPECTS or order.get("version") != "0.0.1" or not _valid(model, given):
             return web.json_response({"error": "Invalid input for model"}, status=400)
         if sum(task.state == "working" for task in self.tasks.values()) >= IN_FLIGHT:
             body = {"status": 429, "error": "too many requests", "details": "10 predictions are in flight"}
@@ -133,6 +132,20 @@ class EachlabsStandIn(StandIn):
     def _output(self, task: Task) -> Any:
         url = self.file_url(f"/out/{task.id}.png")
         return {"string": url, "list": [url], "object": {"images": [{"url": url}]}}[self.output]
+
+
+def _valid(model: str, given: dict[str, Any]) -> bool:
+    steps, seed = given.get("num_inference_steps"), given.get("seed")
+    return (
+        bool(given.get("prompt"))
+        and isinstance(steps, int)
+        and 1 <= steps <= (4 if model == "flux-schnell" else 50)
+        and isinstance(seed, int)
+        and given.get("num_outputs") == 1
+        and given.get("output_format") in ("webp", "png", "jpg")
+        and isinstance(given.get("guidance"), float) == (model == "flux-dev")
+        and (model == "flux-dev" or "image" not in given)
+    )
 
 
 def rejected(category: str, message: str) -> dict[str, Any]:

@@ -14,14 +14,16 @@ from flux_core.errors import (
     GenerationFailed,
     OutcomeUnknown,
     ProviderBroken,
+    ProviderClosed,
     ProviderDown,
     Refused,
     RequestRejected,
 )
 from flux_core.providers.hosted.vendor import CENSORED
+from tests.providers.hosted.alone import alone
 from tests.providers.hosted.conftest import Desk, Watcher, desk_for
 from tests.providers.hosted.eachlabs_standin import CASES, EachlabsStandIn, rejected
-from tests.providers.hosted.standin import Case, Status
+from tests.providers.hosted.standin import Case, Html, Status
 
 (CASE,) = CASES
 BEARER = replace(CASE, extra={"auth": "bearer"})
@@ -80,6 +82,7 @@ async def test_it_reads_every_shape_of_output(desk: Desk, shape: str) -> None:
         ({"status": "error", "output": rejected("internal_error", "Oops")}, ProviderDown),
         ({"status": "failed", "output": None, "logs": "step 3\nNSFW content detected"}, Refused),
         ({"status": "failed", "output": None, "logs": "step 3\nCUDA out of memory"}, ProviderDown),
+        ({"status": "failed", "output": None, "logs": "Loading the safety checker\nCUDA out of memory"}, ProviderDown),
         ({"status": "error", "output": "The worker is gone", "logs": None}, ProviderDown),
         ({"status": "canceled", "output": None}, ProviderDown),
         ({"status": "success", "output": None}, ProviderBroken),
@@ -134,6 +137,14 @@ async def test_a_picture_is_uploaded_once_a_shot_before_anything_is_paid(desk: D
     assert all("aspect_ratio" not in submit["input"] for submit in desk.standin.submits)
     (first, *_) = drawing.pictures
     assert abs(first.image.width / first.image.height - 800 / 600) < 0.02
+
+
+async def test_a_page_does_not_prove_the_key() -> None:
+    async with EachlabsStandIn() as standin, alone(standin, CASE) as eachlabs:
+        standin.trouble("free", Html())
+        with pytest.raises(ProviderClosed) as closed:
+            await eachlabs.check()
+    assert closed.value.facts["reason"] == "address"
 
 
 async def test_a_failed_upload_is_paid_for_by_nobody(desk: Desk) -> None:
