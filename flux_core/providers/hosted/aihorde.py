@@ -195,12 +195,14 @@ class AiHorde(Vendor):
         return told
 
     def _found(self, generations: Any) -> list[Found]:
-        if not isinstance(generations, list) or not generations:
+        told = generations if isinstance(generations, list) else []
+        found = [each for one in told if isinstance(one, dict) and (each := _picture(one)) is not None]
+        if not found:
             raise ProviderBroken(f"{self.title} ended a request without a picture", provider=self.title)
-        return [_picture(generation) for generation in generations if isinstance(generation, dict)]
+        return found
 
 
-def _picture(generation: Mapping[str, Any]) -> Found:
+def _picture(generation: Mapping[str, Any]) -> Found | None:
     told = str(generation.get("seed") or "")
     seed = int(told) if told.isascii() and told.isdigit() else None
     image = generation.get("img")
@@ -208,7 +210,7 @@ def _picture(generation: Mapping[str, Any]) -> Found:
         # What comes instead is a picture that says so.
         return Found(seed=seed, withheld=CENSORED)
     if not isinstance(image, str) or not image:
-        return Found(seed=seed, withheld="the volunteer's card sent no picture")
+        return None
     return Found(seed=seed, url=image if image.startswith(("http", "data:")) else f"data:image/webp;base64,{image}")
 
 

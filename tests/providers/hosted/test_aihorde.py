@@ -127,7 +127,7 @@ async def test_a_faulted_request_is_broken() -> None:
             await horde.draw()
 
 
-@pytest.mark.parametrize("generations", [[], None, "x"])
+@pytest.mark.parametrize("generations", [[], None, "x", [7], [{"img": "", "state": "ok"}]])
 async def test_an_end_without_a_picture_is_broken(generations: object) -> None:
     async with AiHordeStandIn() as standin, alone(standin, CASE) as horde:
         ticket = await submitted(horde)
