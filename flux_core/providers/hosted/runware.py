@@ -58,8 +58,8 @@ class Runware(Vendor):
         """Draw one picture."""
         answer = await transport.submit("/v1", json=[_task(shot)])
         for item in _listed(answer, "data"):
-            if item.get("taskUUID") == shot.client_id:
-                return Done(found=[_found(item)], microdollars=_microdollars(item.get("cost")))
+            if item.get("taskUUID") == shot.client_id and (found := _found(item)) is not None:
+                return Done(found=[found], microdollars=_microdollars(item.get("cost")))
         raise self.fault(answer) or ProviderBroken(f"{self.title} answered without a picture", provider=self.title)
 
     async def check(self, transport: Transport) -> str:
@@ -120,7 +120,7 @@ def _task(shot: Shot) -> dict[str, Any]:
     return task
 
 
-def _found(item: Mapping[str, Any]) -> Found:
+def _found(item: Mapping[str, Any]) -> Found | None:
     seed = item.get("seed")
     seed = seed if isinstance(seed, int) else None
     if item.get("NSFWContent") is True:
@@ -128,7 +128,7 @@ def _found(item: Mapping[str, Any]) -> Found:
     if isinstance(data := item.get("imageBase64Data"), str):
         return Found(url=f"data:image/png;base64,{data}", seed=seed)
     url = item.get("imageDataURI") or item.get("imageURL")
-    return Found(url=url, seed=seed) if isinstance(url, str) else Found(seed=seed, withheld=CENSORED)
+    return Found(url=url, seed=seed) if isinstance(url, str) else None
 
 
 def _microdollars(cost: Any) -> int | None:

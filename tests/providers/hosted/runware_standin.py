@@ -16,6 +16,8 @@ class RunwareStandIn(StandIn):
     """Draws in base64; the cost of a picture is ``cost`` dollars."""
 
     cost = 0.0006
+    draws = True
+    """Whether an answer holds a picture."""
     shown_error: dict[str, Any] | None = None
     """Told with status 200, as a task's own error is."""
 
@@ -50,6 +52,8 @@ class RunwareStandIn(StandIn):
             "NSFWContent": self.moderated(request["number"]),
             "cost": self.cost,
         }
+        if not self.draws:
+            del answer["imageBase64Data"]
         return web.json_response({"data": [answer]})
 
 

@@ -97,6 +97,13 @@ async def test_an_answer_to_another_task_is_none(body: object) -> None:
             await runware.draw()
 
 
+async def test_no_picture_and_no_flag_is_no_refusal() -> None:
+    async with RunwareStandIn() as standin, alone(standin, CASE) as runware:
+        standin.draws = False
+        with pytest.raises(ProviderBroken):
+            await runware.draw()
+
+
 async def test_a_fault_of_theirs_is_not_taken_for_a_full_house() -> None:
     async with RunwareStandIn() as standin, alone(standin, CASE) as runware:
         standin.trouble("submit", Status(500, errors("internal", "The server is overloaded")), times=5)
