@@ -116,8 +116,9 @@ class AimlApi(Vendor):
 
     async def submit(self, shot: Shot, transport: Transport) -> Outcome:
         """Draw one picture."""
-        answer = await transport.submit("/v1/images/generations", json=await self._body(shot))
-        found = _found(answer.json)
+        body = await self._body(shot)
+        answer = await transport.submit("/v1/images/generations", json=body)
+        found = _found(answer.json, body["seed"])
         if not found:
             raise self.fault(answer) or ProviderBroken(f"{self.title} answered without a picture", provider=self.title)
         return Done(found=found[:1])
@@ -170,13 +171,14 @@ class AimlApi(Vendor):
         return fault_of(self.title, answer, said)
 
 
-def _found(body: Any) -> list[Found]:
-    """Read pictures from "images", "data" or "output.choices", in this order."""
+def _found(body: Any, asked: int) -> list[Found]:
+    """Read pictures from "images", "data" or "output.choices", in this order; ``asked`` is the seed that was sent."""
     if not isinstance(body, dict):
         return []
     flags = body.get("has_nsfw_concepts")
     flags = flags if isinstance(flags, list) else []
-    seed = whole(body.get("seed"))
+    told = whole(body.get("seed"))
+    seed = asked if told is None else told
     items = [*listed(body, "images"), *listed(body, "data")]
     pictures = [picture(item, seed) for item in items]
     for choice in listed(body.get("output"), "choices"):

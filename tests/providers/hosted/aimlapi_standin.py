@@ -48,7 +48,11 @@ class AimlApiStandIn(StandIn):
         await self.work()
         body = request["body"]
         model, seed = body["model"], body["seed"]
-        if seed < 1:
+        if not isinstance(seed, int) or seed < 1:
+            return _invalid()
+        if "num_inference_steps" in body and not 1 <= body["num_inference_steps"] <= 50:
+            return _invalid()
+        if "guidance_scale" in body and not (1 <= body["guidance_scale"] <= 20 and model.startswith("flux/dev")):
             return _invalid()
         if "aspect_ratio" in body:
             if not model.startswith("flux/kontext-pro/") or "image_size" in body:
@@ -65,6 +69,8 @@ class AimlApiStandIn(StandIn):
             return _invalid()
         if model.endswith(("/image-to-image", "-edit")):
             link = body["image_urls"][0] if model.endswith("-edit") else body["image_url"]
+            if not link.startswith("https://"):
+                return _invalid()  # only URLs are documented
             try:
                 picture = self.take_picture(link)
             except ValueError:

@@ -105,7 +105,7 @@ async def test_seed_0_is_drawn_from_another_that_the_member_reads() -> None:
         assert (await aiml.found(seed=0)).seed == 2**31 - 1
         assert (await aiml.found(seed=1)).seed == 1
         standin.shape = "data"
-        assert (await aiml.found(seed=1)).seed is None
+        assert (await aiml.found(seed=0)).seed == 2**31 - 1, "also where the answer does not say so"
 
 
 @pytest.mark.parametrize(
