@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from flux_core.errors import (
     GenerationFailed,
@@ -41,7 +42,10 @@ class _Format:
     """Whether steps and guidance can be chosen, as with the models whose weights are published."""
 
 
-# Prices: the models' pages where fal has them in text (flux-2-pro); those of the others are from third parties.
+LEAST_STEPS_FROM_PICTURE = 10
+"""Of flux-dev, says its page; fewer are refused there."""
+
+# Prices: the models' pages where fal has them in text (flux-2-pro, flux-dev from pictures); others' from third parties.
 FORMATS: Mapping[str, _Format] = {
     "flux-schnell": _Format(
         Offer(
@@ -58,6 +62,7 @@ FORMATS: Mapping[str, _Format] = {
             guidance=Range(low=1, high=20),
             price=Price(megapixel=0.025, round_up=True),
             image_input=ImageInput.INLINE,
+            picture_price=Price(megapixel=0.03, round_up=True),
         ),
         picture="/image-to-image",
         open=True,
@@ -130,7 +135,7 @@ class Fal(Vendor):
             if not isinstance(id, str) or not id:
                 raise OutcomeUnknown(f"{self.title} took the order but named no request: {text_of(answer.body[:200])}")
             # Status, result and cancel are below owner and app; the rest of the model's name is left out.
-            own = f"/{'/'.join(path.split('/')[:2])}/requests/{id}"
+            own = f"/{'/'.join(path.split('/')[:2])}/requests/{quote(id, safe='')}"
             urls = {"status": f"{own}/status", "response": own, "cancel": f"{own}/cancel"}
         return Pending(ticket=json.dumps(urls))
 
@@ -182,8 +187,9 @@ class Fal(Vendor):
             return RequestRejected(f"{self.title} rejects {text_of(_wrong(entries))}", provider=self.title)
         if answer.status == 404 and details is not None:
             return faults.missing(self.title, text_of(details), submitting=answer.paid)
-        if answer.status >= 500 and isinstance(details, str) and not answer.paid:
-            line = f"{self.title} answered {answer.status}: {text_of(details)}"
+        if answer.status >= 500 and isinstance(details, str | list) and not answer.paid:
+            entries = [entry for entry in details if isinstance(entry, dict)]
+            line = f"{self.title} answered {answer.status}: {text_of(_wrong(entries) if entries else details)}"
             return ProviderDown(line, provider=self.title, status=answer.status)
         return None
 
@@ -195,7 +201,8 @@ def _order(shot: Shot, format: _Format) -> dict[str, Any]:
     if request.model != "flux-2-pro":
         order["num_images"] = 1
     if format.open:
-        order |= {"num_inference_steps": request.steps, "enable_safety_checker": True}
+        steps = request.steps if shot.picture is None else max(request.steps, LEAST_STEPS_FROM_PICTURE)
+        order |= {"num_inference_steps": steps, "enable_safety_checker": True}
         if request.guidance is not None:
             order["guidance_scale"] = request.guidance
     if shot.picture is not None:

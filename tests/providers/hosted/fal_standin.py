@@ -63,6 +63,10 @@ class FalStandIn(StandIn):
     async def _submit(self, request: web.Request) -> web.StreamResponse:
         model, order = request.path.strip("/"), request["body"]
         size = _size(order)
+        least = 10 if model.endswith("/image-to-image") else 1
+        if "num_inference_steps" in order and not least <= order["num_inference_steps"] <= 50:
+            entry = {"loc": ["body", "num_inference_steps"], "msg": "Input should be within bounds", "type": "bounds"}
+            return web.json_response({"detail": [entry]}, status=422)
         for picture in [order["image_url"]] if "image_url" in order else order.get("image_urls", []):
             size = self.take_picture(picture).size
         task = self.new_task(request, seed=order["seed"], size=size)

@@ -131,6 +131,7 @@ async def test_completed_with_an_error_is_no_picture(desk: Desk, kind: str, expe
         (Status(500, {"detail": "Internal server error"}), ProviderBroken),
         (Status(503, {"detail": "Runner went away", "error_type": "runner_disconnected"}), ProviderBroken),
         (Status(504, {"detail": "Request timed out", "error_type": "request_timeout"}), ProviderBroken),
+        (Status(504, {"detail": [{"loc": ["body"], "msg": "Too slow", "type": "generation_timeout"}]}), ProviderBroken),
         (Status(200, {"seed": 7}), ProviderBroken),
         (Status(200, {"images": [], "seed": 7}), ProviderBroken),
     ],
@@ -184,6 +185,12 @@ async def test_a_cancelled_job_is_taken_out_of_the_queue(desk: Desk) -> None:
 async def test_started_megapixels_are_paid_whole(desk: Desk) -> None:
     drawing = await desk.draw(desk.task("flux-dev", size="1536x1024", count=2))
     assert drawing.microdollars == 100_000
+
+
+async def test_few_steps_from_a_picture_become_the_least_that_it_takes(desk: Desk) -> None:
+    drawing = await desk.draw(desk.task("flux-dev", picture=Image.new("RGB", (1024, 1024)), strength=0.5, steps=4))
+    assert desk.standin.submits[0]["num_inference_steps"] == 10
+    assert drawing.microdollars == 30_000
 
 
 async def test_there_is_no_free_call() -> None:
