@@ -22,13 +22,15 @@ from flux_core.providers.hosted.vendor import CENSORED, Done, Limits, Outcome, S
 
 SIZES = Sizes(low=256, high=1440, multiple=16)
 """Multiples of 8 are documented, bounds are not; these are the models' makers' own."""
+PRO_SIZES = Sizes(low=256, high=1440, multiple=32)
+"""Of the model that its makers draw themselves: their multiple counts, too."""
 STEPS = Range(low=1, high=50)
 # Prices are those of third parties and of the models' makers (not confirmed); an answer tells none.
 OFFERS: Mapping[str, Offer] = {
     "flux-schnell": Offer(
         theirs="black-forest-labs/FLUX.1-schnell", sizes=SIZES, steps=STEPS, price=Price(megapixel_step=0.0027 / 4)
     ),
-    "flux-pro-1.1": Offer(theirs="black-forest-labs/FLUX.1.1-pro", sizes=SIZES, price=Price(megapixel=0.04)),
+    "flux-pro-1.1": Offer(theirs="black-forest-labs/FLUX.1.1-pro", sizes=PRO_SIZES, price=Price(megapixel=0.04)),
     "flux-kontext-pro": Offer(
         theirs="black-forest-labs/FLUX.1-kontext-pro",
         sizes=kontext.sizes_of(ASPECTS),

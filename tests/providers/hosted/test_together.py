@@ -48,6 +48,7 @@ async def test_a_url_is_taken_too_and_fetched_under_a_name() -> None:
         ("flux-schnell", (1360, 768), {"width": 1360, "height": 768, "aspect_ratio": "16:9"}),
         ("flux-schnell", (1024, 512), {"width": 1024, "height": 512}),
         ("flux-pro-1.1", (1024, 1024), {"model": "black-forest-labs/FLUX.1.1-pro", "width": 1024}),
+        ("flux-pro-1.1", (1360, 768), {"width": 1376, "height": 768}),
         ("flux-kontext-pro", (1024, 1024), {"model": "black-forest-labs/FLUX.1-kontext-pro", "aspect_ratio": "1:1"}),
         ("flux-2-pro", (2048, 1024), {"model": "black-forest-labs/FLUX.2-pro", "width": 2048, "height": 1024}),
         ("flux-dev", (1024, 1024), {"model": "studio/FLUX.1-dev-7f3a", "guidance_scale": 3.5}),

@@ -51,6 +51,8 @@ class TogetherStandIn(StandIn):
             return web.json_response(error(message, code="model_not_available"), status=404)
         if any(side % 8 for side in size):
             return web.json_response(error("width must be a multiple of 8", param="width"), status=422)
+        if body["model"].endswith("1.1-pro") and any(side % 32 or not 256 <= side <= 1440 for side in size):
+            return web.json_response(error("width must be a multiple of 32", param="width"), status=422)
         aspect = body.get("aspect_ratio")
         if aspect is not None and abs(ASPECTS[aspect] / (size[0] / size[1]) - 1) > 0.06:
             return web.json_response(error("aspect_ratio and size differ", param="aspect_ratio"), status=400)
