@@ -14,8 +14,9 @@ from typing import Any
 from flux_core.errors import GenerationFailed, OutcomeUnknown, ProviderBroken, ProviderDown, Refused
 from flux_core.models import FLUX_KONTEXT
 from flux_core.offers import ImageInput, Offer, Price
-from flux_core.providers.hosted import kontext
+from flux_core.providers.hosted import faults, kontext
 from flux_core.providers.hosted.aspects import aspect_of, sizes_of
+from flux_core.providers.hosted.openai_shapes import NO_MODEL
 from flux_core.providers.hosted.transport import Answer, Transport
 from flux_core.providers.hosted.vendor import CENSORED, Done, Found, Limits, Outcome, Pending, Shot, Vendor, text_of
 
@@ -137,8 +138,11 @@ class Fireworks(Vendor):
         return "the key is accepted"
 
     def fault(self, answer: Answer) -> GenerationFailed | None:
-        """Know 412: the account is suspended or has a trouble of its own."""
-        return self.closed("credit", _detail(answer)) if answer.status == 412 else None
+        """Know 412, the account is suspended or has a trouble of its own, and a 404 that is about the model."""
+        detail = _detail(answer)
+        if answer.status == 404 and NO_MODEL.search(detail):
+            return faults.missing(self.title, detail, submitting=answer.paid)
+        return self.closed("credit", detail) if answer.status == 412 else None
 
     def _broken(self, what: str) -> ProviderBroken:
         return ProviderBroken(f"{self.title} {what}", provider=self.title)
