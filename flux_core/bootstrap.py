@@ -58,6 +58,7 @@ def studio_of(settings: Settings, database: Database, pictures: PictureStore) ->
         policy=settings.routing,
         links=pictures.has_links,
         elsewhere=settings.offered_elsewhere,
+        caps={name: cap for name, given in settings.providers.items() if (cap := given.money_cap) is not None},
     )
 
 

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from flux_core.errors import ConfigurationError
 from flux_core.models import FAMILY
+from flux_core.offers import MICRO
 from flux_core.providers.hosted.vendor import Access, Vendor
 
 DAILY_CAP = 5.0
@@ -109,6 +110,11 @@ class ProviderSettings(BaseSettings):
         found = {name: getattr(self, name) for name in sorted(own)}
         said = {name: value.get_secret_value().strip() for name, value in found.items() if value is not None}
         return {name: text for name, text in said.items() if text}
+
+    @property
+    def money_cap(self) -> int | None:
+        """Return the daily cap in millionths of a US dollar; None: there is none."""
+        return None if self.daily_cap is None else round(self.daily_cap * MICRO)
 
     @property
     def secrets(self) -> Iterator[str]:

@@ -51,6 +51,8 @@ class Venue:
     """Until this job would be done there, waiting included; None: nothing was measured yet."""
     money_left: int | None = None
     """Millionths of a dollar that may still be spent there today; None: no limit."""
+    money_cap: int | None = None
+    """The same for a whole day."""
     links: bool = False
     """Whether our picture store can hand out URLs."""
 
@@ -158,7 +160,12 @@ def _objection(errand: Errand, venue: Venue, policy: RoutingPolicy) -> str | Non
     offer = venue.offers.get(request.model)
     if offer is None:
         return f"no {request.model}"
-    return offer.objection(request, links=venue.links, variation=errand.variation) if venue.hosted else None
+    if not venue.hosted:
+        return None
+    objection = offer.objection(request, links=venue.links, variation=errand.variation)
+    if objection is None and venue.money_cap is not None and _cost(errand, venue) > venue.money_cap:
+        return "it costs more than may be spent there in a day"
+    return objection
 
 
 def _varies(errand: Errand, venue: Venue, policy: RoutingPolicy) -> bool:

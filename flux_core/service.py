@@ -65,20 +65,24 @@ class Studio:
         policy: RoutingPolicy = routing.DEFAULT,
         links: bool = False,
         elsewhere: Collection[str] = (),
+        caps: Mapping[str, int] | None = None,
     ) -> None:
         """Work on ``db``; a worker silent for ``lease_seconds`` does not count as alive.
 
         ``offers``: what the configured hosted providers do (provider → model → offer). ``policy`` holds where a guild
         has none. ``links``: whether the picture store can hand out URLs. ``elsewhere``: models that workers on
-        other machines draw, with weights of their own where those are published.
+        other machines draw, with weights of their own where those are published. ``caps``: the most that a hosted
+        provider may be paid a day, in millionths of a dollar.
         """
         self.catalogue = catalogue
         self.rules = rules
         self._db = db
         self._store = pictures
         self._offered = Offered(
-            local=frozenset(spec.id for spec in catalogue if spec.local or (spec.weights and spec.id in elsewhere)),
+            local=frozenset(spec.id for spec in catalogue if spec.local),
+            elsewhere=frozenset(spec.id for spec in catalogue if spec.weights and spec.id in elsewhere),
             hosted=offers or {},
+            caps=caps or {},
             policy=policy,
             links=links,
             lease_seconds=lease_seconds,

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from flux_core.bootstrap import hosted_providers, job_queue, maintained, open_database
 from flux_core.images.store import PictureStore
 from flux_core.lifetime import end_with_supervisor, obey_signals
-from flux_core.offers import MICRO
 from flux_core.providers.base import Provider
 from flux_core.settings import Settings
 from flux_core.worker import Worker
@@ -62,8 +61,7 @@ async def run_hosted(
     own = worker_id or _new_id()
     posts = []
     for provider in hosted_providers(settings, names):
-        cap = settings.providers[provider.name].daily_cap
-        posts.append(Post(f"{own}-{provider.name}", provider, None if cap is None else round(cap * MICRO)))
+        posts.append(Post(f"{own}-{provider.name}", provider, settings.providers[provider.name].money_cap))
     await _work(settings, posts, stop)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from flux_core.database import routing, workers
+from flux_core.database import routing, speeds, workers
 from flux_core.errors import NobodyDraws, UnknownProvider
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Origin, VenueKind
@@ -21,8 +21,12 @@ class Offered:
 
     local: frozenset[str]
     """Models whose weights there are."""
+    elsewhere: frozenset[str] = frozenset()
+    """Models with published weights that workers on other machines draw: their own cards, or hosted providers."""
     hosted: Mapping[str, Mapping[str, Offer]] = field(default_factory=dict)
     """Hosted provider → model → what it does with it."""
+    caps: Mapping[str, int] = field(default_factory=dict)
+    """Hosted provider → the most that it may be paid a day, in millionths of a dollar."""
     policy: RoutingPolicy
     """Where a guild has none of its own."""
     links: bool = False
@@ -37,17 +41,25 @@ def venue_for(
     """Return who may draw ``request``; raises UnknownProvider or NobodyDraws."""
     model = request.model
     venues = {
-        name: Venue(provider=name, hosted=True, offers=offers, links=offered.links)
+        name: Venue(provider=name, hosted=True, offers=offers, links=offered.links, money_cap=offered.caps.get(name))
         for name, offers in offered.hosted.items()
     }
-    cards, ours = bool(offered.local), model in offered.local
+    cards, ours = bool(offered.local or offered.elsewhere), model in offered.local
     for worker in workers.alive(connection, now - offered.lease_seconds):
         if worker.hosted:
             venues[worker.provider] = Venue(
-                provider=worker.provider, hosted=True, offers=worker.offers, links=worker.links
+                provider=worker.provider,
+                hosted=True,
+                offers=worker.offers,
+                links=worker.links,
+                money_cap=worker.money_cap,
             )
         else:
             cards, ours = True, ours or model in worker.offers
+    if model in offered.elsewhere and not ours:
+        # Cards that have never drawn it are not waited for where a hosted provider can.
+        drawn_by_cards = (LOCAL, model) in speeds.known(connection)
+        ours = drawn_by_cards or request.provider == LOCAL or not any(model in v.offers for v in venues.values())
     known = ([LOCAL] if cards else []) + sorted(venues)
     if request.provider is not None and request.provider not in known:
         raise UnknownProvider(value=request.provider, known=known)

@@ -185,6 +185,7 @@ class Crew:
                 free=self.free(provider),
                 seconds=self.drawing(provider, model, units),
                 money_left=min(caps) - self._spent.get(provider, 0) if caps else None,
+                money_cap=min(caps, default=None),
                 links=crew[-1].links,
             )
 

@@ -204,7 +204,9 @@ async def test_a_job_for_hosted_providers_is_left_to_our_cards_when_the_money_is
 ) -> None:
     async with a_scene(database_url, tmp_path, policy=HOSTED_FIRST) as scene:
         await scene.worker("w1")
-        await scene.vendor(money_cap=10_000)
+        await scene.vendor(money_cap=50_000)
+        await scene.submit()
+        await scene.claim_hosted()  # for 30,000
         job = await scene.submit()
         assert job.venue == "hosted"
         assert await scene.queue.claim("w1", [SCHNELL]) is None

@@ -107,10 +107,13 @@ async def test_a_provider_that_draws_now_tells_its_own_time(scene: Scene) -> Non
     assert await scene.studio.place(job.id) == Place(1, 3.0, 2)
 
 
-@pytest.mark.parametrize("shut", [{"closed": "no credit"}, {"money_cap": 29_999}])
+@pytest.mark.parametrize("shut", [{"closed": "no credit"}, {"money_cap": 50_000}])
 async def test_a_provider_that_takes_nothing_now_does_not_count(scene: Scene, shut: dict[str, Any]) -> None:
-    await scene.vendor("acme", **shut)
+    await scene.vendor("acme")
     await scene.queue.record_speed("acme", SCHNELL, 4, 3.0)
+    await scene.submit()
+    await scene.claim_hosted()  # for 30,000
+    await scene.vendor("acme", **shut)
     job = await scene.submit(request=a_request(provider="acme"))
     assert await scene.studio.place(job.id) == Place(1, None, 0)
     await scene.vendor("acme")

@@ -111,6 +111,13 @@ def test_the_day_s_money_shuts_a_provider() -> None:
     assert isinstance(route(errand(), venues[:1], RoutingPolicy()), Wait)
 
 
+def test_what_no_day_s_money_pays_is_drawn_elsewhere_or_by_nobody() -> None:
+    venues = [hosted("a", 0.01, money_left=19_999, money_cap=19_999), hosted("b", 0.05)]
+    assert chosen(route(errand(), venues, RoutingPolicy())) == "b"
+    verdict = route(errand(), venues[:1], RoutingPolicy())
+    assert verdict == Nobody({"a": "it costs more than may be spent there in a day"})
+
+
 def test_a_member_s_wish_comes_before_policy_and_price() -> None:
     venues = [local(500.0), hosted("a", 0.01), hosted("b", 0.05)]
     assert route(errand(provider="b"), venues, RoutingPolicy()) == Choice("b", "asked for")

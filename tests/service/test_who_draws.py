@@ -11,9 +11,10 @@ from flux_core.errors import FluxError, NobodyDraws, UnknownProvider
 from flux_core.generation import GenerationRequest, InputPicture
 from flux_core.jobs import Origin
 from flux_core.models import Catalogue
-from flux_core.offers import ImageInput, Offer, Range, Sizes
-from flux_core.router import RoutingPolicy
-from tests.database.scene import ABROAD, ANNE, DEV, SCHNELL, Scene, a_request, a_scene
+from flux_core.offers import ImageInput, Offer, Price, Range, Sizes
+from flux_core.router import LOCAL, RoutingPolicy
+from flux_core.service import Studio, Submission
+from tests.database.scene import ABROAD, ANNE, DEV, SCHNELL, Scene, a_request, a_scene, rules
 
 PRO = "flux-pro-1.1"
 OFFERS = {
@@ -116,8 +117,42 @@ async def test_a_variation_may_leave_its_picture_aside(house: Scene) -> None:
 
 
 async def test_a_provider_that_is_closed_for_now_is_not_nobody(house: Scene) -> None:
-    await house.vendor("acme", PRO, closed="no credit", money_cap=0)
+    await house.vendor("acme", PRO, closed="no credit", money_cap=30_000)
     assert await refusal(house, pro()) is None
+
+
+async def test_what_costs_more_than_a_day_allows_is_refused(house: Scene, database_url: str, tmp_path: Path) -> None:
+    await house.vendor("acme", PRO, money_cap=59_999)
+    assert await refusal(house, pro()) is None
+    error = await refusal(house, pro(count=2))
+    assert isinstance(error, NobodyDraws)
+    assert "in a day" in error.facts["reasons"]["acme"]
+    studio = Studio(
+        house.db,
+        house.store,
+        CATALOGUE,
+        rules(),
+        offers={"bolt": {PRO: Offer(theirs="p", price=Price(picture=1))}},
+        caps={"bolt": 999_999},
+    )
+    await house.queue.retire("acme")
+    with pytest.raises(NobodyDraws):  # no worker of it is up: what is set counts
+        await studio.check(ANNE, pro())
+
+
+async def test_models_drawn_elsewhere_wait_for_no_cards_that_nobody_has_seen(house: Scene) -> None:
+    studio = Studio(house.db, house.store, CATALOGUE, rules(), elsewhere=[DEV, SCHNELL])
+
+    async def venue(request: GenerationRequest) -> str:
+        return (await studio.submit(Submission(account=ANNE, request=request, origin=Origin.IMAGINE))).venue
+
+    assert await venue(a_request(DEV)) == "any", "nobody is up yet"
+    await house.vendor("acme", DEV)
+    assert await venue(a_request(DEV)) == "hosted"
+    assert await venue(a_request(DEV, provider="local")) == "local"
+    assert await venue(a_request(SCHNELL)) == "any"
+    await house.queue.record_speed(LOCAL, DEV, 28, 28.0)
+    assert await venue(a_request(DEV)) == "any", "cards of our own drew it before, and may be back"
 
 
 async def test_a_community_that_forbids_providers_cannot_have_their_models(house: Scene) -> None:
