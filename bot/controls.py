@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import discord
@@ -17,7 +18,7 @@ from bot.cards import Card, result
 from bot.custom_ids import CUSTOM_ID, Action, Press, from_match
 from bot.permissions import moderates
 from bot.wording import FOREIGN_BUTTON
-from flux_core.errors import JobAlreadyEnded, JobNotFound, NotAllowed, PictureGone
+from flux_core.errors import JobAlreadyEnded, JobNotFound, NotAllowed, PictureGone, UnknownProvider
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Account, Job, JobState, Origin
 from flux_core.service import Studio
@@ -123,7 +124,11 @@ async def _follow(
         parent_id=parent.id,
         parent_position=position,
     )
-    await orders.take(studio, interaction, order)
+    try:
+        await orders.take(studio, interaction, order)
+    except UnknownProvider:
+        # It was asked for once and has gone. Nobody can take the wish out of a button.
+        await orders.take(studio, interaction, replace(order, request=request.model_copy(update={"provider": None})))
 
 
 async def _details(studio: Studio, interaction: Interaction, press: Press) -> None:

@@ -136,6 +136,18 @@ async def test_a_variation_without_image_to_image_starts_anew_and_says_so(stage:
     assert "Cloud Nine draws from words only, so this starts anew: same words, new seed." in text_of(varied)
 
 
+async def test_a_button_outlives_the_provider_that_was_asked_for(stage: Stage, ada: Person) -> None:
+    await register(stage, "commons")
+    first = await ask(ada, prompt="a", model="flux-dev", provider="commons", count=1)
+    job = await take(stage, "commons")
+    await stage.easel.finish(job, provider="commons")
+    done = await finished(ada, first["id"])
+    await stage.easel.queue.retire("commons")
+    await press(ada, done, "Reroll")
+    again = (await stage.studio.live_jobs())[-1].job
+    assert (again.parent_id, again.request.provider) == (job.id, None)
+
+
 async def test_moderators_decide_who_draws(stage: Stage, grace: Person) -> None:
     await register(stage, money_cap=5_000_000)
     told = await grace.response(await grace.command("admin provider show"))
