@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any, ClassVar
 from urllib.parse import urljoin, urlsplit
 
 from flux_core.errors import ConfigurationError, GenerationFailed, ProviderBroken
-from flux_core.offers import ImageInput, Offer, Sizes
+from flux_core.offers import ImageInput, Offer, Price, Sizes
 from flux_core.providers.hosted.openai_shapes import complaint, fault_of, listed, picture
 from flux_core.providers.hosted.transport import Answer, Transport
 from flux_core.providers.hosted.vendor import Access, Done, Found, Limits, Outcome, Shot, Vendor, text_of
@@ -35,6 +36,7 @@ class OpenAiImages(Vendor):
         "pictures that can be fetched without the key.",
         "edits": "How pictures to start from are sent: `none` (default), `multipart` (vLLM-Omni, SGLang) or `json` "
         "(LocalAI).",
+        "price": "What one picture costs there, in US dollars, so that the daily cap holds for it; nothing by default.",
     }
     limits: ClassVar[Limits] = Limits(concurrency=1, per_minute=600)
     """One card draws one picture at a time."""
@@ -46,13 +48,15 @@ class OpenAiImages(Vendor):
         super().__init__(access)
         self._setting("response_format", RESPONSE_FORMATS)
         self._setting("edits", EDITS)
+        self._price = _price(access.extra.get("price", ""))
 
     @property
     def offers(self) -> Mapping[str, Offer]:
         """Return the operator's models."""
         image_input = None if self._setting("edits", EDITS) == "none" else ImageInput.INLINE
         return {
-            id: Offer(theirs=theirs, sizes=SIZES, image_input=image_input) for id, theirs in self.access.models.items()
+            id: Offer(theirs=theirs, sizes=SIZES, image_input=image_input, price=self._price)
+            for id, theirs in self.access.models.items()
         }
 
     async def submit(self, shot: Shot, transport: Transport) -> Outcome:
@@ -125,3 +129,14 @@ class OpenAiImages(Vendor):
         if value not in values:
             raise ConfigurationError(f"OPENAI_IMAGES_{name.upper()} is {value!r}; write one of {', '.join(values)}.")
         return value
+
+
+def _price(text: str) -> Price | None:
+    """Read dollars a picture; nothing and 0 are both free."""
+    try:
+        dollars = float(text.strip() or 0)
+    except ValueError:
+        dollars = -1.0
+    if not isfinite(dollars) or dollars < 0:
+        raise ConfigurationError("OPENAI_IMAGES_PRICE must be US dollars such as 0.03.")
+    return Price(picture=dollars) if dollars else None

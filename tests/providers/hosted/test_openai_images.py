@@ -51,6 +51,21 @@ async def test_vllm_omni_is_asked_for_base64_without_a_word_from_the_operator() 
     assert found.seed is None
 
 
+async def test_a_server_that_costs_money_says_how_much() -> None:
+    assert vendor().offers["flux-dev"].price is None
+    case = replace(VLLM, extra={"edits": "multipart", "price": " 0.03 "})
+    async with desk_for(case) as desk:
+        task = desk.task("flux-dev", count=2)
+        assert desk.provider.offers["flux-dev"].cost(task.request) == 60_000
+        assert (await desk.draw(task)).microdollars == 60_000
+
+
+@pytest.mark.parametrize("price", ["3 cents", "-1", "nan", "inf"])
+def test_a_price_that_is_none_is_refused_at_the_start(price: str) -> None:
+    with pytest.raises(ConfigurationError, match="OPENAI_IMAGES_PRICE"):
+        vendor(price=price)
+
+
 async def test_vllm_omni_refuses_urls() -> None:
     case = replace(VLLM, extra={"response_format": "url"})
     async with VllmOmniStandIn() as standin, alone(standin, case) as server:
