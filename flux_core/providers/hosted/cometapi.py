@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from flux_core.errors import (
+    ConfigurationError,
     GenerationFailed,
     OutcomeUnknown,
     ProviderBroken,
@@ -26,7 +27,18 @@ from flux_core.offers import ImageInput, Offer, Price, Range, Sizes
 from flux_core.providers.hosted import faults, kontext
 from flux_core.providers.hosted.aspects import aspect_of, sizes_of
 from flux_core.providers.hosted.transport import Answer, Transport
-from flux_core.providers.hosted.vendor import CENSORED, Done, Found, Limits, Outcome, Pending, Shot, Vendor, text_of
+from flux_core.providers.hosted.vendor import (
+    CENSORED,
+    Access,
+    Done,
+    Found,
+    Limits,
+    Outcome,
+    Pending,
+    Shot,
+    Vendor,
+    text_of,
+)
 
 LIKE_PICTURE = Sizes(high=1440, most_pixels=MEGAPIXEL)
 """In Replicate's format a drawing that starts from a picture keeps the picture's shape."""
@@ -83,6 +95,9 @@ NO_CREDIT = re.compile(r"quota|balance|credit|top.?up|recharge", re.IGNORECASE)
 """The words for an empty account are not documented; the software behind it says "insufficient user quota"."""
 
 
+FORMATS = ("replicate", "bfl")
+
+
 class CometApi(Vendor):
     """CometAPI, in one of its two FLUX formats."""
 
@@ -96,6 +111,12 @@ class CometApi(Vendor):
     limits = Limits(concurrency=8, per_minute=60)  # none are published
     polled = True
     poll_every = (1.0, 4.0)
+
+    def __init__(self, access: Access) -> None:
+        """Raise ConfigurationError for a format that it does not have."""
+        super().__init__(access)
+        if access.extra.get("format", "replicate").strip().lower() not in FORMATS:
+            raise ConfigurationError(f"COMETAPI_FORMAT must be one of {', '.join(FORMATS)}.")
 
     @property
     def offers(self) -> Mapping[str, Offer]:

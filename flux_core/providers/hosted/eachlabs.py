@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from flux_core.errors import (
+    ConfigurationError,
     GenerationFailed,
     OutcomeUnknown,
     ProviderBroken,
@@ -24,7 +25,18 @@ from flux_core.offers import MICRO, ImageInput, Offer, Price, Range, Sizes
 from flux_core.providers.hosted import faults
 from flux_core.providers.hosted.aspects import aspect_of, sizes_of
 from flux_core.providers.hosted.transport import Answer, Transport
-from flux_core.providers.hosted.vendor import CENSORED, Done, Found, Limits, Outcome, Pending, Shot, Vendor, text_of
+from flux_core.providers.hosted.vendor import (
+    CENSORED,
+    Access,
+    Done,
+    Found,
+    Limits,
+    Outcome,
+    Pending,
+    Shot,
+    Vendor,
+    text_of,
+)
 
 OFFERS: Mapping[str, Offer] = {
     "flux-dev": Offer(
@@ -50,6 +62,9 @@ MODERATED = re.compile(r"nsfw|moderat|safety|sensitive|content.?polic|content_re
 """The reason of a failure may be plain text only."""
 
 
+WAYS = ("x-api-key", "bearer")
+
+
 class Eachlabs(Vendor):
     """Eachlabs' predictions."""
 
@@ -63,6 +78,12 @@ class Eachlabs(Vendor):
     limits = Limits(concurrency=10, per_minute=60)
     polled = True
     poll_every = (1.0, 3.0)
+
+    def __init__(self, access: Access) -> None:
+        """Raise ConfigurationError for a way to send the key that it does not have."""
+        super().__init__(access)
+        if access.extra.get("auth", "x-api-key").strip().lower() not in WAYS:
+            raise ConfigurationError(f"EACHLABS_AUTH must be one of {', '.join(WAYS)}.")
 
     @property
     def offers(self) -> Mapping[str, Offer]:

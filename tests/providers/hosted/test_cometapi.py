@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from flux_core.errors import (
+    ConfigurationError,
     GenerationFailed,
     OutcomeUnknown,
     ProviderBroken,
@@ -17,7 +18,8 @@ from flux_core.errors import (
     Refused,
     RequestRejected,
 )
-from flux_core.providers.hosted.vendor import CENSORED
+from flux_core.providers.hosted.cometapi import CometApi
+from flux_core.providers.hosted.vendor import CENSORED, Access
 from tests.providers.hosted.alone import alone
 from tests.providers.hosted.cometapi_standin import CASES, CometApiStandIn, told
 from tests.providers.hosted.conftest import WAITING, Desk, Watcher, desk_for
@@ -50,6 +52,11 @@ async def test_the_addresses_inside_answers_are_never_called(case: Case) -> None
 async def test_the_models_are_those_of_the_chosen_format(desk: Desk, bfl: Desk) -> None:
     assert set(desk.provider.offers) == {"flux-dev", "flux-schnell", "flux-pro-1.1", "flux-kontext-pro"}
     assert set(bfl.provider.offers) == {"flux-dev", "flux-pro-1.1", "flux-2-pro"}
+
+
+def test_another_format_is_refused_at_the_start() -> None:
+    with pytest.raises(ConfigurationError, match="COMETAPI_FORMAT"):
+        CometApi(Access(base_url="https://c.example", key="k", extra={"format": "openai"}))
 
 
 @BOTH

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from flux_core.errors import (
+    ConfigurationError,
     GenerationFailed,
     OutcomeUnknown,
     ProviderBroken,
@@ -19,7 +20,8 @@ from flux_core.errors import (
     Refused,
     RequestRejected,
 )
-from flux_core.providers.hosted.vendor import CENSORED
+from flux_core.providers.hosted.eachlabs import Eachlabs
+from flux_core.providers.hosted.vendor import CENSORED, Access
 from tests.providers.hosted.alone import alone
 from tests.providers.hosted.conftest import Desk, Watcher, desk_for
 from tests.providers.hosted.eachlabs_standin import CASES, EachlabsStandIn, rejected
@@ -51,6 +53,11 @@ async def test_the_key_goes_into_the_header_that_was_chosen(case: Case, there: s
         for seen in [*desk.standin.of_kind("submit"), *desk.standin.of_kind("poll")]:
             assert there in seen.headers
             assert missing not in seen.headers
+
+
+def test_another_way_to_send_the_key_is_refused_at_the_start() -> None:
+    with pytest.raises(ConfigurationError, match="EACHLABS_AUTH"):
+        Eachlabs(Access(base_url="https://e.example", key="k", extra={"auth": "basic"}))
 
 
 async def test_success_on_an_order_is_not_yet_a_picture(desk: Desk) -> None:
