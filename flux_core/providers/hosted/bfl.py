@@ -24,7 +24,7 @@ from flux_core.models import MEGAPIXEL
 from flux_core.offers import ImageInput, Offer, Price, Range, Sizes
 from flux_core.providers.hosted import faults, kontext
 from flux_core.providers.hosted.transport import Answer, Transport
-from flux_core.providers.hosted.vendor import Done, Found, Limits, Outcome, Pending, Shot, Vendor, text_of
+from flux_core.providers.hosted.vendor import Done, Found, Limits, Outcome, Pending, Shot, Vendor, microdollars, text_of
 
 FREE_SIZES = Sizes(low=256, high=1440, multiple=32)
 
@@ -121,7 +121,7 @@ class BlackForestLabs(Vendor):
         answer = await transport.call("GET", "/v1/credits")
         credits = answer.json.get("credits") if isinstance(answer.json, dict) else None
         if not isinstance(credits, int | float):
-            raise ProviderBroken(f"{self.title} names no balance", provider=self.title)
+            raise self.closed("address", "It names no balance.")
         line = f"{credits:g} credits left (${credits / 100:.2f})"
         if credits <= 0:
             raise self.closed("credit", line)
@@ -147,7 +147,7 @@ class BlackForestLabs(Vendor):
             raise ProviderBroken(f"{self.title}'s finished task has no picture", provider=self.title)
         seed = result.get("seed")
         found = Found(url=url, seed=seed if isinstance(seed, int) else None)
-        return Done(found=[found], microdollars=None if cents is None else round(cents * 10_000))
+        return Done(found=[found], microdollars=None if cents is None else microdollars(cents / 100))
 
 
 def _order(shot: Shot) -> dict[str, Any]:

@@ -74,6 +74,8 @@ class Cloudflare(Vendor):
     async def check(self, transport: Transport) -> str:
         """Verify the token; that costs nothing."""
         answer = await transport.call("GET", "/user/tokens/verify")
+        if answer.json is None:
+            raise self.closed("address", "It answered with no JSON.")
         result = _member(answer, "result")
         status = result.get("status") if isinstance(result, dict) else None
         if status != "active":

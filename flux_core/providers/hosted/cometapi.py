@@ -127,6 +127,8 @@ class CometApi(Vendor):
 
     async def submit(self, shot: Shot, transport: Transport) -> Outcome:
         """Order one picture."""
+        if shot.picture is not None and shot.link is None:
+            raise RequestRejected(f"{self.title} takes pictures as links only", provider=self.title)
         image = None if shot.picture is None or shot.link is None else await shot.link()
         model = quote(shot.offer.theirs, safe="/")
         if self._speaks_bfl:

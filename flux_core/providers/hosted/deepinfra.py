@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from flux_core.errors import GenerationFailed, ProviderBroken
-from flux_core.offers import MICRO, Offer, Price, Range, Sizes
+from flux_core.offers import Offer, Price, Range, Sizes
 from flux_core.providers.hosted.openai_shapes import complaint, fault_of, in_line, whole
 from flux_core.providers.hosted.transport import Answer, Transport
-from flux_core.providers.hosted.vendor import CENSORED, Done, Found, Limits, Outcome, Shot, Vendor
+from flux_core.providers.hosted.vendor import CENSORED, Done, Found, Limits, Outcome, Shot, Vendor, microdollars
 
 SIZES = Sizes(low=384, high=1024, multiple=64)
 """Sides that every version of the page lists; newer ones may take more (not confirmed)."""
@@ -70,8 +70,9 @@ class DeepInfra(Vendor):
         if not isinstance(told, dict):
             raise self._broken("answered with no JSON")
         status = told.get("inference_status")
+        # The page's own example says 0.0 beside "status": "unknown".
         cost = status.get("cost") if isinstance(status, dict) else None
-        return Done(found=[self._found(told, answer)], microdollars=_microdollars(cost))
+        return Done(found=[self._found(told, answer)], microdollars=microdollars(cost))
 
     def _found(self, told: Mapping[str, Any], answer: Answer) -> Found:
         seed = whole(told.get("seed"))
@@ -99,8 +100,3 @@ class DeepInfra(Vendor):
 
     def _broken(self, what: str) -> ProviderBroken:
         return ProviderBroken(f"{self.title} {what}", provider=self.title)
-
-
-def _microdollars(cost: Any) -> int | None:
-    # The page's own example says 0.0 beside "status": "unknown"; nothing is free there.
-    return round(cost * MICRO) if isinstance(cost, int | float) and cost > 0 else None

@@ -21,7 +21,7 @@ from flux_core.errors import (
     RequestRejected,
 )
 from flux_core.models import MEGAPIXEL
-from flux_core.offers import MICRO, ImageInput, Offer, Price, Range, Sizes
+from flux_core.offers import ImageInput, Offer, Price, Range, Sizes
 from flux_core.providers.hosted import faults
 from flux_core.providers.hosted.aspects import aspect_of, sizes_of
 from flux_core.providers.hosted.transport import Answer, Transport
@@ -35,6 +35,7 @@ from flux_core.providers.hosted.vendor import (
     Pending,
     Shot,
     Vendor,
+    microdollars,
     text_of,
 )
 
@@ -120,7 +121,7 @@ class Eachlabs(Vendor):
                 urls = _urls(output)
                 if not urls:
                     raise ProviderBroken(f"{self.title} ended a prediction without a picture", provider=self.title)
-                return Done(found=[Found(url=urls[0])], microdollars=_microdollars(body.get("metrics")))
+                return Done(found=[Found(url=urls[0])], microdollars=_cost(body.get("metrics")))
             case "success" | "error" | "failed":
                 raise self._failure(output, body.get("logs"))
             case "cancelled" | "canceled":
@@ -216,6 +217,5 @@ def _urls(output: Any) -> list[str]:
             return []
 
 
-def _microdollars(metrics: Any) -> int | None:
-    cost = metrics.get("cost") if isinstance(metrics, dict) else None
-    return round(cost * MICRO) if isinstance(cost, int | float) and cost > 0 else None
+def _cost(metrics: Any) -> int | None:
+    return microdollars(metrics.get("cost")) if isinstance(metrics, dict) else None

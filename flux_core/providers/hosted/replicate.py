@@ -139,7 +139,7 @@ class Replicate(Vendor):
         answer = await transport.call("GET", "/v1/account")
         name = answer.json.get("username") if isinstance(answer.json, dict) else None
         if not isinstance(name, str):
-            raise ProviderBroken(f"{self.title} names no account", provider=self.title)
+            raise self.closed("address", "It names no account.")
         return f"account {text_of(name)}"
 
     def fault(self, answer: Answer) -> GenerationFailed | None:

@@ -13,9 +13,19 @@ from typing import Any
 from uuid import uuid4
 
 from flux_core.errors import GenerationFailed, ProviderBroken, ProviderBusy, ProviderDown, Refused, RequestRejected
-from flux_core.offers import MICRO, ImageInput, Offer, Price, Sizes
+from flux_core.offers import ImageInput, Offer, Price, Sizes
 from flux_core.providers.hosted.transport import Answer, Transport
-from flux_core.providers.hosted.vendor import CENSORED, Done, Found, Limits, Outcome, Shot, Vendor, text_of
+from flux_core.providers.hosted.vendor import (
+    CENSORED,
+    Done,
+    Found,
+    Limits,
+    Outcome,
+    Shot,
+    Vendor,
+    microdollars,
+    text_of,
+)
 
 SIZES = Sizes(low=256, high=2048, multiple=64)
 """As Runware's own AI SDK provider states them; newer pages allow finer steps for some models (not confirmed)."""
@@ -59,7 +69,7 @@ class Runware(Vendor):
         answer = await transport.submit("/v1", json=[_task(shot)])
         for item in _listed(answer, "data"):
             if item.get("taskUUID") == shot.client_id and (found := _found(item)) is not None:
-                return Done(found=[found], microdollars=_microdollars(item.get("cost")))
+                return Done(found=[found], microdollars=microdollars(item.get("cost")))
         raise self.fault(answer) or ProviderBroken(f"{self.title} answered without a picture", provider=self.title)
 
     async def check(self, transport: Transport) -> str:
@@ -68,7 +78,7 @@ class Runware(Vendor):
         answer = await transport.call("POST", "/v1", json=[task])
         details = next(iter(_listed(answer, "data")), None)
         if details is None:
-            raise self.fault(answer) or ProviderBroken(f"{self.title} told nothing of the account", provider=self.title)
+            raise self.fault(answer) or self.closed("address", "It tells nothing of the account.")
         balance = details.get("balance")
         return "the key is accepted" if balance is None else f"balance ${text_of(balance)}"
 
@@ -129,10 +139,6 @@ def _found(item: Mapping[str, Any]) -> Found | None:
         return Found(url=f"data:image/png;base64,{data}", seed=seed)
     url = item.get("imageDataURI") or item.get("imageURL")
     return Found(url=url, seed=seed) if isinstance(url, str) else None
-
-
-def _microdollars(cost: Any) -> int | None:
-    return round(cost * MICRO) if isinstance(cost, int | float) else None
 
 
 def _listed(answer: Answer, name: str) -> list[dict[str, Any]]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, ClassVar
 
 from flux_core.errors import GenerationFailed
 from flux_core.generation import GenerationRequest
-from flux_core.offers import Offer
+from flux_core.offers import MICRO, Offer
 from flux_core.providers.hosted import faults
 from flux_core.providers.hosted.transport import Answer, Transport
 
@@ -175,6 +176,16 @@ class Vendor:
     def closed(self, reason: str, detail: str) -> GenerationFailed:
         """Return the error for a key, credit or address that the operator has to look at."""
         return faults.closed(self.title, reason, detail)
+
+
+def microdollars(dollars: Any) -> int | None:
+    """Return what a vendor says that it charged, in millionths of a dollar; None where that is no amount.
+
+    Nothing is free there: a cost of 0 stands where the vendor does not know it (yet).
+    """
+    if isinstance(dollars, bool) or not isinstance(dollars, int | float) or not 0 < dollars < inf:
+        return None
+    return round(dollars * MICRO)
 
 
 def text_of(value: Any) -> str:

@@ -139,7 +139,7 @@ async def test_a_result_that_died_is_no_picture(desk: Desk) -> None:
     assert len(desk.standin.submits) == 1
 
 
-@pytest.mark.parametrize(("cents", "microdollars"), [(2.5, 50_000), (None, 50_000), (3, 60_000)])
+@pytest.mark.parametrize(("cents", "microdollars"), [(2.5, 50_000), (None, 50_000), (3, 60_000), (-2.5, 50_000)])
 async def test_what_the_vendor_charged_counts_before_the_price_list(
     desk: Desk, cents: float | None, microdollars: int
 ) -> None:

@@ -184,6 +184,13 @@ async def test_a_seed_is_read_from_the_log() -> None:
         assert (await comet.found(seed=42)).seed == 42
 
 
+async def test_a_picture_without_a_link_is_not_left_aside_in_silence() -> None:
+    async with CometApiStandIn() as standin, alone(standin, CASE["cometapi"]) as comet:
+        with pytest.raises(RequestRejected):
+            await comet.draw("flux-dev", strength=0.5)
+    assert standin.submits == []
+
+
 async def test_a_link_is_published_once_for_all_pictures(desk: Desk) -> None:
     picture = Image.new("RGB", (800, 600), (10, 200, 90))
     drawing = await desk.draw(desk.task("flux-dev", picture=picture, count=2))

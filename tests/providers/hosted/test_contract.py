@@ -609,3 +609,11 @@ async def test_its_check_is_free_and_tells_a_wrong_key(case: Case) -> None:
             with pytest.raises(ProviderClosed) as caught:
                 await checked(case, standin, key="wrong-key-0123456789")
             assert caught.value.facts["reason"] == "key"
+
+
+async def test_a_page_for_people_proves_no_key(case: Case) -> None:
+    async with case.standin() as standin:
+        standin.trouble("free", Html(), times=10)
+        with pytest.raises(ProviderClosed) as caught:
+            await checked(case, standin)
+        assert caught.value.facts["reason"] == "address"

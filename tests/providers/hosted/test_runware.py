@@ -97,6 +97,13 @@ async def test_an_answer_to_another_task_is_none(body: object) -> None:
             await runware.draw()
 
 
+@pytest.mark.parametrize("cost", [0.0, -0.5, float("inf"), float("nan"), True, "0.01"])
+async def test_a_cost_that_is_none_is_not_believed(cost: Any) -> None:
+    async with RunwareStandIn() as standin, alone(standin, CASE) as runware:
+        standin.cost = cost
+        assert (await runware.draw()).microdollars is None
+
+
 async def test_no_picture_and_no_flag_is_no_refusal() -> None:
     async with RunwareStandIn() as standin, alone(standin, CASE) as runware:
         standin.draws = False
