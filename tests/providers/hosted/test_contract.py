@@ -24,6 +24,7 @@ from flux_core.generation import RATIO_TOLERANCE
 from flux_core.models import ASPECTS, Operation
 from flux_core.offers import ImageInput
 from flux_core.providers.base import Drawing, DrawTask
+from flux_core.providers.hosted.faults import UNCLEAR
 from flux_core.providers.hosted.http import HttpTransport, Patience
 from flux_core.providers.hosted.registry import VENDORS
 from flux_core.providers.hosted.vendor import Access, Vendor
@@ -283,6 +284,22 @@ async def test_trouble_with_a_submit_never_sends_it_twice(case: Case) -> None:
             assert isinstance(outcome, OutcomeUnknown)
 
     await each(case, (*UNANSWERED, *STRANGE), check, replace(PATIENT, submit_silence=0.15, whole=0.2))
+
+
+async def test_what_may_have_been_taken_on_is_drawn_nowhere_else(case: Case) -> None:
+    async def check(desk: Desk, fault: Fault) -> None:
+        desk.standin.trouble("submit", fault)
+        watcher = Watcher()
+        outcome = await desk.outcome(desk.task(count=1), watcher)
+        assert len(desk.standin.submits) == 1
+        if not case.vendor.names_tasks:  # else it is found out by its name
+            assert isinstance(outcome, OutcomeUnknown)
+            assert watcher.receipt is not None
+
+    words = {"error": "bad gateway", "detail": "bad gateway", "message": "bad gateway", "errors": [{"message": "x"}]}
+    unclear = [Status(code, words) for code in sorted(UNCLEAR)]
+    # Half a picture is no JSON, but surely the end of an order.
+    await each(case, unclear if case.id == "hf-hf-inference" else [*unclear, Truncated()], check, PATIENT)
 
 
 @pytest.mark.parametrize("case", ONE_OF_EACH)
