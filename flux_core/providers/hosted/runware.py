@@ -66,9 +66,10 @@ class Runware(Vendor):
 
     async def submit(self, shot: Shot, transport: Transport) -> Outcome:
         """Draw one picture."""
-        answer = await transport.submit("/v1", json=[_task(shot)])
+        task = _task(shot)
+        answer = await transport.submit("/v1", json=[task])
         for item in _listed(answer, "data"):
-            if item.get("taskUUID") == shot.client_id and (found := _found(item)) is not None:
+            if item.get("taskUUID") == shot.client_id and (found := _found(item, task["seed"])) is not None:
                 return Done(found=[found], microdollars=microdollars(item.get("cost")))
         raise self.fault(answer) or ProviderBroken(f"{self.title} answered without a picture", provider=self.title)
 
@@ -114,7 +115,8 @@ def _task(shot: Shot) -> dict[str, Any]:
         "width": shot.size[0],
         "height": shot.size[1],
         "steps": request.steps,
-        "seed": shot.seeds[0],
+        # 1 is the least, say the vendor's SDK documents. 2³¹ − 1 stands for 0: no other picture of the job can have it.
+        "seed": shot.seeds[0] or 2**31 - 1,
         "numberResults": 1,
         "outputType": "base64Data",
         "outputFormat": "PNG",
@@ -130,9 +132,9 @@ def _task(shot: Shot) -> dict[str, Any]:
     return task
 
 
-def _found(item: Mapping[str, Any]) -> Found | None:
-    seed = item.get("seed")
-    seed = seed if isinstance(seed, int) else None
+def _found(item: Mapping[str, Any], asked: int) -> Found | None:
+    told = item.get("seed")
+    seed = told if isinstance(told, int) else asked
     if item.get("NSFWContent") is True:
         return Found(seed=seed, withheld=CENSORED)
     if isinstance(data := item.get("imageBase64Data"), str):

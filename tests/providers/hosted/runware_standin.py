@@ -41,6 +41,9 @@ class RunwareStandIn(StandIn):
         if any(side % 64 or not 128 <= side <= 2048 for side in size):
             error = {"code": "invalidWidth", "message": "Invalid value for 'width' parameter.", "parameter": "width"}
             return web.json_response({"errors": [error]}, status=400)
+        if not isinstance(task["seed"], int) or task["seed"] < 1:
+            error = {"code": "invalidSeed", "message": "Invalid value for 'seed' parameter.", "parameter": "seed"}
+            return web.json_response({"errors": [error]}, status=400)
         if "seedImage" in task:
             self.take_picture(task["seedImage"])
         answer = {

@@ -104,6 +104,12 @@ async def test_a_cost_that_is_none_is_not_believed(cost: Any) -> None:
         assert (await runware.draw()).microdollars is None
 
 
+async def test_seed_0_is_drawn_from_another_that_the_member_reads() -> None:
+    async with RunwareStandIn() as standin, alone(standin, CASE) as runware:
+        assert (await runware.found(seed=0)).seed == 2**31 - 1
+        assert (await runware.found(seed=1)).seed == 1
+
+
 async def test_no_picture_and_no_flag_is_no_refusal() -> None:
     async with RunwareStandIn() as standin, alone(standin, CASE) as runware:
         standin.draws = False
