@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bot.house import local_count
 from flux_core.bootstrap import configured_vendors, open_database
 from flux_core.database import workers
 from flux_core.errors import FluxError, ProviderBusy, ProviderClosed
@@ -215,7 +216,7 @@ async def _workers(settings: Settings) -> list[Finding]:
     ]
     if not findings:
         findings.append(Finding("Workers", None, "None is running. `flux-bot run` starts them with the bot."))
-    if settings.workers and find_spec("torch") is None:
+    if local_count(settings) and find_spec("torch") is None:
         findings.append(
             Finding(
                 "torch",

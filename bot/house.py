@@ -24,7 +24,7 @@ async def run(settings: Settings) -> None:
     """Run the bot and its workers until a signal; raises ConfigurationError."""
     stop = asyncio.Event()
     obey_signals(stop)
-    await _open(settings, _crew(settings, settings.workers, hosted_names(settings)), stop)
+    await _open(settings, _crew(settings, local_count(settings), hosted_names(settings)), stop)
 
 
 async def bot(settings: Settings) -> None:
@@ -70,7 +70,7 @@ async def sandbox(settings: Settings, *, alone: bool = False) -> None:
         else:
             screen.print(f"Open [bold]{stand_in.base_url}[/] in a browser. Ctrl-C ends it.", highlight=False)
             joined = settings.model_copy(update=reached)
-            await _open(joined, _crew(joined, settings.workers, hosted_names(settings)), stop)
+            await _open(joined, _crew(joined, local_count(settings), hosted_names(settings)), stop)
     finally:
         await stand_in.stop()
 
@@ -111,6 +111,11 @@ async def _open(settings: Settings, crew: Supervisor, stop: asyncio.Event) -> No
         working.result()
         with suppress(asyncio.CancelledError):
             talking.result()
+
+
+def local_count(settings: Settings) -> int:
+    """Return how many workers of this machine run beside the bot; none where no model's weights are configured."""
+    return settings.workers if any(spec.local for spec in settings.catalogue) else 0
 
 
 def hosted_names(settings: Settings) -> list[str]:

@@ -35,6 +35,14 @@ def test_one_more_process_runs_all_hosted_providers(settings: Settings) -> None:
     assert "--supervised" in hosted
 
 
+def test_no_weights_no_worker_of_our_own(settings: Settings) -> None:
+    assert house.local_count(settings) == settings.workers == 1
+    assert house.local_count(settings.model_copy(update={"workers": 0})) == 0
+    bare = Settings(_env_file=None, flux_tiny_path="")
+    assert house.local_count(bare) == 0
+    assert house.hosted_names(bare) == ["all"]
+
+
 def test_no_provider_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     vendors.only_these(monkeypatch)
     bare = Settings(_env_file=None)
