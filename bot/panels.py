@@ -179,13 +179,15 @@ def providers(
 
 def _provider(name: str, workers: Sequence[WorkerInfo], spent: Mapping[str, int]) -> str:
     closed = [worker.closed for worker in workers if worker.closed is not None]
+    caps = [worker.money_cap for worker in workers if worker.money_cap is not None]
     if not workers:
         state = "no worker is up"
     elif len(closed) == len(workers):
         state = f"takes no jobs: {escape(shorten(closed[0], 160))}"
+    elif caps and remarks.is_spent(workers[-1].offers, min(caps) - spent.get(name, 0)):
+        state = "waits for tomorrow: the day's money is spent"
     else:
         state = "running"
-    caps = [worker.money_cap for worker in workers if worker.money_cap is not None]
     cap = f" of {dollars(min(caps))}" if caps else ""
     title = escape(title_of(name))
     return f"- **{title}** (`{name}`): {state} · {dollars(spent.get(name, 0))}{cap} spent today by all servers"

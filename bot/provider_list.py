@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bot.remarks import usual_price
+from bot.remarks import is_spent, usual_price
 from bot.wording import dollars
 from flux_core.bootstrap import open_database
 from flux_core.database import spending, workers
@@ -36,7 +36,7 @@ async def show(settings: Settings, console: Console) -> None:
         table.add_column(heading, overflow="fold")
     for name, vendor in sorted(vendors().items(), key=lambda one: one[0] not in settings.providers):
         given = settings.every_provider[name]
-        row = [f"{vendor.title} ({name})", _state(vendor, given, alive), _models(vendor, given), "", ""]
+        row = [f"{vendor.title} ({name})", _state(vendor, given, alive, spent), _models(vendor, given), "", ""]
         if name in settings.providers:
             row[3] = _spending(spent, name, given)
             row[4] = str(given.concurrency or vendor.limits.concurrency)
@@ -49,7 +49,7 @@ async def show(settings: Settings, console: Console) -> None:
     )
 
 
-def _state(vendor: type[Vendor], given: ProviderSettings, alive: list[WorkerInfo]) -> str:
+def _state(vendor: type[Vendor], given: ProviderSettings, alive: list[WorkerInfo], spent: Mapping[str, int]) -> str:
     missing = given.missing(vendor)
     if missing:
         where = f", from {vendor.key_page}" if vendor.key_page else ""
@@ -60,6 +60,8 @@ def _state(vendor: type[Vendor], given: ProviderSettings, alive: list[WorkerInfo
         return "configured; no worker is up"
     if len(closed) == len(its):
         return f"closed: {mask(closed[0], tuple(given.secrets))}"
+    if given.money_cap is not None and is_spent(its[-1].offers, given.money_cap - spent.get(vendor.name, 0)):
+        return f"running; the day's money is spent ({variable(vendor, 'daily_cap')})"
     return "running"
 
 
@@ -78,5 +80,5 @@ def _models(vendor: type[Vendor], given: ProviderSettings) -> str:
 
 
 def _spending(spent: Mapping[str, int], name: str, given: ProviderSettings) -> str:
-    cap = "no cap" if given.daily_cap is None else f"of ${given.daily_cap:g}"
+    cap = "no cap" if given.money_cap is None else f"of {dollars(given.money_cap)}"
     return f"{dollars(spent.get(name, 0))} {cap}"

@@ -89,6 +89,12 @@ def usual_price(offer: Offer, spec: ModelSpec) -> int:
     return offer.price.of(width, height, int(spec.steps.default))
 
 
+def is_spent(offers: Mapping[str, Offer], left: int) -> bool:
+    """Tell whether ``left`` millionths of a dollar pay no usual picture of any model."""
+    prices = [usual_price(offer, _SPECS[model]) for model, offer in offers.items() if model in _SPECS]
+    return bool(prices) and left < min(prices)
+
+
 def _withheld(job: Job, facts: Mapping[str, Any], quote: Callable[[str], str]) -> str:
     missing = int(facts.get("missing", 1))
     reason = " ".join(str(facts.get("reason") or "").split()).rstrip(".")

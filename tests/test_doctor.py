@@ -180,9 +180,28 @@ async def test_the_list_tells_health_and_spending(healthy_settings, monkeypatch)
         queue = job_queue(settings, database)
         await queue.register(WorkerInfo(id="a", provider="cloud", closed=f"402 for {KEY}", **worker))
     said = await listed(settings)
-    assert re.search(r"Cloud Nine \(cloud\) +closed: 402 for \*\*\* .*\$0\.00 of \$2\.5 +9", said)
+    assert re.search(r"Cloud Nine \(cloud\) +closed: 402 for \*\*\* .*\$0\.00 of \$2\.50 +9", said)
     assert re.search(r"Garage \(garage\) +configured; no worker is up .*\$0\.00 no cap +1", said)
     assert KEY not in said
     async with open_database(settings) as database:
         await job_queue(settings, database).register(WorkerInfo(id="a", provider="cloud", **worker))
-    assert re.search(r"Cloud Nine \(cloud\) +running", await listed(settings))
+    assert re.search(r"Cloud Nine \(cloud\) +running ", await listed(settings))
+
+
+async def test_the_list_tells_that_the_day_s_money_is_spent(healthy_settings, monkeypatch):
+    monkeypatch.setenv("CLOUD_API_KEY", KEY)
+    monkeypatch.setenv("CLOUD_DAILY_CAP", "0.002")
+    vendor = healthy_settings.every_provider["cloud"].access(vendors.VENDORS["cloud"])
+    worker = WorkerInfo(
+        id="a",
+        host="h",
+        pid=1,
+        device="d",
+        provider="cloud",
+        hosted=True,
+        offers=vendors.VENDORS["cloud"](vendor).offers,
+        started_at=time.time(),
+    )
+    async with open_database(healthy_settings) as database:
+        await job_queue(healthy_settings, database).register(worker)
+    assert "the day's money is spent (CLOUD_DAILY_CAP)" in await listed(healthy_settings)

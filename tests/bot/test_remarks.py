@@ -136,6 +136,16 @@ def test_a_usual_picture_has_the_price_of_the_size_it_would_get() -> None:
     assert remarks.usual_price(Offer(theirs="x"), dev) == 0
 
 
+def test_a_day_s_money_is_spent_when_it_pays_no_picture_any_more() -> None:
+    offers = {"flux-dev": Offer(theirs="x", price=Price(picture=0.025)), "gone": Offer(theirs="y")}
+    assert remarks.is_spent(offers, 24_999)
+    assert not remarks.is_spent(offers, 25_000)
+    assert not remarks.is_spent({}, 0)
+    crew = [worker("cloud", money_cap=30_000, offers=offers)]
+    text = texts(panels.providers(RoutingPolicy(), ["cloud"], crew, {"cloud": 25_000}))
+    assert "waits for tomorrow: the day's money is spent" in text
+
+
 def worker(provider: str, **changes: Any) -> WorkerInfo:
     facts: dict[str, Any] = {"id": provider, "host": "h", "pid": 1, "device": "d", "offers": {}, "started_at": 0.0}
     return WorkerInfo(**{**facts, "provider": provider, "hosted": True, **changes})
