@@ -65,7 +65,7 @@ class Errand:
     variation: bool = False
     """Whether it may be drawn from its words alone where no provider starts from pictures."""
     waited: float = inf
-    """Seconds since it was submitted."""
+    """Seconds since it was submitted, or since whoever asks began to look."""
     tried: frozenset[str] = frozenset()
     """Providers that failed on it."""
     bound_to: str | None = None

@@ -225,12 +225,15 @@ def is_bound(job: Job) -> bool:
     return job.provider_job_id is not None and job.provider != LOCAL
 
 
-def errand_of(job: Job, *, bound: bool = True, now: float = inf) -> Errand:
-    """Return what the router has to know of a job; without its bond, when that is about to end."""
+def errand_of(job: Job, *, bound: bool = True, now: float = inf, since: float = 0.0) -> Errand:
+    """Return what the router has to know of a job; without its bond, when that is about to end.
+
+    ``since``: when whoever asks began to look. At a start, what waited all night has not waited for our own cards yet.
+    """
     return Errand(
         request=job.request,
         variation=job.origin is Origin.VARIATION,
-        waited=now - job.created_at,
+        waited=now - max(job.created_at, since),
         tried=frozenset(job.tried),
         bound_to=job.provider if bound and is_bound(job) else None,
     )

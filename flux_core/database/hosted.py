@@ -174,7 +174,7 @@ def _walk(
             continue
         # What may wait for our own cards does so for a moment even while none of them is up.
         venues = crew.venues(row.waits_hosted, row.units, ahead, expected=row.waits_for is not None)
-        verdict = route(errand_of(job, now=now), venues, policy)
+        verdict = route(errand_of(job, now=now, since=worker.started_at), venues, policy)
         if isinstance(verdict, Choice) and verdict.provider == worker.provider:
             return (job, verdict), for_us
         if isinstance(verdict, Choice) and verdict.provider == LOCAL and row.waits_for is None:

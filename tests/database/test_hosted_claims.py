@@ -69,6 +69,17 @@ async def test_our_own_cards_get_a_moment_to_come_back(database_url: str, tmp_pa
         assert (await scene.claim_hosted()).id == job.id
 
 
+async def test_at_a_start_they_get_it_for_what_waited_all_night_as_well(database_url: str, tmp_path: Path) -> None:
+    async with a_scene(database_url, tmp_path, policy=RoutingPolicy(return_seconds=20)) as scene:
+        job = await scene.submit()
+        scene.clock.now += 8 * 3600
+        await scene.vendor()
+        assert await scene.queue.claim_hosted("acme") is None
+        scene.clock.now += 20
+        await scene.queue.beat("acme")
+        assert (await scene.claim_hosted()).id == job.id
+
+
 async def test_only_a_living_open_hosted_worker_with_room_gets_jobs(scene: Scene) -> None:
     await scene.submit(ANNE)
     await scene.submit(BERT)
