@@ -156,7 +156,7 @@ def _objection(errand: Errand, venue: Venue, policy: RoutingPolicy) -> str | Non
         return "it failed there"
     allowed = policy.providers is None or venue.provider in policy.providers
     if venue.hosted and not allowed:
-        return "not allowed in this community"
+        return "not allowed on this server"
     offer = venue.offers.get(request.model)
     if offer is None:
         return f"no {request.model}"
@@ -172,7 +172,8 @@ def _varies(errand: Errand, venue: Venue, policy: RoutingPolicy) -> bool:
     """Say whether ``venue`` can start a variation from its picture, and is worth waiting for."""
     if not venue.hosted:
         return not _away(errand, venue, policy)
-    return venue.offers[errand.request.model].starts_from_pictures(links=venue.links)
+    # One that is shut may stay so until midnight, or until the operator has paid.
+    return _shut(errand, venue) is None and venue.offers[errand.request.model].starts_from_pictures(links=venue.links)
 
 
 def _away(errand: Errand, local: Venue, policy: RoutingPolicy) -> bool:

@@ -180,6 +180,9 @@ def test_a_variation_prefers_who_starts_from_pictures_and_else_is_drawn_from_wor
     asked = errand(input_picture=PICTURE, strength=0.6, variation=True)
     assert chosen(route(asked, [words, hosted("a", 0.05)], RoutingPolicy())) == "a"
     assert chosen(route(asked, [words], RoutingPolicy())) == "words"
+    assert isinstance(route(asked, [words, hosted("a", 0.05, free=0)], RoutingPolicy()), Wait)
+    for shut in ({"closed": "no credit"}, {"money_left": 99_999}):
+        assert chosen(route(asked, [words, hosted("a", 0.05, **shut)], RoutingPolicy())) == "words"
 
 
 def test_a_variation_waits_for_cards_that_start_from_pictures_only_while_they_may_come_back() -> None:
