@@ -123,7 +123,10 @@ def result(job: Job, shown: Sequence[Shown], *, lead: str | None = None) -> Card
     """Show the finished pictures; ``lead`` is a line above them, where the card comes late or elsewhere."""
     spoiler = job.reply_to is not None and job.reply_to.spoiler
     by = remarks.drawn_by(job)
-    parts: list[ui.Item[Any]] = [_asked(job.request, job.account.user_id, took=_took(job), by=by)]
+    # A provider draws the nearest of its own sizes, and some leave the picture to start from aside.
+    size = (shown[0].picture.width, shown[0].picture.height) if shown else None
+    request = remarks.as_drawn(job)
+    parts: list[ui.Item[Any]] = [_asked(request, job.account.user_id, took=_took(job), by=by, size=size)]
     if shown:
         parts.append(ui.MediaGallery(*(_gallery_item(job, one, spoiler=spoiler) for one in shown)))
     else:
@@ -173,14 +176,15 @@ def picture_name(job: Job, picture: Picture, extension: str) -> str:
     return f"flux-{job.id}-{picture.position + 1}.{extension}"
 
 
-def facts_of(request: GenerationRequest) -> list[str]:
-    """Return what a request asks for, short: model, size, steps where there is a choice, strength, seed."""
+def facts_of(request: GenerationRequest, size: tuple[int, int] | None = None) -> list[str]:
+    """Return what a request asks for, short: model, size, steps where there is a choice, strength, seed.
+
+    ``size``: width and height of the pictures, where they are known.
+    """
     spec = _FAMILY.get(request.model)
     enlarge = spec.enlarge if spec is not None else 1
-    facts = [
-        spec.title if spec is not None else request.model,
-        f"{request.width * enlarge}×{request.height * enlarge}",
-    ]
+    width, height = size or (request.width * enlarge, request.height * enlarge)
+    facts = [spec.title if spec is not None else request.model, f"{width}×{height}"]
     if remarks.has_steps(request.model):
         facts.append(f"{request.steps} step{'' if request.steps == 1 else 's'}")
     if request.strength is not None:
@@ -190,9 +194,14 @@ def facts_of(request: GenerationRequest) -> list[str]:
 
 
 def _asked(
-    request: GenerationRequest, user_id: int, *, took: float | None = None, by: str | None = None
+    request: GenerationRequest,
+    user_id: int,
+    *,
+    took: float | None = None,
+    by: str | None = None,
+    size: tuple[int, int] | None = None,
 ) -> ui.TextDisplay[Any]:
-    facts = facts_of(request)
+    facts = facts_of(request, size)
     if took is not None:
         facts.append(duration(took))
     if by is not None:

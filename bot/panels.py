@@ -34,10 +34,10 @@ _THIRD_BACKTICK = re.compile(r"``(?=`)")
 
 def details(job: Job, pictures: Sequence[Picture], *, parent: Job | None) -> Card:
     """Tell everything about a job: what is needed to draw it again, where it came from, what it cost."""
-    request, spec = job.request, _FAMILY.get(job.request.model)
+    request, spec = remarks.as_drawn(job), _FAMILY.get(job.request.model)
     rows = [
         ("Model", _model(request.model, spec)),
-        ("Drawn at", f"{request.width}×{request.height}{_enlarged(spec)}{_steps(request)}"),
+        ("Drawn at", f"{_size(job, pictures)}{_enlarged(spec)}{_steps(request)}"),
         ("Guidance", f"{request.guidance:g}" if request.guidance is not None else "none (this model works without)"),
         *remarks.history(job),
     ]
@@ -202,6 +202,13 @@ def _model(id: str, spec: ModelSpec | None) -> str:
 
 def _steps(request: GenerationRequest) -> str:
     return f", {request.steps} steps" if remarks.has_steps(request.model) else ""
+
+
+def _size(job: Job, pictures: Sequence[Picture]) -> str:
+    if pictures and remarks.is_hosted(job.provider):
+        # A hosted provider draws the nearest of its own sizes.
+        return f"{pictures[0].width}×{pictures[0].height}"
+    return f"{job.request.width}×{job.request.height}"
 
 
 def _enlarged(spec: ModelSpec | None) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bot.wording import credits, escape, shorten, title_of
+from flux_core.generation import GenerationRequest
 from flux_core.jobs import Job, Origin, Remark
 from flux_core.models import FAMILY, ModelSpec, Operation
 from flux_core.offers import Offer
@@ -50,6 +51,12 @@ def notes(job: Job, *, quote: Callable[[str], str] = escape) -> list[str]:
         elif remark.code == "partly_withheld":
             told.append(_withheld(job, remark.facts, quote))
     return told
+
+
+def as_drawn(job: Job) -> GenerationRequest:
+    """Return the request without its strength where no picture was started from after all."""
+    aside = any(remark.code == "from_words" for remark in job.remarks)
+    return job.request.model_copy(update={"strength": None}) if aside else job.request
 
 
 def history(job: Job) -> Iterator[tuple[str, str]]:

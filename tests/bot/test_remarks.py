@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from flux_core.offers import Offer, Price, Sizes
 from flux_core.router import RoutingPolicy
 from flux_core.service import WorkerInfo
 from tests import vendors
-from tests.bot.test_cards import DONE, check_limits, job, labels, shown, texts
+from tests.bot.test_cards import DONE, check_limits, job, labels, picture, shown, texts
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +74,19 @@ def test_a_provider_without_image_to_image_is_named() -> None:
     anew = hosted(origin=Origin.VARIATION, remarks=(ROUTED, Remark("from_words", {"provider": "cloud"})))
     line = "Cloud Nine draws from words only, so this starts anew: same words, new seed."
     assert texts(cards.result(anew, shown())).count(line) == 1
+    for card in (cards.result(anew, shown()), panels.details(anew, [], parent=None)):
+        assert "strength" not in texts(card).lower(), "nothing was started from"
     assert remarks.notes(anew, quote=str) == [line]
+
+
+def test_the_size_is_the_one_that_the_provider_drew() -> None:
+    near = replace(picture(), width=1440, height=640)
+    asked = hosted()
+    asked = asked.evolve(request=asked.request.model_copy(update={"width": 1552, "height": 672}))
+    assert "1552×672" in texts(cards.running(asked.evolve(state=JobState.SUCCEEDED), None, None))
+    for card in (cards.result(asked, [cards.Shown(near, "a.webp")]), panels.details(asked, [near], parent=None)):
+        assert "1440×640" in texts(card)
+        assert "1552" not in texts(card)
 
 
 def test_a_model_without_image_to_image_is_named() -> None:
