@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from tests.providers.hosted.replicate_standin import ReplicateStandIn
+from tests.providers.hosted.vendors.replicate_standin import ReplicateStandIn
 
 POLLS = 12
 """Until a picture is done: about half a minute, as the worker asks more and more slowly."""

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-import tests.providers.hosted as folder
+import tests.providers.hosted.vendors as folder
 from flux_core.errors import Cancelled, GenerationFailed
 from flux_core.generation import GenerationRequest, InputPicture, RequestOptions, resolve
 from flux_core.models import FAMILY, Catalogue
@@ -55,7 +55,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def all_cases() -> list[Case]:
-    """Return the cases of every stand-in in this folder."""
+    """Return the cases of every stand-in."""
     names = sorted(module.name for module in pkgutil.iter_modules(folder.__path__) if module.name.endswith("_standin"))
     modules = [importlib.import_module(f"{folder.__name__}.{name}") for name in names]
     return [case for module in modules for case in module.CASES]

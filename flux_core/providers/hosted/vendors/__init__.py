@@ -1,0 +1,1 @@
+"""One file per vendor: its models and prices, its bounds, its wire format."""
