@@ -375,7 +375,7 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "generation_failed": _fixed("The drawing failed. Your credits are back; please try again."),
     "refused": _refused,
     "outcome_unknown": _fixed(
-        "The connection broke while the drawing was ordered, and I can't tell what became of it. Your credits are back."
+        "The way to the provider broke off, and I can't tell what became of this drawing. Your credits are back."
     ),
     "provider_fault": _provider_failed("could not draw it", "Your credits are back; please try again."),
     "provider_busy": _provider_failed(
