@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ def a_row(number: int, **changes: Any) -> dict[str, Any]:
         finish_tag=number + 1.0,
     )
     row = values_of(job, f"key-{number}") | changes
+    wish = json.loads(row["request"])
+    del wish["provider"]  # nobody could be asked for
+    row["request"] = json.dumps(wish)
     return {name: value for name, value in row.items() if name not in NEW}
 
 
