@@ -8,22 +8,39 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from flux_core.database import outbox, pictures, workers
+from flux_core.database import outbox, pictures, retention, strays, workers
 from flux_core.database.engine import Database
 from flux_core.database.queue import JobQueue
 from flux_core.errors import StorageUnavailable
-from flux_core.service import PictureStore
+from flux_core.images.store import PictureStore
 
 log = logging.getLogger(__name__)
 
 MINUTE = 60.0
+DAY = 24 * 60 * MINUTE
 WORKER_FORGOTTEN = 10 * MINUTE
 """Silence after which a worker leaves the list; it stopped counting as alive long before."""
 PREVIEW_KEPT = MINUTE
 """After a job's end, while a message may still show the preview."""
-INPUT_KEPT = 24 * 60 * MINUTE
+INPUT_KEPT = DAY
 """For an uploaded picture that no job came of."""
+STRAY_KEPT = DAY
+"""For a file that nothing refers to: whoever has just written it may be about to say so."""
 BATCH = 500
+JOBS_AT_ONCE = 100
+"""Of those whose time is over: few, since each has several pictures and nobody else can write meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long things are kept after their job has ended, in days; 0: for ever."""
+
+    pictures_days: int = 0
+    jobs_days: int = 0
+    """What a job says of its member: its words, above all. The pictures, which carry them, go with them."""
+
+
+FOR_EVER = Retention()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +71,7 @@ class Chore:
                     await stop.wait()
 
 
-def chores(db: Database, queue: JobQueue, store: PictureStore) -> list[Chore]:
+def chores(db: Database, queue: JobQueue, store: PictureStore, kept: Retention = FOR_EVER) -> list[Chore]:
     """Return everything that has to be done from time to time."""
 
     async def rescue() -> int:
@@ -84,7 +101,31 @@ def chores(db: Database, queue: JobQueue, store: PictureStore) -> list[Chore]:
             await db.write(pictures.swept, keys)
         return len(keys)
 
+    async def drop_pictures() -> int:
+        now = db.clock()
+        return await db.write(retention.drop_pictures, now - kept.pictures_days * DAY, now, JOBS_AT_ONCE)
+
+    async def forget_jobs() -> int:
+        now = db.clock()
+        return await db.write(retention.forget_jobs, now - kept.jobs_days * DAY, now, JOBS_AT_ONCE)
+
+    async def sweep() -> int:
+        found, before = 0, db.clock() - STRAY_KEPT
+        for folder in strays.FOLDERS:
+            found += await store.drop_unfinished(folder, before)
+            async for page in store.pages(folder, BATCH):
+                old = [file for file in page if file.modified_at < before]
+                if old and (stray := await db.read(strays.among, old)):
+                    found += await db.write(strays.drop, stray, db.clock())
+        return found
+
+    timely = []
+    if kept.pictures_days:
+        timely.append(Chore("jobs whose pictures were kept long enough", MINUTE / 2, drop_pictures))
+    if kept.jobs_days:
+        timely.append(Chore("jobs forgotten that were kept long enough", MINUTE / 2, forget_jobs))
     return [
+        *timely,
         Chore("jobs rescued from lost workers", min(5.0, queue.lease_seconds / 3), rescue),
         Chore("jobs of hosted providers left to our own cards", min(5.0, queue.lease_seconds / 3), queue.admit_local),
         Chore("jobs given up whose provider is gone", MINUTE / 2, abandon_bound),
@@ -92,12 +133,15 @@ def chores(db: Database, queue: JobQueue, store: PictureStore) -> list[Chore]:
         Chore("previews of ended jobs dropped", MINUTE / 2, drop_previews),
         Chore("unused uploads dropped", 60 * MINUTE, drop_inputs),
         Chore("expired interaction tokens forgotten", MINUTE, forget_tokens),
+        Chore("stray files dropped", 60 * MINUTE, sweep),
         Chore("discarded pictures deleted", MINUTE / 4, delete_discarded),
     ]
 
 
-async def maintain(db: Database, queue: JobQueue, store: PictureStore, stop: asyncio.Event) -> None:
+async def maintain(
+    db: Database, queue: JobQueue, store: PictureStore, stop: asyncio.Event, kept: Retention = FOR_EVER
+) -> None:
     """Run all chores until ``stop``."""
     async with asyncio.TaskGroup() as group:
-        for chore in chores(db, queue, store):
+        for chore in chores(db, queue, store, kept):
             group.create_task(chore.run(stop), name=f"maintenance: {chore.name}")

@@ -19,6 +19,7 @@ c = jobs.c
 # Conditions of the partial indexes. SQLite recognises them only as literals, not as bound parameters.
 IS_QUEUED = c.state == sa.literal_column("'queued'")
 IS_RUNNING = c.state == sa.literal_column("'running'")
+_REMEMBERED = c.kept != sa.literal_column("'nothing'")
 
 _SUBMITTED = c.provider_job_id.is_not(None)
 _FAILED_HERE = c.tried.like(f'%"{LOCAL}"%')
@@ -142,11 +143,11 @@ def insert(connection: Connection, job: Job, key: str | None) -> None:
     connection.execute(_INSERT, values_of(job, key))
 
 
-_BY_ID = sa.select(*COLUMNS).where(c.id == bindparam("job"))
+_BY_ID = sa.select(*COLUMNS).where(c.id == bindparam("job"), _REMEMBERED)
 
 
 def find(connection: Connection, job_id: str) -> Job | None:
-    """Return the job, or None."""
+    """Return the job, or None: also for one that retention has forgotten."""
     row = connection.execute(_BY_ID, {"job": job_id}).one_or_none()
     return None if row is None else job_of(row)
 
@@ -154,6 +155,7 @@ def find(connection: Connection, job_id: str) -> Job | None:
 _OF_ACCOUNT = (
     sa.select(*COLUMNS)
     .where(c.guild_id == bindparam("guild"), c.user_id == bindparam("user"), c.id < bindparam("before"))
+    .where(_REMEMBERED)
     .order_by(c.id.desc())
     .limit(bindparam("most"))
 )
@@ -188,7 +190,8 @@ def recent_prompts(connection: Connection, account: Account, prefix: str, limit:
     key = {"guild": account.guild_id, "user": account.user_id, "most": among}
     wanted = prefix.strip().casefold()
     prompts = (GenerationRequest.model_validate_json(row.request).prompt for row in connection.execute(_REQUESTS, key))
-    different = dict.fromkeys(prompt for prompt in prompts if prompt.casefold().startswith(wanted))
+    # A job that retention has forgotten has no words.
+    different = dict.fromkeys(prompt for prompt in prompts if prompt and prompt.casefold().startswith(wanted))
     return list(different)[:limit]
 
 

@@ -32,7 +32,12 @@ _INSERT_INPUT = sa.insert(inputs).inline()
 _UNUSED_INPUTS = (
     sa.select(inputs.c.key)
     .where(inputs.c.stored_at < bindparam("before"))
-    .where(~sa.exists(sa.select(jobs.c.id).where(jobs.c.input_key == inputs.c.key)))
+    # A job whose pictures were let go of needs none to start from.
+    .where(
+        ~sa.exists(
+            sa.select(jobs.c.id).where(jobs.c.input_key == inputs.c.key, jobs.c.kept == sa.literal_column("'all'"))
+        )
+    )
     .limit(bindparam("most"))
 )
 _DELETE_INPUTS = sa.delete(inputs).where(inputs.c.key.in_(bindparam("keys", expanding=True)))
@@ -115,7 +120,7 @@ def note_input(connection: Connection, key: str, now: float) -> None:
 
 
 def drop_inputs(connection: Connection, before: float, now: float, limit: int) -> int:
-    """Discard the pictures uploaded before ``before`` that no job starts from; return how many."""
+    """Discard the pictures uploaded before ``before`` that no job, or none with pictures, needs; return how many."""
     keys = list(connection.execute(_UNUSED_INPUTS, {"before": before, "most": limit}).scalars())
     if keys:
         discard(connection, keys, now)

@@ -114,6 +114,14 @@ jobs = sa.Table(
     # JSON list of {"code", "facts"}.
     sa.Column("remarks", sa.Text),
     sa.Column("microdollars", sa.BigInteger),
+    # What retention has left: all, the words without the pictures, or nothing that says anything of the member.
+    sa.Column(
+        "kept",
+        sa.Text,
+        sa.CheckConstraint("kept IN ('all', 'words', 'nothing')", name="kept"),
+        nullable=False,
+        server_default="all",
+    ),
     sa.CheckConstraint("state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled', 'refused')", name="state"),
     sa.CheckConstraint(
         "(state = 'running') = (lease_until IS NOT NULL) AND (state <> 'running' OR worker_id IS NOT NULL)",
@@ -151,6 +159,7 @@ _partial(
 _partial("ix_jobs_undeliverable", _job.guild_id, _job.user_id, _job.id, where="undeliverable_at IS NOT NULL")
 _partial("ix_jobs_previews", _job.id, where="preview_key IS NOT NULL AND ended_at IS NOT NULL")
 _partial("ix_jobs_inputs", _job.input_key, where="input_key IS NOT NULL")
+_partial("ix_jobs_kept", _job.kept, _job.ended_at, where="ended_at IS NOT NULL AND kept <> 'nothing'")
 _partial("uq_jobs_key", _job.key, where="key IS NOT NULL", unique=True)
 
 pictures = sa.Table(

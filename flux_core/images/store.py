@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +18,8 @@ from flux_core.errors import ConfigurationError, PictureGone, StorageUnavailable
 
 KEY = re.compile(r"[A-Za-z0-9_-]+(?:[./][A-Za-z0-9_-]+)*")
 """Keys are made by the studio: plain path segments, none hidden, none upwards."""
+UNFINISHED = re.compile(r"#[0-9]+$")
+"""How object_store ends the name of a file in a folder that it has not written to the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +39,11 @@ class PictureStore:
 
         Raises ConfigurationError for a place that cannot be used.
         """
-        self._local = "://" not in place or place.startswith("file://")
+        self._folder: Path | None = None
         try:
-            if self._local:
-                folder = Path(place.removeprefix("file://")).expanduser().resolve()
-                self._store: ObjectStore = LocalStore(folder, mkdir=True, automatic_cleanup=True)
+            if "://" not in place or place.startswith("file://"):
+                self._folder = Path(place.removeprefix("file://")).expanduser().resolve()
+                self._store: ObjectStore = LocalStore(self._folder, mkdir=True, automatic_cleanup=True)
             else:
                 self._store = from_url(place)
         except (BaseError, OSError, ValueError) as error:
@@ -49,7 +53,7 @@ class PictureStore:
 
     async def put(self, key: str, data: bytes, content_type: str) -> None:
         """Write ``data``, replacing what was there; raises StorageUnavailable."""
-        attributes = None if self._local else {"Content-Type": content_type}  # a folder keeps no attributes
+        attributes = {"Content-Type": content_type} if self._folder is None else None  # a folder keeps none
         try:
             await obstore.put_async(self._store, _checked(key), data, attributes=attributes)
         except (BaseError, OSError) as error:
@@ -91,15 +95,43 @@ class PictureStore:
 
     async def list(self, prefix: str = "") -> list[StoredPicture]:
         """Return what lies below ``prefix`` (whole path segments), by key; raises StorageUnavailable."""
+        return sorted(
+            [stored async for page in self.pages(prefix, 1000) for stored in page], key=lambda stored: stored.key
+        )
+
+    async def pages(self, prefix: str, size: int) -> AsyncIterator[Sequence[StoredPicture]]:
+        """Go through what lies below ``prefix``, in no order, at most ``size`` at once; raises StorageUnavailable."""
         below = _checked(prefix.rstrip("/")) if prefix else None
         try:
-            found = [entry async for page in obstore.list(self._store, below) for entry in page]
+            async for page in obstore.list(self._store, below, chunk_size=size):
+                yield [StoredPicture(one["path"], one["size"], one["last_modified"].timestamp()) for one in page]
         except (BaseError, OSError) as error:
             raise StorageUnavailable(f"Cannot list {prefix}: {_first_line(error)}") from error
-        return sorted(
-            (StoredPicture(entry["path"], entry["size"], entry["last_modified"].timestamp()) for entry in found),
-            key=lambda stored: stored.key,
-        )
+
+    async def drop_unfinished(self, prefix: str, before: float) -> int:
+        """Delete what was begun below ``prefix`` before ``before`` and never finished, by a process that was killed.
+
+        A folder holds it under the picture's name with a number, as ``0.webp#1``, which object_store lists nowhere;
+        a bucket shows nothing of it. Returns how many; raises StorageUnavailable.
+        """
+        if self._folder is None:
+            return 0
+        try:
+            return await asyncio.to_thread(_drop_unfinished, self._folder / _checked(prefix), before)
+        except OSError as error:
+            raise StorageUnavailable(f"Cannot clean up {prefix}: {_first_line(error)}") from error
+
+
+def _drop_unfinished(folder: Path, before: float) -> int:
+    dropped = 0
+    for file in folder.rglob("*#*"):
+        with suppress(FileNotFoundError):  # another process cleans up, too
+            if UNFINISHED.search(file.name) and file.stat().st_mtime < before:
+                file.unlink()
+                dropped += 1
+                with suppress(OSError):  # others lie beside it
+                    file.parent.rmdir()
+    return dropped
 
 
 def _checked(key: str) -> str:

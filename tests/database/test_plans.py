@@ -6,9 +6,22 @@ from typing import Any
 
 from sqlalchemy import Connection, event
 
-from flux_core.database import hosted, jobs, leases, outbox, passing, pictures, places, spending, submissions
+from flux_core.database import (
+    hosted,
+    jobs,
+    leases,
+    outbox,
+    passing,
+    pictures,
+    places,
+    retention,
+    spending,
+    strays,
+    submissions,
+)
 from flux_core.database.admission import Offered
 from flux_core.database.hosted import Terms
+from flux_core.images.store import StoredPicture
 from flux_core.jobs import Origin
 from flux_core.quota import UTC, period_at
 from flux_core.router import RoutingPolicy
@@ -115,3 +128,27 @@ async def test_a_members_jobs_are_found_by_member(scene: Scene) -> None:
         assert f"USING INDEX {index} (guild_id=? AND user_id=? AND id<?)" in active
     everything = await plans(scene, jobs.of_account, ANNE, False, 25, None)
     assert "ix_jobs_history (guild_id=? AND user_id=? AND id<?)" in everything
+
+
+async def test_what_was_kept_long_enough_is_found_by_its_age(scene: Scene) -> None:
+    job = await scene.submit()
+    await scene.claim()
+    await scene.succeed(job)
+    for chore in (retention.drop_pictures, retention.forget_jobs):
+        plan = await plans(scene, chore, scene.clock.now + 1, scene.clock.now, 10)
+        assert "ix_jobs_kept (kept=? AND ended_at<?)" in plan
+        assert "ix_jobs_inputs (input_key=?)" in plan
+        assert "SCAN jobs" not in plan
+        assert "SCAN pictures" not in plan
+        assert "TEMP B-TREE" not in plan
+
+
+async def test_strays_are_looked_up_by_key(scene: Scene) -> None:
+    await scene.submit()
+    files = [
+        StoredPicture(key, 1, scene.clock.now + 1) for key in (f"pictures/{1:024x}/0.webp", f"inputs/{1:064x}.png")
+    ]
+    plan = await plans(scene, strays.among, files)
+    assert "ix_jobs_inputs (input_key=?)" in plan
+    # The first job's time is one step into the table's own index.
+    assert plan.count("SCAN") == plan.count("SCAN jobs USING INDEX sqlite_autoindex_jobs_1") == 1

@@ -17,7 +17,7 @@ from flux_core.database.tables import jobs
 from flux_core.jobs import Account, Job, JobState, Origin
 from tests.database.scene import ANNE, SCHNELL, Scene, a_reply, a_request, a_scene
 
-NEW = ("waits_hosted", "venue", "asked", "tried", "remarks", "microdollars")
+NEW = ("waits_hosted", "venue", "asked", "tried", "remarks", "microdollars", "kept")
 
 
 def a_row(number: int, **changes: Any) -> dict[str, Any]:
