@@ -210,9 +210,17 @@ def steps_taken(steps: int, strength: float | None) -> int:
 class Catalogue:
     """The models one studio offers: those whose weights it has, and those that hosted providers draw for it."""
 
-    def __init__(self, weights: Mapping[str, str], *, hosted: Collection[str] = (), default: str | None = None) -> None:
+    def __init__(
+        self,
+        weights: Mapping[str, str],
+        *,
+        hosted: Collection[str] = (),
+        default: str | None = None,
+        non_commercial: bool = True,
+    ) -> None:
         """Offer the models in ``weights`` (id → folder or hub id) and those in ``hosted`` (ids).
 
+        Without ``non_commercial``, those whose licence forbids commercial use are left out.
         Raises ConfigurationError for an id outside the family, for weights that nobody has published, for no model at
         all, or for a default that is not offered.
         """
@@ -221,9 +229,20 @@ class Catalogue:
             raise ConfigurationError(f"Unknown model {unknown[0]!r}; flux-bot knows {', '.join(family)}.")
         if closed := [id for id in weights if not family[id].weights]:
             raise ConfigurationError(f"{closed[0]} has no published weights; only hosted providers draw it.")
-        self._specs = {
+        configured = {
             id: replace(spec, source=weights.get(id)) for id, spec in family.items() if id in weights or id in hosted
         }
+        self._specs = {id: spec for id, spec in configured.items() if non_commercial or spec.commercial}
+        if default is not None and default in configured.keys() - self._specs.keys():
+            raise ConfigurationError(
+                f"DEFAULT_MODEL is {default!r}, whose licence is non-commercial, and NON_COMMERCIAL_MODELS is false. "
+                "Name another model, or allow such models."
+            )
+        if configured and not self._specs:
+            raise ConfigurationError(
+                f"Of the configured models ({', '.join(configured)}) none may be used commercially, and "
+                "NON_COMMERCIAL_MODELS is false. Configure another one, or allow such models."
+            )
         if not self._specs:
             raise ConfigurationError(
                 "No model is configured. Set FLUX_TINY_PATH, FLUX_SCHNELL_PATH or FLUX_DEV_PATH, or a provider's key."

@@ -69,6 +69,11 @@ class Settings(BaseSettings):
         default=None, description="The model drawn when a member names none; by default the best one offered."
     )
 
+    non_commercial_models: bool = Field(
+        default=True,
+        description="false: models whose licence is non-commercial (flux-dev) are not offered, "
+        "whoever would draw them.",
+    )
     offered_elsewhere: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(),
         description="Models, separated by commas, that only workers on other machines draw; the bot offers them, too.",
@@ -115,6 +120,11 @@ class Settings(BaseSettings):
     )
     max_attempts: int = Field(default=3, ge=1, description="How often a job is started before it fails for good.")
     job_timeout: float = Field(default=1800.0, gt=0, description="Seconds a drawing may take.")
+    prompt_in_pictures: bool = Field(
+        default=True,
+        description="false: picture files do not tell their prompt; model, seed, steps and the mark of AI-made media "
+        "stay.",
+    )
 
     # What members may upload
     max_upload_bytes: int = Field(
@@ -219,7 +229,12 @@ class Settings(BaseSettings):
         known = provider_settings.vendors()
         hosted = {id for name, given in self.providers.items() for id in known[name](given.access(known[name])).offers}
         weights = {id: path for id, path in paths.items() if path}
-        return Catalogue(weights, hosted=hosted | self.offered_elsewhere, default=self.default_model)
+        return Catalogue(
+            weights,
+            hosted=hosted | self.offered_elsewhere,
+            default=self.default_model,
+            non_commercial=self.non_commercial_models,
+        )
 
 
 def load_settings(**changes: Any) -> Settings:

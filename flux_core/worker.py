@@ -79,12 +79,14 @@ class Worker:
         job_timeout: float = 1800.0,
         stop_seconds: float = 8.0,
         money_cap: int | None = None,
+        tell_prompt: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Work as ``worker_id``; ``changed`` is ``Database.changed``.
 
         When stopped, a drawing gets ``stop_seconds`` to end before its job is handed back. ``money_cap``: the most
-        that the provider may be paid a day, in millionths of a dollar.
+        that the provider may be paid a day, in millionths of a dollar. ``tell_prompt``: whether the files say which
+        words they were drawn from.
         """
         self._queue = queue
         self._pictures = pictures
@@ -96,6 +98,7 @@ class Worker:
         self._job_timeout = job_timeout
         self._stop_seconds = stop_seconds
         self._money_cap = money_cap
+        self._tell_prompt = tell_prompt
         self._clock = clock
         self._said: str | None = provider.closed
         """Why the provider takes no jobs, as others know it."""
@@ -344,7 +347,7 @@ class Worker:
         return await self._pictures.link(key, LINK_SECONDS)
 
     async def _finish(self, job: Job, drawing: Drawing, seconds: float) -> None:
-        finished = await store_pictures(self._pictures, job, drawing)
+        finished = await store_pictures(self._pictures, job, drawing, tell_prompt=self._tell_prompt)
         await insist(
             lambda: self._queue.succeed(
                 self._id,

@@ -53,6 +53,8 @@ def test_what_is_left_blank_is_not_given(monkeypatch, name):
         ("MAX_WAITING", "0"),
         ("LOG_LEVEL", "secret-value"),
         ("SANDBOX_PORT", "70000"),
+        ("NON_COMMERCIAL_MODELS", "secret-value"),
+        ("PROMPT_IN_PICTURES", "secret-value"),
         ("OWNER_IDS", "12, somebody"),
         ("ROUTE_FIRST", "secret-value"),
         ("ROUTE_ORDER", "secret-value"),
@@ -219,3 +221,18 @@ def test_the_operator_decides_who_comes_first(monkeypatch):
         monkeypatch.setenv(name, value)
     routing = load_settings().routing
     assert (routing.first, routing.order, routing.overflow_seconds, routing.providers) == ("hosted", "fastest", 7, None)
+
+
+@pytest.mark.parametrize(
+    "where", [{"FLUX_DEV_PATH": "hub/dev"}, {"CLOUD_API_KEY": "k"}, {"OFFERED_ELSEWHERE": "flux-dev"}]
+)
+def test_one_setting_turns_models_off_that_forbid_commerce_whoever_would_draw_them(monkeypatch, where):
+    for name, value in where.items():
+        monkeypatch.setenv(name, value)
+    before = [spec.id for spec in load_settings().catalogue]
+    assert "flux-dev" in before
+    monkeypatch.setenv("NON_COMMERCIAL_MODELS", "false")
+    assert [spec.id for spec in load_settings().catalogue] == [id for id in before if id != "flux-dev"]
+    monkeypatch.setenv("DEFAULT_MODEL", "flux-dev")
+    with pytest.raises(ConfigurationError, match=r"DEFAULT_MODEL.*NON_COMMERCIAL_MODELS"):
+        _ = load_settings().catalogue

@@ -11,7 +11,15 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from flux_core.generation import OutputFormat
-from flux_core.images.provenance import XMP, Provenance, comment_in, exif_of, parameters_of
+from flux_core.images.provenance import (
+    DigitalSource,
+    Provenance,
+    comment_in,
+    exif_of,
+    parameters_of,
+    source_in,
+    xmp_of,
+)
 
 QUALITY = 90
 """Of WebP and JPEG: not told from the original at a card's size, at about a tenth of a PNG."""
@@ -34,8 +42,7 @@ class EncodedPicture:
 
 def encode(image: Image.Image, fmt: OutputFormat, metadata: Provenance) -> EncodedPicture:
     """Encode RGB pixels as ``fmt`` with ``metadata`` inside. Busy for up to a second: call it in a thread."""
-    text = parameters_of(metadata)
-    return _file(image, fmt, QUALITY, _tags(fmt, text))
+    return _file(image, fmt, QUALITY, _tags(fmt, parameters_of(metadata), metadata.source))
 
 
 def encode_preview(image: Image.Image) -> EncodedPicture:
@@ -57,8 +64,7 @@ def fit(data: bytes, limit: int) -> EncodedPicture:
     if len(data) <= limit:
         return EncodedPicture(data, CONTENT_TYPES[fmt], EXTENSIONS[fmt])
     fmt = fmt if fmt is OutputFormat.JPEG else OutputFormat.WEBP
-    text = read_provenance(data)
-    tags = _tags(fmt, text) if text is not None else {}
+    tags = _tags(fmt, _text_in(picture), _source_in(picture))
     picture = picture.convert("RGB")
     for quality in FITTED_QUALITIES:
         fitted = _file(picture, fmt, quality, tags)
@@ -77,7 +83,15 @@ def fit(data: bytes, limit: int) -> EncodedPicture:
 
 def read_provenance(data: bytes) -> str | None:
     """Return the "parameters" text that a picture file carries, or None."""
-    picture = Image.open(BytesIO(data), formats=["PNG", "JPEG", "WEBP"])
+    return _text_in(Image.open(BytesIO(data), formats=["PNG", "JPEG", "WEBP"]))
+
+
+def read_source(data: bytes) -> DigitalSource | None:
+    """Return how one of our pictures says that it came about, or None."""
+    return _source_in(Image.open(BytesIO(data), formats=["PNG", "JPEG", "WEBP"]))
+
+
+def _text_in(picture: Image.Image) -> str | None:
     if picture.format == "PNG":
         picture.load()  # text may stand after the pixels
         text = picture.info.get("parameters")
@@ -85,14 +99,26 @@ def read_provenance(data: bytes) -> str | None:
     return comment_in(picture.getexif())
 
 
-def _tags(fmt: OutputFormat, text: str) -> dict[str, Any]:
-    """Return what Pillow's writer of ``fmt`` takes to put ``text`` (and ``XMP``) into the file."""
-    if fmt is not OutputFormat.PNG:
-        return {"exif": exif_of(text).tobytes(), "xmp": XMP.encode()}
-    info = PngInfo()
-    info.add_itxt("parameters", text)
-    info.add_itxt("XML:com.adobe.xmp", XMP)
-    return {"pnginfo": info}
+def _source_in(picture: Image.Image) -> DigitalSource | None:
+    xmp = picture.info.get("xmp")
+    return source_in(xmp) if isinstance(xmp, bytes) else None
+
+
+def _tags(fmt: OutputFormat, text: str | None, source: DigitalSource | None) -> dict[str, Any]:
+    """Return what Pillow's writer of ``fmt`` takes to put ``text`` and ``source`` into the file."""
+    tags: dict[str, Any] = {}
+    if fmt is OutputFormat.PNG:
+        info = tags["pnginfo"] = PngInfo()
+        if text is not None:
+            info.add_itxt("parameters", text)
+        if source is not None:
+            info.add_itxt("XML:com.adobe.xmp", xmp_of(source))
+        return tags
+    if text is not None:
+        tags["exif"] = exif_of(text).tobytes()
+    if source is not None:
+        tags["xmp"] = xmp_of(source).encode()
+    return tags
 
 
 def _file(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from PIL import Image
 
@@ -12,25 +13,25 @@ SOFTWARE = 0x0131
 UNICODE = b"UNICODE\0"
 """Character code that opens a UserComment in UTF-16 (EXIF 2.32, 4.6.5)."""
 
-XMP = """<?xpacket begin="\N{ZERO WIDTH NO-BREAK SPACE}" id="W5M0MpCehiHzreSzNTczkc9d"?>
-<x:xmpmeta xmlns:x="adobe:ns:meta/">
- <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
-  <rdf:Description rdf:about=""
-    xmlns:xmp="http://ns.adobe.com/xap/1.0/"
-    xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
-    xmp:CreatorTool="flux-bot"
-    Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"/>
- </rdf:RDF>
-</x:xmpmeta>
-<?xpacket end="r"?>"""
-"""Says that a model drew this, in the terms of the IPTC Photo Metadata Standard (Digital Source Type)."""
+
+class DigitalSource(StrEnum):
+    """How a picture came about, in the IPTC's words: NewsCodes scheme "digitalsourcetype", as of 2024-09-17.
+
+    The scheme with its definitions: http://cv.iptc.org/newscodes/digitalsourcetype/
+    """
+
+    TRAINED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+    """Created using generative AI."""
+    COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+    """Edited using generative AI: it started from a picture that somebody brought."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
     """How one picture was drawn; ``width`` × ``height`` are its own pixels, ``seed`` its own seed."""
 
-    prompt: str
+    prompt: str | None
+    """None: the file shall not tell."""
     model: str
     seed: int
     steps: int
@@ -39,6 +40,7 @@ class Provenance:
     guidance: float | None = None
     strength: float | None = None
     job_id: str | None = None
+    source: DigitalSource = DigitalSource.TRAINED
 
 
 def parameters_of(made: Provenance) -> str:
@@ -55,7 +57,32 @@ def parameters_of(made: Provenance) -> str:
     facts["Version"] = "flux-bot"
     if made.job_id is not None:
         facts["Job"] = made.job_id
-    return f"{made.prompt}\n" + ", ".join(f"{name}: {value}" for name, value in facts.items())
+    line = ", ".join(f"{name}: {value}" for name, value in facts.items())
+    return line if made.prompt is None else f"{made.prompt}\n{line}"
+
+
+def xmp_of(source: DigitalSource) -> str:
+    """Return an XMP packet that names ``source`` (IPTC Photo Metadata Standard, "Digital Source Type").
+
+    It makes a file 0.5 kB longer, container included (495 to 534 bytes): of a 1-megapixel picture that is 0.6% as
+    WebP of 85 kB, 0.3% as JPEG, 0.1% as PNG.
+    """
+    return f"""<?xpacket begin="\N{ZERO WIDTH NO-BREAK SPACE}" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/">
+ <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+  <rdf:Description rdf:about=""
+    xmlns:xmp="http://ns.adobe.com/xap/1.0/"
+    xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+    xmp:CreatorTool="flux-bot"
+    Iptc4xmpExt:DigitalSourceType="{source.value}"/>
+ </rdf:RDF>
+</x:xmpmeta>
+<?xpacket end="r"?>"""
+
+
+def source_in(xmp: bytes) -> DigitalSource | None:
+    """Return the source that an XMP packet of ours names, None where it names none."""
+    return next((source for source in DigitalSource if f'"{source.value}"'.encode() in xmp), None)
 
 
 def exif_of(text: str) -> Image.Exif:

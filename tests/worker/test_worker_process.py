@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from flux_core.images.encoding import read_provenance
 from flux_core.jobs import JobState
 from tests.worker.conftest import Floor
 
@@ -68,6 +69,25 @@ async def test_it_draws_and_ends_in_order_when_told(floor: Floor, started) -> No
         assert (await floor.studio.place((await floor.submit(model="flux-schnell")).id)).workers == 0
         process.send_signal(signal.SIGTERM)
         assert await ends(process) == 0
+
+
+@pytest.mark.parametrize("setting", ["true", "false"])
+async def test_the_operator_says_whether_files_tell_their_prompt(
+    floor: Floor,
+    tmp_path: Path,
+    started,  # type: ignore[no-untyped-def]
+    setting: str,
+) -> None:
+    (tmp_path / ".env").write_text(f"PROMPT_IN_PICTURES={setting}\n")
+    job = await floor.submit(count=1)
+    async with started(0.0):
+        assert (await floor.ended(job)).state is JobState.SUCCEEDED
+    (picture,) = await floor.studio.pictures(job.id)
+    assert picture.key is not None
+    text = read_provenance(await floor.store.get(picture.key))
+    assert text is not None
+    assert "Seed: 7" in text
+    assert (job.request.prompt in text) is (setting == "true")
 
 
 async def test_a_second_signal_ends_it_at_once(floor: Floor, started) -> None:  # type: ignore[no-untyped-def]
