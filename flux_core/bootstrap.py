@@ -12,7 +12,7 @@ from flux_core.database.engine import Database
 from flux_core.database.queue import JobQueue
 from flux_core.errors import ConfigurationError
 from flux_core.images.store import PictureStore
-from flux_core.maintenance import maintain
+from flux_core.maintenance import FOR_EVER, Retention, maintain
 from flux_core.models import CREDIT
 from flux_core.provider_settings import ProviderSettings, vendors
 from flux_core.providers.hosted.vendor import Access, Vendor
@@ -42,7 +42,7 @@ async def open_studio(settings: Settings) -> AsyncIterator[Studio]:
     """Wire the service that bot and shell talk to, with its chores running beside it."""
     async with open_database(settings) as database:
         pictures = PictureStore(settings.pictures)
-        async with maintained(database, job_queue(settings, database), pictures):
+        async with maintained(database, job_queue(settings, database), pictures, retention(settings)):
             yield studio_of(settings, database, pictures)
 
 
@@ -63,15 +63,22 @@ def studio_of(settings: Settings, database: Database, pictures: PictureStore) ->
 
 
 @asynccontextmanager
-async def maintained(database: Database, queue: JobQueue, pictures: PictureStore) -> AsyncIterator[None]:
+async def maintained(
+    database: Database, queue: JobQueue, pictures: PictureStore, kept: Retention = FOR_EVER
+) -> AsyncIterator[None]:
     """Run the chores in the background. Every process does, so that any of them alone keeps the house."""
     stop = asyncio.Event()
-    chores = asyncio.create_task(maintain(database, queue, pictures, stop), name="maintenance")
+    chores = asyncio.create_task(maintain(database, queue, pictures, stop, kept), name="maintenance")
     try:
         yield
     finally:
         stop.set()
         await chores
+
+
+def retention(settings: Settings) -> Retention:
+    """Return how long things are kept."""
+    return Retention(pictures_days=settings.keep_pictures_days, jobs_days=settings.keep_jobs_days)
 
 
 def quota_rules(settings: Settings) -> QuotaRules:

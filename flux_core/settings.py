@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import URL
 
@@ -51,6 +51,14 @@ class Settings(BaseSettings):
     database_url: str | None = Field(default=None, description="SQLAlchemy URL; by default an SQLite file in DATA_DIR.")
     picture_store: str | None = Field(
         default=None, description="Folder or obstore URL for pictures; by default a folder in DATA_DIR."
+    )
+    keep_pictures_days: int = Field(
+        default=0, ge=0, description="Days after their job's end for which pictures are kept; 0: for ever."
+    )
+    keep_jobs_days: int = Field(
+        default=0,
+        ge=0,
+        description="Days for which prompts and whatever else an ended job says of its member are kept; 0: for ever.",
     )
 
     # Models
@@ -176,6 +184,14 @@ class Settings(BaseSettings):
     @classmethod
     def _at_home(cls, value: Path) -> Path:
         return value.expanduser()  # no shell does it in a file .env
+
+    @field_validator("keep_jobs_days")
+    @classmethod
+    def _no_shorter_than_pictures(cls, value: int, info: ValidationInfo) -> int:
+        pictures = info.data.get("keep_pictures_days", 0)
+        if 0 < value < pictures:
+            raise ValueError(f"pictures go with their jobs, so this is at least KEEP_PICTURES_DAYS ({pictures})")
+        return value
 
     @field_validator("timezone")
     @classmethod

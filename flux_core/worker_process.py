@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flux_core.bootstrap import hosted_providers, job_queue, maintained, open_database
+from flux_core.bootstrap import hosted_providers, job_queue, maintained, open_database, retention
 from flux_core.images.store import PictureStore
 from flux_core.lifetime import end_with_supervisor, obey_signals
 from flux_core.providers.base import Provider
@@ -102,7 +102,7 @@ async def _work(settings: Settings, posts: Sequence[Post], stop: asyncio.Event) 
                 finally:
                     stop.set()
 
-            async with maintained(database, queue, pictures):
+            async with maintained(database, queue, pictures, retention(settings)):
                 # As in the bot: modules live as long as the process, and a collection need not look at them again.
                 gc.collect()
                 gc.freeze()
