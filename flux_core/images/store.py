@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
@@ -124,13 +125,14 @@ class PictureStore:
 
 def _drop_unfinished(folder: Path, before: float) -> int:
     dropped = 0
-    for file in folder.rglob("*#*"):
-        with suppress(FileNotFoundError):  # another process cleans up, too
-            if UNFINISHED.search(file.name) and file.stat().st_mtime < before:
-                file.unlink()
-                dropped += 1
-                with suppress(OSError):  # others lie beside it
-                    file.parent.rmdir()
+    for below, _, names in os.walk(folder):  # it passes by what others delete meanwhile
+        for file in [Path(below, name) for name in names if UNFINISHED.search(name)]:
+            with suppress(FileNotFoundError):
+                if file.stat().st_mtime < before:
+                    file.unlink()
+                    dropped += 1
+                    with suppress(OSError):  # others lie beside it
+                        file.parent.rmdir()
     return dropped
 
 

@@ -118,3 +118,27 @@ def test_a_file_cannot_be_the_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(ConfigurationError, match="PICTURE_STORE"):
         PictureStore(str(tmp_path / "file"))
+
+
+async def test_everything_is_gone_through_in_pages(store: PictureStore) -> None:
+    for number in range(7):
+        await store.put(f"pictures/a/{number}.webp", b"x", "image/webp")
+    await store.put("inputs/x.png", b"x", "image/png")
+    pages = [page async for page in store.pages("pictures", 3)]
+    assert all(len(page) <= 3 for page in pages)
+    assert sorted(stored.key for page in pages for stored in page) == [f"pictures/a/{n}.webp" for n in range(7)]
+    assert [page async for page in store.pages("previews", 3)] == []
+
+
+async def test_what_was_begun_long_ago_and_never_finished_goes(store: PictureStore, tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "pictures" / "previews"
+    await store.put("previews/a/1.webp", b"x", "image/webp")
+    assert await store.drop_unfinished("previews", time.time() + 10) == 0
+    if folder.exists():  # a bucket shows nothing of them
+        (folder / "b").mkdir()
+        for name in ("a/2.webp#1", "b/1.webp#12"):
+            (folder / name).write_bytes(b"half")
+        assert await store.drop_unfinished("previews", time.time() - 10) == 0
+        assert await store.drop_unfinished("previews", time.time() + 10) == 2
+        assert everything_in(folder) == ["a", "a/1.webp"]
+    assert await store.get("previews/a/1.webp") == b"x"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -34,7 +35,7 @@ async def do(scene: Scene, kept: Retention, *names: str) -> list[int]:
     return [await chore.work() for chore in found]
 
 
-async def drawn(scene: Scene, account: Account = ANNE, **more: object) -> Job:
+async def drawn(scene: Scene, account: Account = ANNE, **more: Any) -> Job:
     """Submit a job and draw it, files and all."""
     job = await scene.submit(account, **more)
     claimed = await scene.claim()
