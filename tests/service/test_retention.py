@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from flux_core import maintenance
-from flux_core.bootstrap import retention
+from flux_core.bootstrap import open_studio, retention
 from flux_core.database.tables import jobs, pictures
 from flux_core.errors import ConfigurationError, JobNotFound, PictureGone
 from flux_core.generation import InputPicture
@@ -21,6 +24,7 @@ from flux_core.settings import Settings, load_settings
 from flux_core.variations import variation_request
 from tests.database.scene import ANNE, BERT, CATALOGUE, CLEO, DAY, Scene, a_reply, a_request
 
+ROOT = Path(__file__).parents[2]
 PICTURES = "pictures were kept long enough"
 JOBS = "forgotten that were kept long enough"
 MONTH = Retention(pictures_days=30)
@@ -216,3 +220,46 @@ def test_the_settings_say_how_long(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     ):
         with pytest.raises(ConfigurationError, match=r"KEEP_(JOBS|PICTURES)_DAYS"):
             load_settings(**wrong)
+
+
+async def made_long_ago(scene: Scene) -> None:
+    """Let every job have ended when no clock of today would call it new."""
+    await scene.db.write(lambda connection: connection.execute(sa.update(jobs).values(ended_at=1.0)).rowcount)
+
+
+async def until_kept(scene: Scene, job: Job, kept: str) -> None:
+    """Wait until another process, or another part of this one, has let go."""
+    async with asyncio.timeout(30):
+        while await kept_of(scene, job) != kept:  # noqa: ASYNC110 (other processes set no event of ours)
+            await asyncio.sleep(0.02)
+
+
+async def test_the_bots_process_lets_go_as_its_settings_say(scene: Scene, database_url: str, tmp_path: Path) -> None:
+    job = await drawn(scene)
+    settings = load_settings(
+        database_url=database_url, picture_store=str(tmp_path / "pictures"), data_dir=tmp_path, keep_pictures_days=1
+    )
+    await made_long_ago(scene)
+    async with open_studio(settings):
+        await until_kept(scene, job, "words")
+
+
+async def test_a_workers_process_lets_go_as_its_settings_say(scene: Scene, database_url: str, tmp_path: Path) -> None:
+    job = await drawn(scene)
+    await made_long_ago(scene)
+    settings = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
+        "DATABASE_URL": database_url,
+        "PICTURE_STORE": str(tmp_path / "pictures"),
+        "FLUX_TINY_PATH": "scripted",
+        "KEEP_JOBS_DAYS": "1",
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.worker.scripted_worker", "0.01", cwd=tmp_path, env=settings
+    )
+    try:
+        await until_kept(scene, job, "nothing")
+    finally:
+        process.kill()
+        await process.wait()
