@@ -17,7 +17,8 @@ from flux_core.providers.scripted import colour_of
 from flux_core.service import Studio, Submission
 from tests.e2e.installation import Installation, kill
 from tests.providers.hosted.conftest import all_cases
-from tests.providers.hosted.standin import Case, Silence, StandIn, Status
+from tests.providers.hosted.standin import Case, StandIn
+from tests.providers.hosted.troubles import Silence, Status
 
 pytestmark = pytest.mark.e2e
 MINUTE = 60

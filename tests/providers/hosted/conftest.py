@@ -183,3 +183,17 @@ def looks_like(image: Image.Image, seed: int) -> bool:
     found = image.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
     assert isinstance(found, tuple)
     return all(abs(a - b) <= 6 for a, b in zip(found, colour_of(seed), strict=True))
+
+
+@pytest.fixture(params=[pytest.param(case, id=case.id) for case in all_cases()])
+def case(request: pytest.FixtureRequest) -> Case:
+    """Every vendor, in each of its modes."""
+    found: Case = request.param
+    return found
+
+
+@pytest.fixture
+async def desk(case: Case) -> AsyncIterator[Desk]:
+    """A vendor that answers."""
+    async with desk_for(case) as found:
+        yield found

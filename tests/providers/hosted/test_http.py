@@ -30,7 +30,8 @@ from flux_core.providers.hosted.patience import retry_after
 from flux_core.providers.hosted.transport import Answer
 from flux_core.providers.hosted.vendor import Access
 from tests.providers.hosted.sketch import HASTY, SketchAfar, SketchStandIn, SketchVendor, sketch
-from tests.providers.hosted.standin import (
+from tests.providers.hosted.standin import unreachable_url
+from tests.providers.hosted.troubles import (
     Fault,
     Html,
     Huge,
@@ -42,7 +43,6 @@ from tests.providers.hosted.standin import (
     Trickle,
     Truncated,
     WrongType,
-    unreachable_url,
 )
 
 ORDER = {"seeds": [1], "size": [64, 64], "id": "a"}

@@ -18,11 +18,11 @@ from flux_core.providers.hosted.pictures import Pictures
 from flux_core.providers.hosted.vendor import Found
 from flux_core.providers.scripted import colour_of
 from tests.providers.hosted.sketch import HASTY, SIDE, SketchStandIn, sketch
-from tests.providers.hosted.standin import (
+from tests.providers.hosted.standin import Kind
+from tests.providers.hosted.troubles import (
     Fault,
     Html,
     Huge,
-    Kind,
     Redirect,
     ResetAfterBody,
     ResetAtOnce,

@@ -44,7 +44,7 @@ from tests.providers.hosted.sketch import (
     asked_for,
     sketch,
 )
-from tests.providers.hosted.standin import Html, ResetAfterBody, ResetAtOnce, Silence, Status, Truncated
+from tests.providers.hosted.troubles import Html, ResetAfterBody, ResetAtOnce, Silence, Status, Truncated
 from tests.providers.recorder import Recorder
 
 BLUE = Image.new("RGB", (512, 300), (0, 0, 255))

@@ -11,7 +11,8 @@ from aiohttp import web
 
 from flux_core.errors import ProviderBroken, ProviderClosed, ProviderDown, RequestRejected
 from flux_core.providers.hosted.vendors.a1111 import A1111
-from tests.providers.hosted.standin import Case, StandIn, Status
+from tests.providers.hosted.standin import Case, StandIn
+from tests.providers.hosted.troubles import Status
 
 
 def error(detail: str, kind: str = "HTTPException", errors: str = "") -> dict[str, str]:

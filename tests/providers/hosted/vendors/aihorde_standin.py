@@ -10,7 +10,8 @@ from aiohttp import web
 
 from flux_core.errors import ProviderBusy, ProviderClosed, ProviderDown, Refused, RequestRejected
 from flux_core.providers.hosted.vendors.aihorde import ANONYMOUS, AiHorde
-from tests.providers.hosted.standin import Case, StandIn, Status, Task
+from tests.providers.hosted.standin import Case, StandIn, Task
+from tests.providers.hosted.troubles import Status
 
 STATUSES_A_MINUTE = 10
 

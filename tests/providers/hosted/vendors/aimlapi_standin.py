@@ -10,7 +10,8 @@ from aiohttp import web
 from flux_core.errors import ProviderBusy, ProviderClosed, ProviderDown, RequestRejected
 from flux_core.providers.hosted.vendors import kontext
 from flux_core.providers.hosted.vendors.aimlapi import AimlApi
-from tests.providers.hosted.standin import Case, StandIn, Status
+from tests.providers.hosted.standin import Case, StandIn
+from tests.providers.hosted.troubles import Status
 
 BOUNDS = {
     "flux/dev": (512, 1536),

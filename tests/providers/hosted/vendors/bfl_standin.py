@@ -11,7 +11,8 @@ from aiohttp import web
 
 from flux_core.errors import ProviderBusy, ProviderClosed, ProviderDown, RequestRejected
 from flux_core.providers.hosted.vendors.bfl import BlackForestLabs
-from tests.providers.hosted.standin import Case, StandIn, Status
+from tests.providers.hosted.standin import Case, StandIn
+from tests.providers.hosted.troubles import Status
 
 NOTHING: dict[str, Any] = {"result": None, "progress": None, "details": None}
 

@@ -9,7 +9,8 @@ from aiohttp import web
 
 from flux_core.errors import OutcomeUnknown, ProviderBusy, ProviderClosed, RequestRejected
 from flux_core.providers.hosted.vendors.cloudflare import Cloudflare
-from tests.providers.hosted.standin import Case, StandIn, Status
+from tests.providers.hosted.standin import Case, StandIn
+from tests.providers.hosted.troubles import Status
 
 ACCOUNT = "0123456789abcdef0123456789abcdef"
 

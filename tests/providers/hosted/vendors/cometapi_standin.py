@@ -9,7 +9,8 @@ from aiohttp import web
 from flux_core.errors import OutcomeUnknown, ProviderBusy, ProviderClosed, ProviderDown, Refused, RequestRejected
 from flux_core.models import ASPECTS, FLUX_DEV
 from flux_core.providers.hosted.vendors.cometapi import CometApi
-from tests.providers.hosted.standin import PAGE, Case, StandIn, Status, Task
+from tests.providers.hosted.standin import PAGE, Case, StandIn, Task
+from tests.providers.hosted.troubles import Status
 
 REPLICATE = ("flux-dev", "flux-schnell", "flux-1.1-pro", "flux-kontext-pro")
 BFL = ("flux-dev", "flux-pro-1.1", "flux-2-pro")

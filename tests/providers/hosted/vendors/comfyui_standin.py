@@ -11,7 +11,8 @@ from aiohttp import web
 
 from flux_core.errors import ProviderBusy, ProviderClosed, ProviderDown, RequestRejected
 from flux_core.providers.hosted.vendors.comfyui import ComfyUi
-from tests.providers.hosted.standin import Case, Handler, StandIn, Status, Task
+from tests.providers.hosted.standin import Case, Handler, StandIn, Task
+from tests.providers.hosted.troubles import Status
 
 CHECKPOINTS = ["flux1-dev-fp8.safetensors", "flux1-schnell-fp8.safetensors"]
 NO_CHECKPOINT = {

@@ -9,7 +9,8 @@ from aiohttp import web
 
 from flux_core.errors import ProviderBusy, ProviderClosed, ProviderDown, RequestRejected
 from flux_core.providers.hosted.vendors.deepinfra import DeepInfra
-from tests.providers.hosted.standin import Case, StandIn, Status
+from tests.providers.hosted.standin import Case, StandIn
+from tests.providers.hosted.troubles import Status
 
 SIDES = (128, 256, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960, 1024)
 PRICES = {"FLUX-1-schnell": 0.0005, "FLUX-1-dev": 0.009 / 25}

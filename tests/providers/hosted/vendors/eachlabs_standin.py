@@ -10,7 +10,8 @@ from aiohttp import web
 from flux_core.errors import ProviderBusy, ProviderClosed, ProviderDown, Refused, RequestRejected
 from flux_core.models import FLUX_DEV
 from flux_core.providers.hosted.vendors.eachlabs import Eachlabs
-from tests.providers.hosted.standin import Case, StandIn, Status, Task
+from tests.providers.hosted.standin import Case, StandIn, Task
+from tests.providers.hosted.troubles import Status
 
 ASPECTS = {"flux-dev": {"1:1", "16:9", "21:9", "2:3", "3:2", "4:5", "5:4", "9:16", "9:21"}}
 ASPECTS["flux-schnell"] = ASPECTS["flux-dev"] | {"3:4", "4:3"}

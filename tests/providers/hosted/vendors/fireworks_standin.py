@@ -11,7 +11,8 @@ from flux_core.errors import ProviderBusy, ProviderClosed, ProviderDown, Request
 from flux_core.models import FLUX_KONTEXT
 from flux_core.providers.hosted.vendors.aspects import SIZES
 from flux_core.providers.hosted.vendors.fireworks import Fireworks
-from tests.providers.hosted.standin import Case, StandIn, Status
+from tests.providers.hosted.standin import Case, StandIn
+from tests.providers.hosted.troubles import Status
 
 MODELS = "/workflows/accounts/fireworks/models"
 

@@ -12,7 +12,8 @@ from flux_core.errors import ProviderBusy, ProviderClosed, RequestRejected
 from flux_core.providers.hosted.vendor import Access
 from flux_core.providers.hosted.vendors.aspects import SIZES
 from flux_core.providers.hosted.vendors.hf_inference import HfInference
-from tests.providers.hosted.standin import Case, StandIn, Status
+from tests.providers.hosted.standin import Case, StandIn
+from tests.providers.hosted.troubles import Status
 
 PICTURE_MODEL = "studio/flux-from-pictures"
 

@@ -9,7 +9,8 @@ from aiohttp import web
 
 from flux_core.errors import ProviderBusy, ProviderClosed, ProviderDown, RequestRejected
 from flux_core.providers.hosted.vendors.octoai import SIZES, OctoAi
-from tests.providers.hosted.standin import Case, StandIn, Status
+from tests.providers.hosted.standin import Case, StandIn
+from tests.providers.hosted.troubles import Status
 
 
 class OctoAiStandIn(StandIn):

@@ -9,7 +9,8 @@ from aiohttp import web
 
 from flux_core.errors import ProviderBusy, ProviderClosed, ProviderDown, Refused, RequestRejected
 from flux_core.providers.hosted.vendors.openai_images import OpenAiImages
-from tests.providers.hosted.standin import Case, StandIn, Status
+from tests.providers.hosted.standin import Case, StandIn
+from tests.providers.hosted.troubles import Status
 
 MODELS = {"flux-dev": "black-forest-labs/FLUX.1-dev", "flux-schnell": "black-forest-labs/FLUX.1-schnell"}
 

@@ -9,7 +9,8 @@ from aiohttp import web
 
 from flux_core.errors import ProviderBusy, ProviderClosed, ProviderDown, RequestRejected
 from flux_core.providers.hosted.vendors.replicate import Replicate
-from tests.providers.hosted.standin import Case, StandIn, Status, Task
+from tests.providers.hosted.standin import Case, StandIn, Task
+from tests.providers.hosted.troubles import Status
 
 ASPECTS = {
     "1:1": (1024, 1024),

@@ -9,7 +9,8 @@ from aiohttp import web
 
 from flux_core.errors import ProviderBusy, ProviderClosed, Refused, RequestRejected
 from flux_core.providers.hosted.vendors.runware import Runware
-from tests.providers.hosted.standin import Case, Kind, StandIn, Status
+from tests.providers.hosted.standin import Case, Kind, StandIn
+from tests.providers.hosted.troubles import Status
 
 
 class RunwareStandIn(StandIn):

@@ -14,7 +14,7 @@ from flux_core.providers.hosted.vendor import Access, Done, Found
 from flux_core.providers.hosted.vendors.a1111 import A1111
 from flux_core.providers.scripted import colour_of
 from tests.providers.hosted.alone import alone, shot
-from tests.providers.hosted.standin import Html, Status
+from tests.providers.hosted.troubles import Html, Status
 from tests.providers.hosted.vendors.a1111_standin import CASES, A1111StandIn
 
 (CASE,) = CASES

@@ -22,7 +22,7 @@ from flux_core.models import ASPECTS, FLUX_SCHNELL
 from flux_core.providers.hosted.vendor import Access, Done, Pending
 from flux_core.providers.hosted.vendors.aihorde import ANONYMOUS, AiHorde
 from tests.providers.hosted.alone import Alone, alone, shot
-from tests.providers.hosted.standin import Html, Status
+from tests.providers.hosted.troubles import Html, Status
 from tests.providers.hosted.vendors.aihorde_standin import CASES, AiHordeStandIn, error
 
 (CASE,) = CASES

@@ -12,7 +12,7 @@ from flux_core.errors import OutcomeUnknown, ProviderBroken, ProviderClosed, Pro
 from flux_core.providers.hosted.vendor import Done
 from tests.providers.hosted.alone import Alone, alone, red, shot
 from tests.providers.hosted.conftest import desk_for, looks_like
-from tests.providers.hosted.standin import Status
+from tests.providers.hosted.troubles import Status
 from tests.providers.hosted.vendors.aimlapi_standin import CASES, NO_CREDIT, AimlApiStandIn, error
 
 (CASE,) = CASES

@@ -14,7 +14,8 @@ from flux_core.errors import Cancelled, GenerationFailed, ProviderBroken, Provid
 from flux_core.models import ASPECTS
 from tests.providers.hosted.alone import alone, shot
 from tests.providers.hosted.conftest import Desk, Watcher, desk_for, looks_like
-from tests.providers.hosted.standin import Case, Status
+from tests.providers.hosted.standin import Case
+from tests.providers.hosted.troubles import Status
 from tests.providers.hosted.vendors.bfl_standin import CASES, CLUSTERED, BflStandIn
 
 (CASE,) = CASES

@@ -13,7 +13,7 @@ from flux_core.providers.hosted.vendor import Access
 from flux_core.providers.hosted.vendors.cloudflare import Cloudflare
 from flux_core.settings import Settings
 from tests.providers.hosted.alone import alone
-from tests.providers.hosted.standin import Status
+from tests.providers.hosted.troubles import Status
 from tests.providers.hosted.vendors.cloudflare_standin import CASES, CloudflareStandIn, envelope
 
 (CASE,) = CASES

@@ -22,7 +22,8 @@ from flux_core.providers.hosted.vendor import CENSORED, Access
 from flux_core.providers.hosted.vendors.cometapi import CometApi
 from tests.providers.hosted.alone import alone
 from tests.providers.hosted.conftest import WAITING, Desk, Watcher, desk_for
-from tests.providers.hosted.standin import Case, Html, Silence, Status, Truncated
+from tests.providers.hosted.standin import Case
+from tests.providers.hosted.troubles import Html, Silence, Status, Truncated
 from tests.providers.hosted.vendors.cometapi_standin import CASES, CometApiStandIn, told
 
 CASE = {case.id: case for case in CASES}

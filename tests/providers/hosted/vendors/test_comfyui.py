@@ -22,7 +22,8 @@ from flux_core.providers.hosted.vendors.comfyui_workflow import built_in
 from flux_core.providers.scripted import colour_of
 from tests.providers.hosted.alone import Alone, alone, shot
 from tests.providers.hosted.conftest import Watcher, desk_for, looks_like
-from tests.providers.hosted.standin import Html, ResetAfterBody, ResetAtOnce, Status, unreachable_url
+from tests.providers.hosted.standin import unreachable_url
+from tests.providers.hosted.troubles import Html, ResetAfterBody, ResetAtOnce, Status
 from tests.providers.hosted.vendors.comfyui_standin import CASES, ComfyUiStandIn
 
 (CASE,) = CASES

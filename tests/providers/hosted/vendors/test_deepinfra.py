@@ -9,7 +9,7 @@ import pytest
 
 from flux_core.errors import GenerationFailed, ProviderBroken, ProviderClosed, RequestRejected
 from tests.providers.hosted.alone import alone
-from tests.providers.hosted.standin import Status
+from tests.providers.hosted.troubles import Status
 from tests.providers.hosted.vendors.deepinfra_standin import CASES, SIDES, DeepInfraStandIn
 
 (CASE,) = CASES

@@ -24,7 +24,8 @@ from flux_core.providers.hosted.vendor import CENSORED, Access
 from flux_core.providers.hosted.vendors.eachlabs import Eachlabs
 from tests.providers.hosted.alone import alone
 from tests.providers.hosted.conftest import Desk, Watcher, desk_for
-from tests.providers.hosted.standin import Case, Html, Status
+from tests.providers.hosted.standin import Case
+from tests.providers.hosted.troubles import Html, Status
 from tests.providers.hosted.vendors.eachlabs_standin import CASES, EachlabsStandIn, rejected
 
 (CASE,) = CASES

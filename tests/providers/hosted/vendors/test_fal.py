@@ -18,7 +18,7 @@ from flux_core.errors import (
 )
 from tests.providers.hosted.alone import alone
 from tests.providers.hosted.conftest import Desk, Watcher, desk_for, looks_like
-from tests.providers.hosted.standin import Status
+from tests.providers.hosted.troubles import Status
 from tests.providers.hosted.vendors.fal_standin import CASES, EXHAUSTED, FalStandIn, violation
 
 (CASE,) = CASES

@@ -10,7 +10,7 @@ from flux_core.providers.hosted.vendor import Pending
 from flux_core.providers.hosted.vendors.aspects import SIZES
 from tests.providers.hosted.alone import alone, shot
 from tests.providers.hosted.conftest import desk_for
-from tests.providers.hosted.standin import Status
+from tests.providers.hosted.troubles import Status
 from tests.providers.hosted.vendors.fireworks_standin import CASES, FireworksStandIn
 
 FLUX, KONTEXT = CASES

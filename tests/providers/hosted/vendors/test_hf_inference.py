@@ -19,7 +19,8 @@ from flux_core.errors import (
 from flux_core.providers.hosted.vendor import Access
 from flux_core.providers.hosted.vendors.hf_inference import HfInference
 from tests.providers.hosted.alone import alone
-from tests.providers.hosted.standin import Case, Status
+from tests.providers.hosted.standin import Case
+from tests.providers.hosted.troubles import Status
 from tests.providers.hosted.vendors.hf_inference_standin import CASES, LOADING, PICTURE_MODEL, SPENT, HfInferenceStandIn
 
 HF, TOGETHER, NSCALE, FAL, REPLICATE = CASES

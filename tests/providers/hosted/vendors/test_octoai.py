@@ -11,7 +11,7 @@ from flux_core.models import ASPECTS, FLUX_SCHNELL
 from flux_core.providers.hosted.vendor import Access, Done
 from flux_core.providers.hosted.vendors.octoai import SIZES, OctoAi, allowed_seed
 from tests.providers.hosted.alone import Alone, alone, shot
-from tests.providers.hosted.standin import Status
+from tests.providers.hosted.troubles import Status
 from tests.providers.hosted.vendors.octoai_standin import CASES, OctoAiStandIn
 
 (CASE,) = CASES

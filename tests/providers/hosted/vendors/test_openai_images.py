@@ -20,7 +20,8 @@ from flux_core.providers.hosted.vendor import Access
 from flux_core.providers.hosted.vendors.openai_images import OpenAiImages
 from tests.providers.hosted.alone import alone, shot
 from tests.providers.hosted.conftest import desk_for, looks_like
-from tests.providers.hosted.standin import Case, Status
+from tests.providers.hosted.standin import Case
+from tests.providers.hosted.troubles import Status
 from tests.providers.hosted.vendors.openai_images_standin import (
     CASES,
     MODELS,

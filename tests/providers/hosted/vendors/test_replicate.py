@@ -22,7 +22,7 @@ from flux_core.errors import (
 from flux_core.models import ASPECTS
 from tests.providers.hosted.alone import alone, shot
 from tests.providers.hosted.conftest import Desk, Watcher, desk_for, looks_like, request_for
-from tests.providers.hosted.standin import Status
+from tests.providers.hosted.troubles import Status
 from tests.providers.hosted.vendors.replicate_standin import ASPECTS as THEIRS
 from tests.providers.hosted.vendors.replicate_standin import CASES, NSFW, ReplicateStandIn, invalid
 

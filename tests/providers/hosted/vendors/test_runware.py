@@ -15,7 +15,7 @@ from flux_core.errors import (
     RequestRejected,
 )
 from tests.providers.hosted.alone import alone, shot
-from tests.providers.hosted.standin import Status
+from tests.providers.hosted.troubles import Status
 from tests.providers.hosted.vendors.runware_standin import CASES, RunwareStandIn, errors
 
 (CASE,) = CASES

@@ -13,7 +13,7 @@ from flux_core.providers.hosted.vendor import Access, Done
 from flux_core.providers.hosted.vendors.together import Together
 from tests.providers.hosted.alone import alone, red, shot
 from tests.providers.hosted.conftest import desk_for, looks_like
-from tests.providers.hosted.standin import Status
+from tests.providers.hosted.troubles import Status
 from tests.providers.hosted.vendors.together_standin import CASES, FLAGGED, TogetherStandIn, error
 
 (CASE,) = CASES

@@ -11,7 +11,8 @@ from flux_core.errors import ProviderBusy, ProviderClosed, ProviderDown, Refused
 from flux_core.models import ASPECTS
 from flux_core.providers.hosted.vendors import kontext
 from flux_core.providers.hosted.vendors.together import Together
-from tests.providers.hosted.standin import Case, StandIn, Status
+from tests.providers.hosted.standin import Case, StandIn
+from tests.providers.hosted.troubles import Status
 
 MODELS = (
     "black-forest-labs/FLUX.1-schnell",
