@@ -11,7 +11,7 @@ run: $(VENV)/.installed
 	$(BIN)/flux-bot run
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist worksteal
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

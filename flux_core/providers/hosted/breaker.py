@@ -155,7 +155,7 @@ class Breaker:
             log.debug("%s still does not work, next look in %.0f s: %s", self._title, self._pause, error)
         elif isinstance(error, ProviderClosed):
             advice = self._advice(str(error.facts.get("reason", "")))
-            log.error("%s is switched off: %s %s", self._title, error, advice)
+            log.error("%s is switched off: %s. %s", self._title, str(error).rstrip(". "), advice)
         else:
             log.warning("%s is left alone for %.0f s after faults in a row: %s", self._title, self._pause, error)
 
