@@ -12,6 +12,7 @@ from flux_core.tiny.definition import ENLARGE, GUIDANCE, MAX_SEQUENCE_LENGTH, NA
 from flux_core.tiny.drawing_model import DrawingModel
 from flux_core.tiny.enlarge import enlarge
 from flux_core.tiny.measuring import backdrop_colour, find_things, structure_similarity
+from flux_core.tiny.world import SHAPES
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +71,22 @@ def test_places_follow_the_prompt(model: DrawingModel, place: str, x: float, y: 
     assert (thing.x, thing.y) == (pytest.approx(x, abs=0.12), pytest.approx(y, abs=0.12))
 
 
+def test_outlines_follow_the_prompt(model: DrawingModel) -> None:
+    prompts = [f"a {colour} {shape} on a white background" for shape in SHAPES for colour in ("red", "blue")]
+    drawn = model.draw(prompts, range(len(prompts)))
+    seen = [find_things(image)[0].shape for image in drawn]
+    wanted = [shape for shape in SHAPES for _ in range(2)]
+    assert sum(one == other for one, other in zip(seen, wanted, strict=True)) >= 14, list(
+        zip(wanted, seen, strict=True)
+    )
+
+
+def test_the_two_of_a_pair_keep_their_colours_and_sides(model: DrawingModel) -> None:
+    [image] = model.draw(["a red circle left of a green square on a white background"], [1])
+    left, right = sorted(find_things(image), key=lambda thing: thing.x)
+    assert (left.colour, left.shape, right.colour, right.shape) == ("red", "circle", "green", "square")
+
+
 def test_the_prompt_decides_more_than_the_seed(model: DrawingModel) -> None:
     red = model.draw(["a red circle on a blue background"] * 2, [1, 2])
     green = model.draw(["a green square on a yellow background"], [1])[0]
@@ -122,7 +139,7 @@ def test_steps_and_guidance_change_the_picture(model: DrawingModel) -> None:
 def test_a_weak_redraw_keeps_the_composition_and_a_strong_one_follows_the_prompt(model: DrawingModel) -> None:
     source = model.draw(["a red circle on the left on a white background"], [2])
     prompt = ["a blue circle on a yellow background"]
-    weak, strong = (model.redraw(source, prompt, [3], strength=strength, steps=20)[0] for strength in (0.3, 0.9))
+    weak, strong = (model.redraw(source, prompt, [3], strength=strength, steps=20)[0] for strength in (0.3, 0.8))
     assert structure_similarity(source[0], weak) > 0.8
     assert structure_similarity(source[0], weak) > structure_similarity(source[0], strong)
     assert backdrop_colour(weak) == "white"
