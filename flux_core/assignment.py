@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -60,6 +61,7 @@ class Assignment:
         self._preview_every = preview_every
         self._on_step = on_step
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._news = asyncio.Event()
         self._over = asyncio.Event()
         self._done, self._total = 0, 0
@@ -91,7 +93,10 @@ class Assignment:
         if self._began is None:
             self._began = time.monotonic()
         self._done, self._total = done, total
-        self._loop.call_soon_threadsafe(self._tell)
+        if threading.get_ident() == self._thread:
+            self._tell()
+        else:
+            self._loop.call_soon_threadsafe(self._tell)
 
     def preview(self, show: Callable[[], Image.Image]) -> None:
         """Take a preview every few steps, unless the one before has not been shown yet."""

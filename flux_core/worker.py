@@ -204,7 +204,8 @@ class Worker:
             worker_id=self._id,
             provider=self._provider.name,
             preview_every=self._preview_every,
-            on_step=self._wake.set,
+            # Half a drawing done is a reason to fetch the next job, but not for a hosted provider (see `_has_room`).
+            on_step=_nothing if self._provider.hosted else self._wake.set,
         )
         self._held[job.id] = held
         task = asyncio.create_task(self._work_on(held), name=f"job {job.id}")
@@ -404,6 +405,10 @@ class Worker:
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._closing.wait(), seconds)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _look_at(task: asyncio.Task[Any]) -> None:

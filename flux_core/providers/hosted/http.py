@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 MOST_BYTES = 64 * 1024 * 1024
 """Of one answer."""
-CALLS_AT_ONCE = 32
+CALLS_AT_ONCE = 8
 """Requests that are not paid for, and so connections kept. The pool looks through all of them for every request, which
 with hundreds takes longer than the request itself."""
 REPEATED_STATUSES = frozenset({408, 425, 429})
