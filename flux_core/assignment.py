@@ -17,6 +17,7 @@ from flux_core.database.queue import JobQueue
 from flux_core.errors import Cancelled, StorageUnavailable, TimedOut
 from flux_core.images.encoding import encode_preview
 from flux_core.images.store import PictureStore
+from flux_core.images.threads import in_picture_thread
 from flux_core.insistence import insist
 from flux_core.jobs import Job
 
@@ -150,7 +151,8 @@ class Assignment:
         if self._preview is None:
             return None
         try:
-            encoded = await asyncio.to_thread(encode_preview, self._preview)
+            preview = self._preview
+            encoded = await in_picture_thread(lambda: encode_preview(preview))
             # No name is used twice, in no attempt: what a job no longer shows is deleted by name, some time later.
             key = f"previews/{self.job.id}/{secrets.token_hex(8)}.{encoded.extension}"
             await pictures.put(key, encoded.data, encoded.content_type)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from flux_core.errors import PictureGone
 from flux_core.images.encoding import EncodedPicture, encode, read_source
 from flux_core.images.provenance import DigitalSource, Provenance
 from flux_core.images.store import PictureStore
+from flux_core.images.threads import in_picture_thread
 from flux_core.insistence import insist
 from flux_core.jobs import Job, Picture
 from flux_core.providers.base import Drawing, Drawn
@@ -39,13 +38,13 @@ async def _source(store: PictureStore, job: Job, drawing: Drawing) -> DigitalSou
         data = await insist(lambda: store.get(start.key))
     except PictureGone:  # deleted while this was drawn: what it came from nobody knows any more
         return DigitalSource.COMPOSITE
-    return await asyncio.to_thread(read_source, data) or DigitalSource.COMPOSITE
+    return await in_picture_thread(lambda: read_source(data)) or DigitalSource.COMPOSITE
 
 
 async def _store(
     store: PictureStore, job: Job, position: int, drawn: Drawn, source: DigitalSource, tell_prompt: bool
 ) -> Picture:
-    encoded = await asyncio.to_thread(_encoded, job, drawn, source, tell_prompt)
+    encoded = await in_picture_thread(lambda: _encoded(job, drawn, source, tell_prompt))
     key = f"{PICTURES}{job.id}/{position}.{encoded.extension}"
     await insist(lambda: store.put(key, encoded.data, encoded.content_type))
     return Picture(

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from flux_core.errors import InvalidPicture, ProviderBroken
 from flux_core.generation import RATIO_TOLERANCE
 from flux_core.images.intake import decode
+from flux_core.images.threads import in_picture_thread
 from flux_core.models import MAX_PIXELS
 from flux_core.providers.hosted.http import MOST_BYTES, HttpTransport, Patience, read_within
 from flux_core.providers.hosted.vendor import Found
@@ -56,7 +57,7 @@ class Pictures:
             data = found.data if found.data is not None else await self._data(found.url or "")
         async with self._decoding:
             try:
-                image = await asyncio.to_thread(decode, data, max_pixels=MOST_PIXELS)
+                image = await in_picture_thread(lambda: decode(data, max_pixels=MOST_PIXELS))
             except InvalidPicture as error:
                 raise self._broken(f"answered with something that is no picture ({error})") from None
         if abs(image.width / image.height / (size[0] / size[1]) - 1) > RATIO_TOLERANCE:
@@ -67,18 +68,18 @@ class Pictures:
         """Return the pixels of a preview, None where it is none."""
         async with self._decoding:
             try:
-                return await asyncio.to_thread(decode, data, max_pixels=PREVIEW_PIXELS)
+                return await in_picture_thread(lambda: decode(data, max_pixels=PREVIEW_PIXELS))
             except InvalidPicture:
                 return None
 
     async def fitted(self, image: Image.Image, size: tuple[int, int]) -> bytes:
         """Return ``image`` cropped and scaled to ``size`` as PNG."""
         async with self._decoding:
-            return await asyncio.to_thread(_fitted, image, size)
+            return await in_picture_thread(lambda: _fitted(image, size))
 
     async def _data(self, url: str) -> bytes:
         if url.startswith("data:"):
-            return await asyncio.to_thread(self._inline, url)
+            return await in_picture_thread(lambda: self._inline(url))
         detail = "in time"
         try:
             async with asyncio.timeout(self._patience.download):
