@@ -40,6 +40,9 @@ def venue_for(
 ) -> VenueKind:
     """Return who may draw ``request``; raises UnknownProvider or NobodyDraws."""
     model = request.model
+    policy = routing.policy_of(connection, guild_id, offered.policy)
+    if request.provider is None and model in offered.local and policy.first == "local":
+        return "any"  # our own cards draw all of it, whoever else may: the usual case, and the quick one
     venues = {
         name: Venue(provider=name, hosted=True, offers=offers, links=offered.links, money_cap=offered.caps.get(name))
         for name, offers in offered.hosted.items()
@@ -65,7 +68,6 @@ def venue_for(
         raise UnknownProvider(value=request.provider, known=known)
     local = Venue(provider=LOCAL, hosted=False, offers={model: Offer(theirs=model)} if ours else {})
     errand = Errand(request=request, variation=origin is Origin.VARIATION)
-    policy = routing.policy_of(connection, guild_id, offered.policy)
     verdict = route(errand, [local, *venues.values()], policy)
     if isinstance(verdict, Nobody):
         raise NobodyDraws(model=model, reasons=dict(verdict.reasons))
