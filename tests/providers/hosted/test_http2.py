@@ -13,6 +13,7 @@ import h2.config
 import h2.connection
 import h2.events
 import pytest
+import trustme
 
 from flux_core.errors import OutcomeUnknown, ProviderDown
 from flux_core.providers.hosted.http import HttpTransport
@@ -20,7 +21,8 @@ from flux_core.providers.hosted.network import tls
 from flux_core.providers.hosted.vendor import Access
 from tests.providers.hosted.sketch import HASTY, SketchVendor
 
-CERTIFICATE = Path(__file__).with_name("loopback.pem")
+AUTHORITY = trustme.CA()
+"""Made anew for each run: no key lies in the repository."""
 
 
 class Server:
@@ -36,7 +38,7 @@ class Server:
 
     async def start(self) -> str:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(CERTIFICATE)
+        AUTHORITY.issue_cert("127.0.0.1").configure_cert(context)
         context.set_alpn_protocols(["h2", "http/1.1"])
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
         return f"https://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
@@ -100,6 +102,14 @@ LIBRARIES = ("hpack", "h2", "httpcore", "httpx")
 
 
 @pytest.fixture
+def authority(tmp_path: Path) -> Path:
+    """The file that clients trust."""
+    file = tmp_path / "authority.pem"
+    AUTHORITY.cert_pem.write_to_path(str(file))
+    return file
+
+
+@pytest.fixture
 async def server() -> AsyncIterator[Server]:
     server = Server()
     yield server
@@ -107,9 +117,9 @@ async def server() -> AsyncIterator[Server]:
 
 
 @pytest.fixture
-async def transport(server: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HttpTransport]:
+async def transport(server: Server, authority: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HttpTransport]:
     url = await server.start()
-    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     tls.cache_clear()
     async with HttpTransport(SketchVendor(Access(base_url=url, key="key-0123456789")), patience=HASTY) as transport:
         yield transport
@@ -126,10 +136,10 @@ async def test_free_calls_share_a_connection_and_paid_ones_do_not(server: Server
 
 
 async def test_libraries_do_not_log_the_key(
-    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: Server, authority: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = await server.start()
-    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     tls.cache_clear()
     caplog.set_level(logging.DEBUG)
     for name in LIBRARIES:
