@@ -263,7 +263,95 @@ def _too_many_waiting(f: Facts) -> str:
 
 def _queue_paused(f: Facts) -> str:
     reason = f" Their reason: {quoted(f['reason'], 200)}" if f.get("reason") else ""
-    return f"The moderators have paused new pictures for now.{reason}"
+    waiting = " What waits already is still drawn." if f.get("drains") else ""
+    return f"The moderators have paused new pictures for now.{waiting}{reason}"
+
+
+def _pool_spent(f: Facts) -> str:
+    renews = f" It renews {moment(f['renews_at'])}." if f.get("renews_at") else ""
+    if f.get("left", 0) > 0 and "cost" in f:
+        return (
+            f"This costs {credits(f['cost'])}, and the allowance that all members of this server share has "
+            f"{credits(f['left'])} left.{renews}"
+        )
+    return f"The allowance that all members of this server share is used up.{renews}"
+
+
+def _too_soon(f: Facts) -> str:
+    if "until" not in f:
+        return "Please wait a moment before your next order."
+    gap = f", {duration(f['seconds'])} after the last one" if f.get("seconds") else ""
+    return f"You can order again {moment(f['until'])}{gap}."
+
+
+def _banned(f: Facts) -> str:
+    until = f" until {moment(f['until'], 'f')}" if f.get("until") else ""
+    reason = f" Their reason: {quoted(f['reason'], 200)}" if f.get("reason") else ""
+    return f"The moderators do not let you draw in this server{until}.{reason}"
+
+
+CHANNELS_SHOWN = 5
+"""Most channels named in one sentence."""
+
+
+def _channel_closed(f: Facts) -> str:
+    named = [f"<#{id}>" for id in f.get("open", ())]
+    more = " and others" if len(named) > CHANNELS_SHOWN else ""
+    where = f" Try {', '.join(named[:CHANNELS_SHOWN])}{more}." if named else " Please use another channel."
+    return f"Pictures are not drawn in this channel.{where}"
+
+
+def _model_denied(f: Facts) -> str:
+    model = f"`{f['model']}`" if "model" in f else "that model"
+    known = f.get("known", ())
+    use = f" You can use {_list(known)}." if known else ""
+    return f"You can't use {model} in this server.{use}"
+
+
+def _beyond_limit(f: Facts) -> str:
+    if "limit" not in f:
+        return "That is more than you may ask for at once here."
+    if f.get("field") == "size":
+        return (
+            f"This size has {number(round(f.get('value', 0), 2))} megapixels; "
+            f"you can have up to {number(f['limit'])} in this server."
+        )
+    return f"You asked for {number(f.get('value'))} pictures; you can have up to {number(f['limit'])} at once here."
+
+
+def _prompt_forbidden(f: Facts) -> str:
+    said = f" ({quoted(f['said'], 80)})" if f.get("said") else ""
+    return f"This server's rules do not allow that prompt{said}. Nothing was charged; please say it differently."
+
+
+PROBLEMS_SHOWN = 6
+
+
+def _invalid_policy(f: Facts) -> str:
+    problems = [escape(shorten(str(problem), 200)) for problem in f.get("problems", ())]
+    if not problems:
+        return "That would not make sense, so nothing was changed."
+    if len(problems) == 1:
+        return f"Nothing was changed: {problems[0]}."
+    listed = "\n".join(f"- {problem}" for problem in problems[:PROBLEMS_SHOWN])
+    more = f"\n- and {len(problems) - PROBLEMS_SHOWN} more" if len(problems) > PROBLEMS_SHOWN else ""
+    return f"Nothing was changed:\n{listed}{more}"
+
+
+def _not_there(f: Facts) -> str:
+    name = f" {quoted(f['name'])}" if f.get("name") else ""
+    return f"There is no {f.get('what', 'such thing')}{name} here, so nothing was changed."
+
+
+def _already_decided(f: Facts) -> str:
+    by = f" by <@{f['by']}>" if f.get("by") else ""
+    at = f" {moment(f['at'])}" if f.get("at") else ""
+    return f"This was decided already{by}{at}: {f.get('verdict', 'done')}."
+
+
+def _output_refused(f: Facts) -> str:
+    elsewhere = " An age-restricted channel would show it." if f.get("elsewhere") else ""
+    return f"What came out is not for this channel, so I do not show it.{elsewhere} Your credits are back."
 
 
 _FORBIDDEN = {
@@ -274,9 +362,12 @@ _FORBIDDEN = {
 }
 
 
+def _said(f: Facts) -> str:
+    return f" ({quoted(f['reason'], 200)})" if f.get("reason") else ""
+
+
 def _refused(f: Facts) -> str:
-    reason = f" ({quoted(f['reason'], 200)})" if f.get("reason") else ""
-    return f"This request was declined because of its content{reason}. Your credits are back."
+    return f"This request was declined because of its content{_said(f)}. Your credits are back."
 
 
 def _fixed(text: str) -> Callable[[Facts], str]:
@@ -366,6 +457,21 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "quota_spent": _quota_spent,
     "too_many_waiting": _too_many_waiting,
     "queue_paused": _queue_paused,
+    "pool_spent": _pool_spent,
+    "too_soon": _too_soon,
+    "banned": _banned,
+    "channel_closed": _channel_closed,
+    "model_denied": _model_denied,
+    "beyond_limit": _beyond_limit,
+    "prompt_forbidden": _prompt_forbidden,
+    "invalid_policy": _invalid_policy,
+    "not_there": _not_there,
+    "already_so": lambda f: f"Nothing to change: {f['what']}." if f.get("what") else "That is so already.",
+    "already_decided": _already_decided,
+    "expired": _fixed("That is too late: please give the command again."),
+    "rejected": lambda f: f"A moderator did not approve this{_said(f)}. Your credits are back.",
+    "approval_expired": _fixed("No moderator looked at this in time. Your credits are back; you may ask again."),
+    "output_refused": _output_refused,
     "unknown_provider": _unknown_provider,
     "nobody_draws": _nobody_draws,
     "not_allowed": lambda f: _FORBIDDEN.get(str(f.get("action", "")), "You are not allowed to do that here."),

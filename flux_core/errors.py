@@ -13,11 +13,14 @@
     │   ├── InvalidPicture
     │   │   ├── PictureEmpty, PictureTooHeavy, PictureTooLarge, PictureUnreadable, PictureUnsupported
     │   │   └── PictureNotFetched
-    │   ├── QuotaSpent, TooManyWaiting, QueuePaused
+    │   ├── QuotaSpent, PoolSpent, TooManyWaiting, TooSoon, QueuePaused
+    │   ├── Banned, ChannelClosed, ModelDenied, BeyondLimit, PromptForbidden
     │   ├── UnknownProvider, NobodyDraws
-    │   └── NotAllowed, JobNotFound, JobAlreadyEnded, PictureGone
+    │   ├── NotAllowed, JobNotFound, JobAlreadyEnded, PictureGone
+    │   └── InvalidPolicy, NotThere, AlreadySo, AlreadyDecided, Expired
     ├── GenerationFailed           a job ended without pictures and was refunded
     │   ├── Refused, OutcomeUnknown, InputGone
+    │   │   └── Rejected, OutputRefused, ApprovalExpired     (under Refused)
     │   ├── ModelUnavailable, OutOfMemory, DrawingBroken, TimedOut, WorkerLost
     │   └── ProviderFault          a hosted provider did not draw; another may
     │       └── ProviderBusy, ProviderDown, ProviderBroken, ProviderClosed, RequestRejected
@@ -195,10 +198,87 @@ class TooManyWaiting(MemberError):
     code = "too_many_waiting"
 
 
+class PoolSpent(MemberError):
+    """Refuse a job that the server's pool cannot pay. Facts: cost, left (thousandths of a credit), renews_at (unix
+    seconds; None for a rolling one).
+    """
+
+    code = "pool_spent"
+
+
+class TooSoon(MemberError):
+    """Refuse an order within the cooldown after the last one. Facts: until (unix seconds), seconds (the cooldown)."""
+
+    code = "too_soon"
+
+
 class QueuePaused(MemberError):
-    """Refuse new jobs while the moderators hold the queue. Facts: reason."""
+    """Refuse new jobs while the moderators hold the queue. Facts: reason, drains (what waits is still drawn)."""
 
     code = "queue_paused"
+
+
+class Banned(MemberError):
+    """Refuse a banned member. Facts: reason, until (unix seconds; None: until lifted)."""
+
+    code = "banned"
+
+
+class ChannelClosed(MemberError):
+    """Refuse to draw in a channel. Facts: open (ids of channels that were allowed by name; may be empty)."""
+
+    code = "channel_closed"
+
+
+class ModelDenied(MemberError):
+    """Refuse a model that the server, or the member's tier, does not have. Facts: model, known (ids they may use)."""
+
+    code = "model_denied"
+
+
+class BeyondLimit(MemberError):
+    """Refuse what is more than a member may ask for at once.
+
+    Facts: field ("size": megapixels, or "count": pictures), value, limit.
+    """
+
+    code = "beyond_limit"
+
+
+class PromptForbidden(MemberError):
+    """Refuse a prompt that the server's rules forbid. Facts: said (the words of the prompt that matched)."""
+
+    code = "prompt_forbidden"
+
+
+class InvalidPolicy(MemberError):
+    """Refuse a policy, or a change to it, that does not make sense. Facts: problems (list of sentences)."""
+
+    code = "invalid_policy"
+
+
+class NotThere(MemberError):
+    """Say that what shall be changed is not there. Facts: what ("ban", "tier", "channel", "rule" …), name."""
+
+    code = "not_there"
+
+
+class AlreadySo(MemberError):
+    """Say that nothing would change. Facts: what."""
+
+    code = "already_so"
+
+
+class AlreadyDecided(MemberError):
+    """Say that another moderator has decided. Facts: verdict, by (user id), at (unix seconds)."""
+
+    code = "already_decided"
+
+
+class Expired(MemberError):
+    """Say that a confirmation came too late, or was used already."""
+
+    code = "expired"
 
 
 class UnknownProvider(InvalidRequest):
@@ -249,6 +329,27 @@ class Refused(GenerationFailed):
     """End a job whose content a provider or a rule declined. Facts: reason."""
 
     code = "refused"
+
+
+class Rejected(Refused):
+    """End a job that a moderator did not approve."""
+
+    code = "rejected"
+
+
+class ApprovalExpired(Refused):
+    """End a job for whose approval nobody found the time."""
+
+    code = "approval_expired"
+
+
+class OutputRefused(Refused):
+    """End a job whose pictures the output check, or the provider, thinks are not for this channel.
+
+    Facts: elsewhere (whether an age-restricted channel would do).
+    """
+
+    code = "output_refused"
 
 
 class OutcomeUnknown(GenerationFailed):

@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any, Literal
 
 from flux_core.generation import GenerationRequest
@@ -29,7 +29,8 @@ class JobState(StrEnum):
 
 
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
-    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED, JobState.FAILED}),
+    # REFUSED from there where a moderator does not approve it.
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED, JobState.FAILED, JobState.REFUSED}),
     # Back to the queue when its worker's lease ran out; FAILED from there after too many attempts.
     JobState.RUNNING: frozenset(
         {JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.REFUSED}
@@ -59,6 +60,27 @@ class Account:
 
 
 SHELL_ACCOUNT = Account(guild_id=0, user_id=0)
+
+
+class Lane(IntEnum):
+    """Which jobs come first: a relaxed one is drawn when nothing waits that was paid for."""
+
+    FAST = 0
+    RELAXED = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whereabouts:
+    """Where a member asks, and as who: what a community's rules look at."""
+
+    channel_ids: tuple[int, ...] = ()
+    """The channel; of a thread the thread first, then its channel."""
+    role_ids: frozenset[int] = frozenset()
+    age_restricted: bool = False
+
+
+NOWHERE = Whereabouts()
+"""The shell, and direct messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +132,8 @@ class Picture:
     content_type: str
     size: int
     """Bytes."""
+    unsafe: float | None = None
+    """How sure the output check was, 0 to 1, that it is not for everybody; None: it was not looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +145,7 @@ class Job:
     request: GenerationRequest
     origin: Origin
     cost: int
-    """Reserved at submit, in thousandths of a credit."""
+    """Reserved at submit, in thousandths of a credit; 0 in the relaxed lane."""
     created_at: float
     state: JobState = JobState.QUEUED
     parent_id: str | None = None
@@ -151,6 +175,15 @@ class Job:
     """Providers that failed on it and are not asked again."""
     remarks: tuple[Remark, ...] = ()
     """In the order in which things happened."""
+    lane: Lane = Lane.FAST
+    price: int = 0
+    """What it takes of the workers: its cost, also where nothing is charged."""
+    held: str | None = None
+    """"approval" while it waits for a moderator."""
+    age_restricted: bool = False
+    """Whether it was asked for in an age-restricted channel."""
+    notify: bool = False
+    """Whether its member wants a direct message when the pictures are there."""
     microdollars: int | None = None
     """What a hosted provider charged, or was expected to, in millionths of a dollar; None when nobody was paid."""
 

@@ -57,6 +57,7 @@ jobs = sa.Table(
     # The model, while a worker of ours that has it may claim the job; NULL when it does not wait, or waits in a paused
     # guild, or for a hosted provider alone. So one index holds exactly what can be claimed, and answers alone.
     sa.Column("waits_for", sa.Text),
+    # In the virtual time of its guild and lane.
     sa.Column("start_tag", sa.Double, nullable=False),
     sa.Column("finish_tag", sa.Double, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
@@ -122,6 +123,18 @@ jobs = sa.Table(
         nullable=False,
         server_default="all",
     ),
+    # 0: paid from an allowance or from granted credits; 1: relaxed, drawn when nothing of lane 0 waits.
+    sa.Column(
+        "lane", sa.Integer, sa.CheckConstraint("lane IN (0, 1)", name="lane"), nullable=False, server_default="0"
+    ),
+    # What it takes of the workers, in thousandths of a credit: its cost, also where nothing is charged.
+    sa.Column("price", sa.BigInteger, nullable=False, server_default="0"),
+    # Why it waits without being claimed, besides pauses: 'approval'.
+    sa.Column("held", sa.Text, sa.CheckConstraint("held IS NULL OR held = 'approval'", name="held")),
+    # Whether it was asked for in an age-restricted channel.
+    sa.Column("age_restricted", sa.Boolean, nullable=False, server_default=sa.false()),
+    # Whether its member wants a direct message when it has been delivered.
+    sa.Column("notify", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.CheckConstraint("state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled', 'refused')", name="state"),
     sa.CheckConstraint(
         "(state = 'running') = (lease_until IS NOT NULL) AND (state <> 'running' OR worker_id IS NOT NULL)",
@@ -134,14 +147,19 @@ jobs = sa.Table(
     sa.CheckConstraint("channel_id IS NULL OR application_id IS NOT NULL", name="answer_has_a_place"),
 )
 _job = jobs.c
-# A claim is one step into this index, per model; `units` lets the estimate be answered from it alone.
-_partial("ix_jobs_claim", _job.waits_for, _job.start_tag, _job.id, _job.units, where="waits_for IS NOT NULL")
+# A claim steps from guild to guild through this index, per model and lane, and then to the first job of one of them;
+# `price` and `units` let the estimate be answered from it alone.
+_partial(
+    "ix_jobs_claim",
+    *(_job.waits_for, _job.lane, _job.guild_id, _job.start_tag, _job.id, _job.price, _job.units),
+    where="waits_for IS NOT NULL",
+)
 # The same for hosted providers, with what they need to pass by the jobs that are better left to others. SQLite reads
 # an index alone only when it has the columns of its condition, too.
 _partial(
     "ix_jobs_hosted",
-    *(_job.waits_hosted, _job.start_tag, _job.id, _job.guild_id, _job.waits_for, _job.asked, _job.rests_until),
-    *(_job.units, _job.provider_job_id),
+    *(_job.waits_hosted, _job.lane, _job.guild_id, _job.start_tag, _job.id, _job.waits_for, _job.asked),
+    *(_job.rests_until, _job.units, _job.price, _job.provider_job_id),
     where="waits_hosted IS NOT NULL AND provider_job_id IS NULL",
 )
 # Waiting to go on where they were submitted.
@@ -152,6 +170,7 @@ _partial("ix_jobs_queued", _job.guild_id, _job.user_id, _job.id, where="state = 
 # Without the lease, which every heartbeat moves: few jobs run, so looking through them all for expired ones is cheap.
 _partial("ix_jobs_running", _job.guild_id, _job.user_id, _job.id, where="state = 'running'")
 sa.Index("ix_jobs_history", _job.guild_id, _job.user_id, _job.id)
+sa.Index("ix_jobs_usage", _job.guild_id, _job.created_at)
 _partial(
     "ix_jobs_outbox", _job.state, _job.id,
     where="channel_id IS NOT NULL AND delivered_at IS NULL AND undeliverable_at IS NULL",
@@ -174,6 +193,8 @@ pictures = sa.Table(
     sa.Column("seed", sa.BigInteger, nullable=False),
     sa.Column("content_type", sa.Text, nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
+    # How sure the output check was that it is not for everybody, 0 to 1; NULL: it was not looked at.
+    sa.Column("unsafe", sa.Double),
     sqlite_with_rowid=False,
 )
 
@@ -209,6 +230,8 @@ ledger = sa.Table(
     sa.Column("part", sa.Integer, nullable=False, server_default="0"),
     sa.Column("by_user", sa.BigInteger),
     sa.Column("reason", sa.Text),
+    # The period of the guild's pool that the amount counts towards.
+    sa.Column("pool", sa.Text),
     sa.CheckConstraint("kind IN ('allowance', 'grant', 'reserve', 'settle', 'refund')", name="kind"),
     sa.CheckConstraint("(kind IN ('reserve', 'settle', 'refund')) = (job_id IS NOT NULL)", name="job"),
     sa.CheckConstraint(
@@ -228,18 +251,135 @@ members = sa.Table(
     metadata,
     sa.Column("guild_id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("user_id", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("weight", sa.Double, nullable=False, server_default="1"),
-    # The member's own daily allowance; NULL: the studio's.
-    sa.Column("allowance", sa.BigInteger),
-    # The finish tag of the last job submitted: where the member's next turn starts.
+    # JSON: what is set for this member alone.
+    sa.Column("limits", sa.Text),
+    # Most jobs drawn at the same time, as it was when the last one was submitted; NULL: no limit.
+    sa.Column("most_running", sa.Integer),
+    # The finish tag of the last job submitted, in each lane: where the member's next turn starts.
     sa.Column("last_finish", sa.Double, nullable=False, server_default="0"),
-    sa.CheckConstraint("weight > 0 AND (allowance IS NULL OR allowance >= 0)", name="settings"),
+    sa.Column("last_relaxed", sa.Double, nullable=False, server_default="0"),
+)
+
+guilds = sa.Table(
+    "guilds",
+    metadata,
+    sa.Column("guild_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    # Where the guild's next turn among the guilds starts.
+    sa.Column("finish", sa.Double, nullable=False, server_default="0"),
+    # The largest start tag claimed of its jobs, in each lane.
+    sa.Column("fast", sa.Double, nullable=False, server_default="0"),
+    sa.Column("relaxed", sa.Double, nullable=False, server_default="0"),
+)
+
+pools = sa.Table(
+    "pools",
+    metadata,
+    # What the members of a guild spent of their allowances in a period, together: the ledger's sum, kept at hand.
+    sa.Column("guild_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("period", sa.Text, primary_key=True),
+    sa.Column("spent", sa.BigInteger, nullable=False),
+)
+
+preferences = sa.Table(
+    "preferences",
+    metadata,
+    sa.Column("guild_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("user_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    # JSON: what a member has set with /settings.
+    sa.Column("given", sa.Text, nullable=False),
+)
+
+bans = sa.Table(
+    "bans",
+    metadata,
+    sa.Column("guild_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("user_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    # NULL: until somebody lifts it.
+    sa.Column("until", sa.Double),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("by_user", sa.BigInteger, nullable=False),
+    sa.Column("since", sa.Double, nullable=False),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    # What moderators changed: written with the change, never altered.
+    sa.Column("id", Serial, primary_key=True),
+    sa.Column("at", sa.Double, nullable=False),
+    # EVERYWHERE for what the owner does to all guilds.
+    sa.Column("guild_id", sa.BigInteger, nullable=False),
+    sa.Column("by_user", sa.BigInteger, nullable=False),
+    # Such as "quota grant": the command without its group.
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("target_user", sa.BigInteger),
+    # JSON object.
+    sa.Column("facts", sa.Text, nullable=False),
+)
+sa.Index("ix_audit_guild", audit.c.guild_id, audit.c.id)
+
+reviews = sa.Table(
+    "reviews",
+    metadata,
+    # What moderators are asked to look at: jobs that wait for approval, and results that members reported.
+    sa.Column("id", sa.String(24), primary_key=True),
+    sa.Column("kind", sa.Text, sa.CheckConstraint("kind IN ('approval', 'report')", name="kind"), nullable=False),
+    sa.Column("guild_id", sa.BigInteger, nullable=False),
+    sa.Column("job_id", sa.String(24), sa.ForeignKey("jobs.id"), nullable=False),
+    # Who reported it.
+    sa.Column("by_user", sa.BigInteger),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("opened_at", sa.Double, nullable=False),
+    # NULL: still open.
+    sa.Column("verdict", sa.Text),
+    sa.Column("decided_by", sa.BigInteger),
+    sa.Column("decided_at", sa.Double),
+    # The moderators' message, once it was posted.
+    sa.Column("channel_id", sa.BigInteger),
+    sa.Column("message_id", sa.BigInteger),
+    # Whether the message tells the verdict.
+    sa.Column("told", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("next_at", sa.Double, nullable=False, server_default="0"),
+    sa.CheckConstraint("(kind = 'report') = (by_user IS NOT NULL)", name="reporter"),
+    sa.CheckConstraint("(verdict IS NULL) = (decided_at IS NULL)", name="decided"),
+)
+_review = reviews.c
+sa.Index("ix_reviews_job", _review.job_id)
+_partial("ix_reviews_untold", _review.id, where="told = false", postgresql_where="NOT told")
+_partial("ix_reviews_open", _review.guild_id, _review.id, where="verdict IS NULL")
+_partial("uq_reviews_approval", _review.job_id, where="kind = 'approval'", unique=True)
+_partial("uq_reviews_report", _review.job_id, _review.by_user, where="kind = 'report'", unique=True)
+
+removals = sa.Table(
+    "removals",
+    metadata,
+    # Messages of the bot's own that are to be deleted.
+    sa.Column("channel_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("message_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("guild_id", sa.BigInteger, nullable=False),
+    sa.Column("since", sa.Double, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("next_at", sa.Double, nullable=False, server_default="0"),
+)
+
+batches = sa.Table(
+    "batches",
+    metadata,
+    # What jobs drawn together were seen to take, over the jobs measured lately.
+    sa.Column("provider", sa.Text, primary_key=True),
+    sa.Column("model", sa.Text, primary_key=True),
+    # Pictures drawn at once.
+    sa.Column("pictures", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("samples", sa.Integer, nullable=False),
+    # Running mean of seconds per megapixel-step.
+    sa.Column("pace", sa.Double, nullable=False),
 )
 
 virtual_time = sa.Table(
     "virtual_time",
     metadata,
-    # One row: the largest start tag claimed so far.
+    # One row: the largest start of a guild's turn claimed so far.
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("value", sa.Double, nullable=False),
     sa.CheckConstraint("id = 1", name="one_row"),
@@ -252,6 +392,8 @@ pauses = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("by_user", sa.BigInteger, nullable=False),
     sa.Column("since", sa.Double, nullable=False),
+    # Whether what waits is still drawn, and only new jobs are refused.
+    sa.Column("drains", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 workers = sa.Table(
@@ -304,11 +446,13 @@ spending = sa.Table(
 # A day's sums are read from the index alone.
 sa.Index("ix_spending_day", spending.c.day, spending.c.provider, spending.c.microdollars)
 
-routing = sa.Table(
-    "routing",
+sa.Index("ix_spending_guild", spending.c.guild_id, spending.c.day, spending.c.microdollars)
+
+policies = sa.Table(
+    "policies",
     metadata,
     sa.Column("guild_id", sa.BigInteger, primary_key=True, autoincrement=False),
-    # JSON: what the community prefers.
+    # JSON: what the community has decided (flux_core.policy).
     sa.Column("policy", sa.Text, nullable=False),
     sa.Column("by_user", sa.BigInteger, nullable=False),
     sa.Column("since", sa.Double, nullable=False),
