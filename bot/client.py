@@ -14,7 +14,7 @@ from discord import app_commands
 
 from bot.answers import report
 from bot.attachments import AttachmentReader
-from bot.controls import JobButton, refuse_foreign
+from bot.buttons import KINDS, refuse_foreign
 from bot.delivery import Delivery
 from bot.permissions import owners
 from flux_core.service import Studio
@@ -57,7 +57,7 @@ class FluxBot(discord.AutoShardedClient):
         self.tree = CommandTree(self)
         for command in commands:
             self.tree.add_command(command)
-        self.add_dynamic_items(JobButton)
+        self.add_dynamic_items(*KINDS)
         self.owners: frozenset[int] = settings.owner_ids
         self._delivery: asyncio.Task[None] | None = None
 

@@ -17,7 +17,6 @@ from bot.answers import answer, report, sent_once
 from bot.cards import Card, result
 from bot.custom_ids import CUSTOM_ID, Action, Press, from_match
 from bot.permissions import moderates
-from bot.wording import FOREIGN_BUTTON
 from flux_core.errors import JobAlreadyEnded, JobNotFound, NotAllowed, PictureGone, UnknownProvider
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Account, Job, JobState, Origin
@@ -48,26 +47,6 @@ class JobButton(ui.DynamicItem[ui.Button[Any]], template=CUSTOM_ID):
             await _HANDLERS[self.press.action](interaction.client.studio, interaction, self.press)
         except Exception as error:
             await report(interaction, error)
-
-
-async def refuse_foreign(interaction: Interaction) -> None:
-    """Answer a button that ``JobButton`` will not: an id that is not ours, or not on the message it came with."""
-    pressed: Any = interaction.data or {}
-    custom_id = str(pressed.get("custom_id", ""))
-    is_button = pressed.get("component_type") == discord.ComponentType.button.value
-    if is_button and CUSTOM_ID.fullmatch(custom_id) and custom_id in _ids_on(interaction.message):
-        return
-    try:
-        await answer(interaction, FOREIGN_BUTTON)
-    except discord.HTTPException as failure:
-        log.warning("could not answer a foreign button: %s (code %s)", failure.status, failure.code)
-
-
-def _ids_on(message: discord.Message | None) -> set[str]:
-    if message is None:
-        return set()
-    view = ui.LayoutView.from_message(message, timeout=None)
-    return {item.custom_id for item in view.walk_children() if isinstance(item, ui.Button) and item.custom_id}
 
 
 async def _visible(studio: Studio, interaction: Interaction, job_id: str) -> Job:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import discord
+
+Guard = Callable[[discord.Interaction[Any]], None]
+"""Raises NotAllowed where whoever acts lacks the right."""
 
 _NAMES = {
     "view_channel": "View Channel",

@@ -17,13 +17,11 @@ from flux_core.generation import GenerationRequest, InputPicture, RequestOptions
 from flux_core.images.intake import vet
 from flux_core.jobs import SHELL_ACCOUNT, Job, JobState, Origin, Picture
 from flux_core.router import LOCAL
-from flux_core.service import MemberSettings, Studio, Submission, WorkerInfo
+from flux_core.service import Studio, Submission, WorkerInfo
 from flux_core.settings import Settings
 
 FORMATS = {".webp": "webp", ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
 POLL_SECONDS = 5.0
-UNLIMITED = 10**12
-"""Allowance of whoever sits at the machine itself, in thousandths of a credit: they pay for it already."""
 
 
 async def imagine(settings: Settings, options: RequestOptions, *, output: Path, image: Path | None) -> None:
@@ -41,7 +39,6 @@ async def imagine(settings: Settings, options: RequestOptions, *, output: Path, 
     async with open_studio(settings) as studio:
         picture = await _input(settings, studio, image)
         request = resolve(options, studio.catalogue, picture=picture)
-        await studio.set_member(SHELL_ACCOUNT, MemberSettings(allowance=UNLIMITED))
         job = await studio.submit(Submission(account=SHELL_ACCOUNT, request=request, origin=Origin.SHELL))
         try:
             job = await _watched(settings, studio, job)

@@ -8,11 +8,8 @@ from discord import app_commands
 
 from bot.commands.account import quota
 from bot.commands.admin import admin
-from bot.commands.admin_provider import provider
 from bot.commands.imagine import imagine
 from bot.commands.library import help_command, jobs
-
-admin.add_command(provider)
 
 COMMANDS: tuple[app_commands.Command[Any, ..., Any] | app_commands.Group, ...] = (
     imagine,

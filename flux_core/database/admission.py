@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from flux_core.database import routing, speeds, workers
+from flux_core.database import policies, speeds, workers
 from flux_core.errors import NobodyDraws, UnknownProvider
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Origin, VenueKind
@@ -40,7 +40,7 @@ def venue_for(
 ) -> VenueKind:
     """Return who may draw ``request``; raises UnknownProvider or NobodyDraws."""
     model = request.model
-    policy = routing.policy_of(connection, guild_id, offered.policy)
+    policy = policies.routing_of(connection, guild_id, offered.policy)
     if request.provider is None and model in offered.local and policy.first == "local":
         return "any"  # our own cards draw all of it, whoever else may: the usual case, and the quick one
     venues = {

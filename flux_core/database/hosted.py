@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
-from flux_core.database import routing, spending
+from flux_core.database import policies as community
+from flux_core.database import spending
 from flux_core.database.crew import Crew, Line, errand_of
 from flux_core.database.jobs import (
     CLAIMED_BY_NOBODY,
@@ -28,6 +29,7 @@ from flux_core.database.pauses import reason
 from flux_core.database.tables import jobs
 from flux_core.database.workers import WorkerInfo
 from flux_core.jobs import Job, JobState, Remark
+from flux_core.policy import NOTHING_DECIDED
 from flux_core.quota import day_at
 from flux_core.router import LOCAL, Choice, RoutingPolicy, route
 
@@ -160,9 +162,9 @@ def _walk(
     connection: Connection, crew: Crew, line: Line, worker: WorkerInfo, default: RoutingPolicy, now: float
 ) -> tuple[tuple[Job, Choice] | None, list[str]]:
     """Return the job for ``worker``, and those met on the way that our own cards shall draw but may not claim."""
-    policies, for_us, routed = routing.policies(connection), list[str](), 0
+    policies, for_us, routed = community.policies_of_all(connection), list[str](), 0
     for row in _waiting(connection, worker, now):
-        policy = policies.get(row.guild_id, default)
+        policy = policies.get(row.guild_id, NOTHING_DECIDED).routing or default
         ahead = line.walk_to(row.start_tag, row.id)
         if row.waits_for is not None and _is_ours(crew, row, ahead, policy):
             continue
@@ -213,14 +215,15 @@ def left_for_us(connection: Connection, terms: Terms, now: float, most: int = 50
 
     A claim finds them on its way; this is for the time in which no hosted provider asks.
     """
-    crew, policies = terms.look(connection, now), routing.policies(connection)
+    crew, policies = terms.look(connection, now), community.policies_of_all(connection)
     found = []
     for job_id in connection.execute(_FOR_HOSTED_ALONE, {"of": list(crew.local_models), "most": most}).scalars().all():
         job = find(connection, job_id)
         if job is None:
             continue
         venues = crew.venues(job.request.model, job.request.megapixel_steps, {})
-        verdict = route(errand_of(job), venues, policies.get(job.account.guild_id, terms.policy))
+        policy = policies.get(job.account.guild_id, NOTHING_DECIDED).routing or terms.policy
+        verdict = route(errand_of(job), venues, policy)
         if isinstance(verdict, Choice) and verdict.provider == LOCAL:
             found.append(job_id)
     return found

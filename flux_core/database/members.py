@@ -1,35 +1,35 @@
-"""Members: their weight in the queue, their own allowance, and where their next turn starts."""
+"""Members: what is set for them alone, and where their next turns start."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
 from flux_core.database.tables import members
-from flux_core.jobs import Account
+from flux_core.jobs import Account, Lane
+from flux_core.policy import Limits
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemberSettings:
-    """What is set for one member alone."""
-
-    weight: float = 1.0
-    """Share of the workers, against 1 for everybody else."""
-    allowance: int | None = None
-    """Thousandths of a credit a day; None: what everybody has."""
-
+NO_LIMITS = Limits()
+"""A member for whom nothing is set."""
 
 _IS_MEMBER = (members.c.guild_id == bindparam("guild"), members.c.user_id == bindparam("user"))
-_SELECT = sa.select(members.c.weight, members.c.allowance).where(*_IS_MEMBER)
-_SET_FINISH = sa.update(members).where(*_IS_MEMBER).values(last_finish=bindparam("finish"))
-_TAKE_BACK = _SET_FINISH.where(members.c.last_finish == bindparam("old"))
-_SET = (
-    sa.update(members).where(*_IS_MEMBER).values(weight=bindparam("new_weight"), allowance=bindparam("new_allowance"))
-)
+_SELECT = sa.select(members.c.limits).where(*_IS_MEMBER)
+_SET_LIMITS = sa.update(members).where(*_IS_MEMBER).values(limits=bindparam("own"))
 _INSERT = sa.insert(members).inline()
+_TURN = {Lane.FAST: members.c.last_finish, Lane.RELAXED: members.c.last_relaxed}
+_SET_TURN = {
+    lane: sa.update(members)
+    .where(*_IS_MEMBER)
+    .values({column.name: bindparam("finish"), "most_running": bindparam("most"), "roles": bindparam("held_roles")})
+    for lane, column in _TURN.items()
+}
+_TAKE_BACK = {
+    lane: sa.update(members).where(*_IS_MEMBER, column == bindparam("old")).values({column.name: bindparam("finish")})
+    for lane, column in _TURN.items()
+}
 
 
 def _key(account: Account) -> dict[str, Any]:
@@ -40,28 +40,46 @@ def _identity(account: Account) -> dict[str, Any]:
     return {"guild_id": account.guild_id, "user_id": account.user_id}
 
 
-def settings_of(connection: Connection, account: Account) -> MemberSettings:
-    """Return what is set for a member."""
-    row = connection.execute(_SELECT, _key(account)).one_or_none()
-    return MemberSettings() if row is None else MemberSettings(weight=row.weight, allowance=row.allowance)
+@lru_cache(maxsize=4096)
+def read(text: str | None) -> Limits:
+    """Return the limits in a document that was kept."""
+    return NO_LIMITS if text is None else Limits.model_validate_json(text)
 
 
-def put_settings(connection: Connection, account: Account, settings: MemberSettings) -> None:
-    """Set what holds for a member from the next job on."""
-    changed = {"new_weight": settings.weight, "new_allowance": settings.allowance}
-    if connection.execute(_SET, _key(account) | changed).rowcount == 0:
-        own = {"weight": settings.weight, "allowance": settings.allowance}
-        connection.execute(_INSERT, _identity(account) | own)
+def limits_of(connection: Connection, account: Account) -> Limits:
+    """Return what is set for a member alone."""
+    return read(connection.execute(_SELECT, _key(account)).scalar())
 
 
-def set_last_finish(connection: Connection, account: Account, finish: float, *, known: bool) -> None:
-    """Remember where the next turn of a member starts; ``known`` says whether the member has a row."""
+def put_limits(connection: Connection, account: Account, limits: Limits) -> None:
+    """Set what holds for a member alone, from the next job on."""
+    own = None if limits == NO_LIMITS else limits.model_dump_json(exclude_defaults=True)
+    if connection.execute(_SET_LIMITS, _key(account) | {"own": own}).rowcount == 0:
+        connection.execute(_INSERT, _identity(account) | {"limits": own})
+
+
+def set_turn(
+    connection: Connection,
+    account: Account,
+    lane: Lane,
+    finish: float,
+    *,
+    known: bool,
+    most_running: int | None,
+    roles: str | None,
+) -> None:
+    """Remember where a member's next turn starts, and what has to be known of them until then.
+
+    ``known`` says whether the member has a row; ``roles``: the ids of their roles, as JSON.
+    """
     if known:
-        connection.execute(_SET_FINISH, _key(account) | {"finish": finish})
+        changes = {"finish": finish, "most": most_running, "held_roles": roles}
+        connection.execute(_SET_TURN[lane], _key(account) | changes)
     else:
-        connection.execute(_INSERT, _identity(account) | {"last_finish": finish})
+        new = {_TURN[lane].name: finish, "most_running": most_running, "roles": roles}
+        connection.execute(_INSERT, _identity(account) | new)
 
 
-def take_back_last_finish(connection: Connection, account: Account, old: float, new: float) -> None:
+def take_back_turn(connection: Connection, account: Account, lane: Lane, old: float, new: float) -> None:
     """Move the start of the next turn from ``old`` to ``new``; leave it when it is somewhere else."""
-    connection.execute(_TAKE_BACK, _key(account) | {"finish": new, "old": old})
+    connection.execute(_TAKE_BACK[lane], _key(account) | {"finish": new, "old": old})

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
-from flux_core.database import leases, ledger, routing, spending, workers
+from flux_core.database import leases, ledger, policies, spending, workers
 from flux_core.database.crew import errand_of
 from flux_core.database.hosted import Terms
 from flux_core.database.jobs import CLAIMED_BY_NOBODY, COLUMNS, IS_QUEUED, admit_all, job_of, remark
@@ -71,7 +71,7 @@ def pass_on(
     if job.cancel_requested:
         return leases.end_without_pictures(connection, worker_id, job_id, JobState.CANCELLED, now)
     crew = terms.look(connection, now)
-    policy = routing.policy_of(connection, job.account.guild_id, terms.policy)
+    policy = policies.routing_of(connection, job.account.guild_id, terms.policy)
 
     def verdict(*, expected: bool) -> Verdict:
         venues = crew.venues(job.request.model, job.request.megapixel_steps, {}, expected=expected)

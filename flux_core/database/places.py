@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
-from flux_core.database import routing
+from flux_core.database import policies
 from flux_core.database.crew import FAR, Crew, errand_of, is_bound, total
 from flux_core.database.hosted import Terms
 from flux_core.database.pauses import reason
@@ -60,7 +60,7 @@ def place_of(connection: Connection, job: Job, terms: Terms, now: float) -> Plac
         count, work = connection.execute(_AHEAD, key | {"of": other}).one()
         if count:
             ahead[other] = (count, work)
-    policy = routing.policy_of(connection, job.account.guild_id, terms.policy)
+    policy = policies.routing_of(connection, job.account.guild_id, terms.policy)
     errand, venues = errand_of(job), crew.venues(model, units, ahead)
     verdict = route(errand, venues, policy)
     if not is_bound(job):

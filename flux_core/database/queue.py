@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from flux_core.database import hosted, leases, passing, pictures, speeds, workers
 from flux_core.database.engine import Database
 from flux_core.database.hosted import Terms
-from flux_core.database.routing import DEFAULT
+from flux_core.database.policies import DEFAULT_ROUTING
 from flux_core.database.workers import WorkerInfo
 from flux_core.errors import GenerationFailed, LeaseLost, Refused
 from flux_core.jobs import Job, JobState, Picture
@@ -32,7 +32,7 @@ class JobQueue:
         *,
         max_attempts: int,
         lease_seconds: float,
-        policy: RoutingPolicy = DEFAULT,
+        policy: RoutingPolicy = DEFAULT_ROUTING,
         zone: ZoneInfo = UTC,
     ) -> None:
         """Work on ``db``; ``policy`` holds where a guild has none; spending is counted by the day in ``zone``."""

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
+from flux_core.database.members import read
 from flux_core.database.tables import EVERYWHERE, jobs, ledger, members, pauses, virtual_time
 from flux_core.jobs import Account
 from flux_core.quota import GRANTED
@@ -48,8 +49,8 @@ def _sum(*conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
 
 _STANDING = sa.select(
     virtual_time.c.value.label("virtual_time"),
-    members.c.weight,
-    members.c.allowance,
+    members.c.user_id.label("member"),
+    members.c.limits,
     members.c.last_finish,
     sa.select(sa.func.count())
     .select_from(jobs)
@@ -80,9 +81,9 @@ def standing(connection: Connection, account: Account, day: str, key: str | None
         posted=int(row.posted),
         day=int(row.day),
         granted=int(row.granted),
-        known=row.weight is not None,
-        weight=1.0 if row.weight is None else row.weight,
-        allowance=row.allowance,
+        known=row.member is not None,
+        weight=(own := read(row.limits)).weight or 1.0,
+        allowance=None if own.credits is None else round(own.credits * 1000),
         last_finish=row.last_finish or 0.0,
         submitted=row.submitted,
     )

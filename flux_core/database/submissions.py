@@ -110,7 +110,7 @@ def submit(
     )
     jobs.insert(connection, job, submission.key)
     ledger.reserve(connection, job, shares, period.purse, _allowance(known, rules) - known.posted)
-    members.set_last_finish(connection, account, turn.finish, known=known.known)
+    members.set_turn(connection, account, job.lane, turn.finish, known=known.known, most_running=None, roles=None)
     return job
 
 
@@ -128,7 +128,7 @@ def withdraw(connection: Connection, job: Job, now: float) -> Job:
         if before != after:
             jobs.retag(connection, row.id, after.start, after.finish)
     last = later[-1].finish if later else gone.finish
-    members.take_back_last_finish(connection, job.account, last, moved[-1].finish if moved else gone.start)
+    members.take_back_turn(connection, job.account, job.lane, last, moved[-1].finish if moved else gone.start)
     return cancelled
 
 

@@ -255,6 +255,8 @@ members = sa.Table(
     sa.Column("limits", sa.Text),
     # Most jobs drawn at the same time, as it was when the last one was submitted; NULL: no limit.
     sa.Column("most_running", sa.Integer),
+    # JSON list: the ids of the roles that the member had then.
+    sa.Column("roles", sa.Text),
     # The finish tag of the last job submitted, in each lane: where the member's next turn starts.
     sa.Column("last_finish", sa.Double, nullable=False, server_default="0"),
     sa.Column("last_relaxed", sa.Double, nullable=False, server_default="0"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from flux_core.database.tables import virtual_time
 from flux_core.jobs import Account
-from flux_core.service import MemberSettings
+from flux_core.policy import Limits
 from tests.database.scene import ANNE, BERT, CLEO, DEV, SCHNELL, Scene, a_request, a_scene
 
 RICH: dict[str, Any] = {"allowance": 10**12, "max_waiting": 1000}

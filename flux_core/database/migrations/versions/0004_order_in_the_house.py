@@ -101,6 +101,7 @@ def _members() -> None:
         sa.Column("user_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("limits", sa.Text(), nullable=True),
         sa.Column("most_running", sa.Integer(), nullable=True),
+        sa.Column("roles", sa.Text(), nullable=True),
         sa.Column("last_finish", sa.Double(), server_default="0", nullable=False),
         sa.Column("last_relaxed", sa.Double(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("guild_id", "user_id", name=op.f("pk_members")),

@@ -12,9 +12,10 @@ import discord
 from discord import app_commands
 
 from bot.answers import answer
-from bot.permissions import administers
+from bot.commands.admin.check import check
+from bot.commands.admin.group import admin
 from bot.wording import credits, escape
-from flux_core.errors import NotAllowed, OutOfRange
+from flux_core.errors import OutOfRange
 from flux_core.jobs import Account
 from flux_core.models import CREDIT
 
@@ -27,23 +28,6 @@ LONGEST_REASON = 200
 """Characters: members read it within one sentence, and its echo has to fit a message."""
 
 Reason = app_commands.Range[str, 1, LONGEST_REASON]
-
-admin = app_commands.Group(
-    name="admin",
-    description="Keep order in this server's queue.",
-    guild_only=True,
-    default_permissions=discord.Permissions(manage_guild=True),
-)
-
-
-def check(interaction: discord.Interaction[FluxBot], *, everywhere: bool = False) -> None:
-    """Raise NotAllowed unless the member runs this server, or, for ``everywhere``, owns the bot."""
-    if interaction.user.id in interaction.client.owners:
-        return
-    if everywhere:
-        raise NotAllowed(action="everywhere")
-    if interaction.guild_id is None or not administers(interaction.permissions):
-        raise NotAllowed(action="admin")
 
 
 @admin.command(description="Give a member credits that do not expire; a negative amount takes them back.")

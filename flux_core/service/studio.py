@@ -1,4 +1,4 @@
-"""The studio: the one door through which the bot and the shell submit, follow, cancel and deliver jobs."""
+"""Jobs from a member's order to the delivered answer; what moderators and members decide has desks of its own."""
 
 from __future__ import annotations
 
@@ -6,48 +6,47 @@ import asyncio
 import hashlib
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from flux_core.database import jobs, ledger, members, outbox, pauses, pictures, routing, spending, submissions, workers
+from flux_core.database import jobs, ledger, outbox, pauses, pictures, policies, spending, submissions, workers
 from flux_core.database.admission import Offered
 from flux_core.database.engine import Database
 from flux_core.database.hosted import Terms
-from flux_core.database.members import MemberSettings
 from flux_core.database.outbox import LiveJob
 from flux_core.database.places import Place, place_of
 from flux_core.database.submissions import Quota, Submission
 from flux_core.database.workers import WorkerInfo
-from flux_core.errors import JobAlreadyEnded, JobNotFound, NotAllowed, OutOfRange, PictureGone, StorageUnavailable
+from flux_core.errors import (
+    AlreadySo,
+    JobAlreadyEnded,
+    JobNotFound,
+    NotAllowed,
+    OutOfRange,
+    PictureGone,
+    StorageUnavailable,
+)
 from flux_core.generation import GenerationRequest, InputPicture
 from flux_core.jobs import Account, Job, JobState, Origin, Picture
 from flux_core.models import Catalogue
 from flux_core.offers import Offer
 from flux_core.quota import QuotaRules, day_at
 from flux_core.router import RoutingPolicy
+from flux_core.service.audit import Audit
+from flux_core.service.line import Line
+from flux_core.service.members import Members
+from flux_core.service.personal import Personal
+from flux_core.service.policies import Policies
+from flux_core.service.reviews import Reviews
+from flux_core.service.store import PictureStore
+from flux_core.service.usage import Usage
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from flux_core.images.intake import VettedPicture
 
-__all__ = ["LiveJob", "MemberSettings", "PictureStore", "Place", "Quota", "Studio", "Submission", "WorkerInfo"]
-
-
 MOST_GRANTED = 10**12
 """Thousandths of a credit that one grant may give: sums of thousands of grants still fit into 64 bits."""
-
-
-class PictureStore(Protocol):
-    """What the studio needs of the place where pictures lie (``flux_core.images.store``)."""
-
-    async def put(self, key: str, data: bytes, content_type: str) -> None:
-        """Keep ``data`` under ``key``."""
-
-    async def get(self, key: str) -> bytes:
-        """Return what lies under ``key``; raises PictureGone."""
-
-    async def delete(self, keys: Collection[str]) -> None:
-        """Let go of ``keys``, those that exist."""
 
 
 class Studio:
@@ -62,7 +61,7 @@ class Studio:
         *,
         lease_seconds: float = 30.0,
         offers: Mapping[str, Mapping[str, Offer]] | None = None,
-        policy: RoutingPolicy = routing.DEFAULT,
+        policy: RoutingPolicy = policies.DEFAULT_ROUTING,
         links: bool = False,
         elsewhere: Collection[str] = (),
         caps: Mapping[str, int] | None = None,
@@ -87,6 +86,13 @@ class Studio:
             links=links,
             lease_seconds=lease_seconds,
         )
+        self.policies = Policies(db, rules)
+        self.members = Members(db, rules)
+        self.line = Line(db)
+        self.audit = Audit(db)
+        self.usage = Usage(db, rules)
+        self.reviews = Reviews(db, pictures)
+        self.personal = Personal(db, pictures, rules)
         self._terms = Terms(policy=policy, zone=rules.zone, lease_seconds=lease_seconds)
 
     # Submitting
@@ -182,18 +188,6 @@ class Studio:
         """
         return await self._db.write(_grant, account, millicredits, by, reason, self.rules, self._db.clock())
 
-    async def member(self, account: Account) -> MemberSettings:
-        """Return what is set for one member alone."""
-        return await self._db.read(members.settings_of, account)
-
-    async def set_member(self, account: Account, settings: MemberSettings) -> None:
-        """Set a member's weight and allowance, from the next job on; raises OutOfRange."""
-        if not 0.01 <= settings.weight <= 100:
-            raise OutOfRange(field="weight", value=settings.weight, low=0.01, high=100)
-        if settings.allowance is not None and settings.allowance < 0:
-            raise OutOfRange(field="allowance", value=settings.allowance, low=0, high=None)
-        await self._db.write(members.put_settings, account, settings)
-
     async def pause(self, guild_id: int | None, *, by: int, reason: str) -> None:
         """Refuse submits of a guild (None: of everybody) and claim none of its waiting jobs until resumed."""
         await self._db.write(pauses.pause, guild_id, by, reason, self._db.clock())
@@ -210,11 +204,18 @@ class Studio:
 
     async def routing_of(self, guild_id: int) -> RoutingPolicy:
         """Return what a guild prefers: the operator's policy where it has none of its own."""
-        return await self._db.read(routing.policy_of, guild_id, self._offered.policy)
+        return await self._db.read(policies.routing_of, guild_id, self._offered.policy)
 
     async def set_routing(self, guild_id: int, policy: RoutingPolicy, by: int) -> None:
         """Set what a guild prefers, for the jobs that wait as well."""
-        await self._db.write(routing.put_policy, guild_id, policy, by, self._db.clock())
+        with suppress(AlreadySo):
+            await self.policies.change(
+                guild_id,
+                lambda before: before.model_copy(update={"routing": policy}),
+                by=by,
+                action="provider set",
+                routing=policy.model_dump(mode="json"),
+            )
 
     async def venues(self) -> list[WorkerInfo]:
         """Return the living workers, of our own cards and of hosted providers, the oldest first."""

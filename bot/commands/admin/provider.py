@@ -10,7 +10,7 @@ from discord import app_commands
 from bot import panels
 from bot.answers import answer
 from bot.cards import Card
-from bot.commands.admin import check
+from bot.commands.admin.check import check
 from bot.provider_choices import hosted_offers
 from flux_core.errors import UnknownProvider
 from flux_core.router import RoutingPolicy

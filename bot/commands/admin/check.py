@@ -1,0 +1,26 @@
+"""Who may use /admin.
+
+Discord hides the group from members without Manage Server, but servers can change that, so every command checks again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import discord
+
+from bot.permissions import administers
+from flux_core.errors import NotAllowed
+
+if TYPE_CHECKING:
+    from bot.client import FluxBot
+
+
+def check(interaction: discord.Interaction[FluxBot], *, everywhere: bool = False) -> None:
+    """Raise NotAllowed unless the member runs this server, or, for ``everywhere``, owns the bot."""
+    if interaction.user.id in interaction.client.owners:
+        return
+    if everywhere:
+        raise NotAllowed(action="everywhere")
+    if interaction.guild_id is None or not administers(interaction.permissions):
+        raise NotAllowed(action="admin")

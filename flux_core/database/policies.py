@@ -1,0 +1,76 @@
+"""What communities have decided, as kept: one JSON document per guild."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import sqlalchemy as sa
+from pydantic import ValidationError
+from sqlalchemy import Connection, bindparam
+
+from flux_core.database.tables import policies
+from flux_core.errors import InvalidPolicy
+from flux_core.policy import NOTHING_DECIDED, GuildPolicy
+from flux_core.router import RoutingPolicy
+
+DEFAULT_ROUTING = RoutingPolicy()
+"""Where neither the operator nor the community has said anything."""
+
+c = policies.c
+
+_ALL = sa.select(c.guild_id, c.policy)
+_ONE = sa.select(c.policy).where(c.guild_id == bindparam("guild"))
+_DELETE = sa.delete(policies).where(c.guild_id == bindparam("guild"))
+_INSERT = sa.insert(policies).inline()
+
+
+@lru_cache(maxsize=1024)
+def read(text: str) -> GuildPolicy:
+    """Return the policy in a document that was kept."""
+    return GuildPolicy.model_validate_json(text)
+
+
+def policy_of(connection: Connection, guild_id: int) -> GuildPolicy:
+    """Return what a guild has decided."""
+    text = connection.execute(_ONE, {"guild": guild_id}).scalar()
+    return NOTHING_DECIDED if text is None else read(text)
+
+
+def routing_of(connection: Connection, guild_id: int, default: RoutingPolicy) -> RoutingPolicy:
+    """Return who draws for a guild, by the operator's ``default`` where it has not said so."""
+    return policy_of(connection, guild_id).routing or default
+
+
+def policies_of_all(connection: Connection) -> dict[int, GuildPolicy]:
+    """Return the policy of every guild that has one."""
+    return {row.guild_id: read(row.policy) for row in connection.execute(_ALL)}
+
+
+def put_policy(connection: Connection, guild_id: int, policy: GuildPolicy, by: int, now: float) -> None:
+    """Set what a guild has decided."""
+    connection.execute(_DELETE, {"guild": guild_id})
+    row = {"guild_id": guild_id, "policy": policy.model_dump_json(exclude_defaults=True), "by_user": by, "since": now}
+    connection.execute(_INSERT, row)
+
+
+def checked(policy: GuildPolicy) -> GuildPolicy:
+    """Return ``policy`` as its document says it; raises InvalidPolicy with what is wrong in it.
+
+    Copies with changes are not checked when they are made.
+    """
+    return parse(policy.model_dump_json())
+
+
+def parse(text: str) -> GuildPolicy:
+    """Return the policy in a document that somebody wrote; raises InvalidPolicy with what is wrong in it."""
+    try:
+        return GuildPolicy.model_validate_json(text)
+    except ValidationError as error:
+        raise InvalidPolicy(problems=[_problem(one) for one in error.errors()]) from None
+
+
+def _problem(one: object) -> str:
+    assert isinstance(one, dict)
+    where = ".".join(str(part) for part in one["loc"])
+    said = str(one["msg"]).removeprefix("Value error, ")
+    return f"{where}: {said}" if where else said
