@@ -79,7 +79,7 @@ def _cost(job: Job) -> str:
 
 def quota(held: Quota) -> Card:
     """Tell what an account has left and when it renews."""
-    today = max(0, held.allowance - held.spent_today)
+    today = max(0, held.allowance - held.spent)
     full = round(BAR * today / held.allowance) if held.allowance > 0 else 0
     lines = [
         f"**{credits(held.left)} left**",
@@ -87,7 +87,8 @@ def quota(held: Quota) -> Card:
     ]
     if held.granted > 0:
         lines.append(f"plus {credits(held.granted)} granted, which do not expire")
-    lines.append(f"Renews {moment(held.renews_at)}, {moment(held.renews_at, 'f')}.")
+    if held.renews_at is not None:
+        lines.append(f"Renews {moment(held.renews_at)}, {moment(held.renews_at, 'f')}.")
     lines.append(f"{held.waiting} of at most {held.max_waiting} jobs waiting.")
     lines.append(
         "-# One credit is one 1-megapixel picture by FLUX.1 \\[schnell\\]. Failed and cancelled jobs cost nothing."

@@ -12,7 +12,8 @@ from flux_core.database.standing import Standing, standing
 from flux_core.errors import QueuePaused
 from flux_core.fairness import Turn, move_up, next_turn
 from flux_core.generation import GenerationRequest
-from flux_core.jobs import Account, Job, Origin, ReplyTo, new_job_id
+from flux_core.jobs import NOWHERE, Account, Job, Origin, ReplyTo, Whereabouts, new_job_id
+from flux_core.policy import Renewal
 from flux_core.quota import Balance, Period, QuotaRules, allow_waiting, payment, period_at
 
 
@@ -26,6 +27,9 @@ class Submission:
     reply_to: ReplyTo | None = None
     parent_id: str | None = None
     parent_position: int | None = None
+    where: Whereabouts = NOWHERE
+    notify: bool = False
+    """Whether the member wants a direct message when the pictures are there."""
     key: str | None = None
     """Names this submit, such as an interaction's id: a second submit with it returns the first one's job."""
 
@@ -35,17 +39,31 @@ class Quota:
     """What an account may still spend; thousandths of a credit."""
 
     allowance: int
-    """A day."""
-    spent_today: int
-    """Of the day's allowance."""
+    """Each ``renewal``."""
+    renewal: Renewal
+    spent: int
+    """Of this period's allowance; of a rolling one, within its window."""
     granted: int
-    """Left of what moderators gave."""
+    """Left of what moderators gave, all of it."""
+    expiring: tuple[tuple[int, float], ...] = ()
+    """The parts of ``granted`` that expire: (thousandths, unix seconds), the soonest first."""
     left: int
     """What a job may cost now."""
-    renews_at: float
-    """Unix seconds."""
+    renews_at: float | None
+    """Unix seconds; of a rolling allowance when the next part of it comes back, None while nothing is spent."""
+    pool_left: int | None = None
+    """What all members together may still spend of their allowances; None: there is no pool."""
+    relaxed: bool = False
+    """Whether jobs are drawn without credits, after everybody else's."""
+    ready_at: float | None = None
+    """Until when the cooldown lasts; None: it is over."""
     waiting: int
     max_waiting: int
+    running: int = 0
+    max_running: int | None = None
+    weight: float = 1.0
+    tiers: tuple[str, ...] = ()
+    """Names of the member's tiers."""
 
 
 def _allowance(known: Standing, rules: QuotaRules) -> int:
@@ -139,7 +157,8 @@ def quota_of(connection: Connection, account: Account, rules: QuotaRules, now: f
     balance = _balance(known, rules)
     return Quota(
         allowance=_allowance(known, rules),
-        spent_today=known.posted - known.day,
+        renewal=Renewal(),
+        spent=known.posted - known.day,
         granted=known.granted,
         left=balance.left,
         renews_at=period.renews_at,
