@@ -22,7 +22,7 @@ def account_of(person: Person) -> Account:
 
 
 async def spent(stage: Stage, person: Person) -> int:
-    return (await stage.studio.quota(account_of(person))).spent_today
+    return (await stage.studio.quota(account_of(person))).spent
 
 
 def is_private(message: RawMessage) -> bool:

@@ -117,7 +117,7 @@ async def test_cancelling_all_is_as_if_nothing_had_been(scene: Scene) -> None:
         await scene.studio.cancel(jobs[number].id, by=ANNE.user_id, moderator=False)
     again = await scene.submit(ANNE)
     assert again.start_tag == 0.0
-    assert (await scene.studio.quota(ANNE)).spent_today == again.cost
+    assert (await scene.studio.quota(ANNE)).spent == again.cost
 
 
 async def test_virtual_time_never_goes_back(scene: Scene) -> None:

@@ -67,7 +67,7 @@ async def test_missing_pictures_are_given_back(scene: Scene) -> None:
     job = await running(scene, count=4)
     done = await finish(scene, job, missing=1, withheld="the filter held it back")
     assert await scene.ledger(job) == [("reserve", TODAY, -4000), ("refund", TODAY, 1000)]
-    assert (await scene.studio.quota(ANNE)).spent_today == 3000
+    assert (await scene.studio.quota(ANNE)).spent == 3000
     assert len(await scene.studio.pictures(job.id)) == 3
     told = done.remarks[-1]
     assert told.code == "partly_withheld"
@@ -84,7 +84,7 @@ async def test_a_part_goes_back_to_the_purses_it_came_from(database_url: str, tm
         assert rows[:2] == [("reserve", TODAY, -1001), ("reserve", "granted", -1999)]
         assert rows[2:] == [("refund", TODAY, 334), ("refund", "granted", 666)]
         quota = await scene.studio.quota(ANNE)
-        assert (quota.spent_today, quota.granted) == (667, 8667)
+        assert (quota.spent, quota.granted) == (667, 8667)
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=3), st.integers(1, 8), st.data())

@@ -103,7 +103,7 @@ async def test_failure_gives_the_money_back(scene: Scene, error: OutOfMemory | R
     ended = await scene.queue.fail("w1", job.id, error)
     assert (ended.state, ended.error_code, ended.error_facts) == (state, error.code, error.facts)
     assert await scene.ledger(job) == [("reserve", TODAY, -1000), ("refund", TODAY, 1000)]
-    assert (await scene.studio.quota(ANNE)).spent_today == 0
+    assert (await scene.studio.quota(ANNE)).spent == 0
 
 
 async def test_a_retryable_failure_goes_back_to_its_place_until_attempts_end(scene: Scene) -> None:
@@ -125,7 +125,7 @@ async def test_a_cancelled_job_is_not_tried_again(scene: Scene) -> None:
     asked = await scene.studio.cancel(job.id, by=ANNE.user_id, moderator=False)
     assert (asked.state, asked.cancel_requested) == (JobState.RUNNING, True)
     assert (await scene.queue.fail("w1", job.id, DrawingBroken())).state is JobState.CANCELLED
-    assert (await scene.studio.quota(ANNE)).spent_today == 0
+    assert (await scene.studio.quota(ANNE)).spent == 0
 
 
 async def test_the_worker_ends_a_cancelled_job(scene: Scene) -> None:
@@ -265,4 +265,4 @@ async def test_a_restart_loses_nothing(scene: Scene, database_url: str, tmp_path
         again.clock.now += 31
         assert [job.id for job in await again.queue.rescue()] == [first.id]
         assert [(await again.claim()).id for _ in range(2)] == [first.id, second.id]
-        assert (await again.studio.quota(ANNE)).spent_today == 1000
+        assert (await again.studio.quota(ANNE)).spent == 1000

@@ -41,7 +41,7 @@ async def test_cancelling_a_waiting_job_gives_the_money_back_at_once(scene: Scen
     job = await scene.submit(ANNE)
     cancelled = await scene.studio.cancel(job.id, by=ANNE.user_id, moderator=False)
     assert (cancelled.state, cancelled.ended_at) == (JobState.CANCELLED, scene.clock.now)
-    assert (await scene.studio.quota(ANNE)).spent_today == 0
+    assert (await scene.studio.quota(ANNE)).spent == 0
     assert await scene.queue.claim("w", ["flux-schnell"]) is None
     with pytest.raises(JobAlreadyEnded) as caught:
         await scene.studio.cancel(job.id, by=ANNE.user_id, moderator=False)
@@ -54,7 +54,7 @@ async def test_cancelling_a_running_job_asks_its_worker(scene: Scene) -> None:
     await scene.claim()
     asked = await scene.studio.cancel(job.id, by=ANNE.user_id, moderator=False)
     assert (asked.state, asked.cancel_requested) == (JobState.RUNNING, True)
-    assert (await scene.studio.quota(ANNE)).spent_today == 1000
+    assert (await scene.studio.quota(ANNE)).spent == 1000
 
 
 async def test_cancelling_and_deleting_belong_to_the_member_and_moderators(scene: Scene) -> None:

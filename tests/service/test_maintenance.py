@@ -53,7 +53,7 @@ async def test_jobs_whose_provider_is_gone_are_given_up(scene: Scene) -> None:
     scene.clock.now += 600
     assert await do(scene, "given up") == [1]
     assert (await scene.studio.job(job.id)).state is JobState.FAILED
-    assert (await scene.studio.quota(ANNE)).spent_today == 0
+    assert (await scene.studio.quota(ANNE)).spent == 0
 
 
 async def test_silent_workers_are_forgotten(scene: Scene) -> None:

@@ -113,7 +113,7 @@ async def test_a_job_that_failed_in_the_end_leaves_nothing(scene: Scene, databas
     scene.clock.now += DAY + 1
     [failed] = await scene.queue.rescue()
     assert failed.state is JobState.FAILED
-    assert (await scene.studio.quota(ANNE)).spent_today == 0
+    assert (await scene.studio.quota(ANNE)).spent == 0
     assert await sweep(scene) == [4, 3]  # its last preview is dropped with other stale ones
     assert everything(folder) == [f"previews/{job.id}/first.webp"]
 

@@ -21,7 +21,7 @@ TODAY, MIDNIGHT = "day:2026-11-21", NOON + DAY / 2
 async def test_quota_counts_what_is_reserved(scene: Scene) -> None:
     job = await scene.submit(ANNE, count=4)
     quota = await scene.studio.quota(ANNE)
-    assert (quota.allowance, quota.spent_today, quota.granted, quota.left) == (100_000, 4000, 0, 96_000)
+    assert (quota.allowance, quota.spent, quota.granted, quota.left) == (100_000, 4000, 0, 96_000)
     assert (quota.waiting, quota.max_waiting, quota.renews_at) == (1, 10, MIDNIGHT)
     assert job.cost == 4000
     for other in (BERT, ABROAD):
@@ -54,7 +54,7 @@ async def test_granted_credits_pay_when_the_day_is_spent_and_come_back_where_the
         await scene.studio.cancel(both.id, by=ANNE.user_id, moderator=False)
         assert sorted(await scene.ledger(both))[:2] == [("refund", TODAY, 1000), ("refund", "granted", 1000)]
         quota = await scene.studio.quota(ANNE)
-        assert (quota.spent_today, quota.granted, quota.left) == (0, 3000, 8000)
+        assert (quota.spent, quota.granted, quota.left) == (0, 3000, 8000)
 
 
 async def test_a_grant_that_no_sum_could_hold_is_refused(scene: Scene) -> None:
@@ -85,7 +85,7 @@ async def test_a_changed_allowance_counts_at_once(scene: Scene) -> None:
     more = await studio(6000).submit(Submission(account=ANNE, request=a_request(), origin=Origin.IMAGINE))
     assert more.cost == 1000
     quota = await studio(6000).quota(ANNE)
-    assert (quota.allowance, quota.spent_today, quota.left) == (6000, 5000, 1000)
+    assert (quota.allowance, quota.spent, quota.left) == (6000, 5000, 1000)
     assert (await scene.studio.quota(ANNE)).left == 95_000
 
 
@@ -191,10 +191,10 @@ async def test_a_repeated_submit_is_the_same_job_paid_once(scene: Scene) -> None
     await scene.studio.pause(None, by=9, reason="x")
     again = await scene.submit(ANNE, key="interaction-1")
     assert (again.id, again.state) == (first.id, JobState.RUNNING)
-    assert (await scene.studio.quota(ANNE)).spent_today == 1000
-    assert (await scene.studio.quota(BERT)).spent_today == 1000
+    assert (await scene.studio.quota(ANNE)).spent == 1000
+    assert (await scene.studio.quota(BERT)).spent == 1000
 
 
 async def test_accounts_are_apart(scene: Scene) -> None:
     await scene.submit(Account(0, 1))
-    assert (await scene.studio.quota(Account(1, 0))).spent_today == 0
+    assert (await scene.studio.quota(Account(1, 0))).spent == 0

@@ -109,7 +109,7 @@ async def test_what_nobody_draws_is_refused_before_it_costs(house: Scene, reques
     assert isinstance(error, NobodyDraws)
     assert error.facts["model"] == request_.model
     assert set(error.facts["reasons"]) == {"local", "acme", "bolt"}
-    assert (await house.studio.quota(ANNE)).spent_today == 0
+    assert (await house.studio.quota(ANNE)).spent == 0
 
 
 async def test_a_variation_may_leave_its_picture_aside(house: Scene) -> None:

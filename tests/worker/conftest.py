@@ -80,7 +80,7 @@ class Floor:
 
     async def spent(self) -> int:
         """Return what Anne's jobs cost after all refunds, in thousandths of a credit."""
-        return (await self.studio.quota(ANNE)).spent_today
+        return (await self.studio.quota(ANNE)).spent
 
     async def kinds(self, job: Job) -> list[str]:
         """Return the kinds of a job's ledger rows in order."""
