@@ -343,6 +343,8 @@ reviews = sa.Table(
     sa.Column("told", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("next_at", sa.Double, nullable=False, server_default="0"),
+    # Why the last attempt to post it failed.
+    sa.Column("problem", sa.Text),
     sa.CheckConstraint("(kind = 'report') = (by_user IS NOT NULL)", name="reporter"),
     sa.CheckConstraint("(verdict IS NULL) = (decided_at IS NULL)", name="decided"),
 )

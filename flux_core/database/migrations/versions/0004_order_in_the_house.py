@@ -224,6 +224,7 @@ def _reviews() -> None:
         sa.Column("told", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("next_at", sa.Double(), server_default="0", nullable=False),
+        sa.Column("problem", sa.Text(), nullable=True),
         sa.CheckConstraint("kind IN ('approval', 'report')", name=op.f("ck_reviews_kind")),
         sa.CheckConstraint("(kind = 'report') = (by_user IS NOT NULL)", name=op.f("ck_reviews_reporter")),
         sa.CheckConstraint("(verdict IS NULL) = (decided_at IS NULL)", name=op.f("ck_reviews_decided")),
