@@ -325,7 +325,7 @@ reviews = sa.Table(
     metadata,
     # What moderators are asked to look at: jobs that wait for approval, and results that members reported.
     sa.Column("id", sa.String(24), primary_key=True),
-    sa.Column("kind", sa.Text, sa.CheckConstraint("kind IN ('approval', 'report')", name="kind"), nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
     sa.Column("guild_id", sa.BigInteger, nullable=False),
     sa.Column("job_id", sa.String(24), sa.ForeignKey("jobs.id"), nullable=False),
     # Who reported it.
@@ -345,6 +345,7 @@ reviews = sa.Table(
     sa.Column("next_at", sa.Double, nullable=False, server_default="0"),
     # Why the last attempt to post it failed.
     sa.Column("problem", sa.Text),
+    sa.CheckConstraint("kind IN ('approval', 'report')", name="kind"),
     sa.CheckConstraint("(kind = 'report') = (by_user IS NOT NULL)", name="reporter"),
     sa.CheckConstraint("(verdict IS NULL) = (decided_at IS NULL)", name="decided"),
 )
