@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from .rules.permissions import DIRECT_MESSAGE, EVERYONE, MODERATOR, Overwrite, Permission, effective
+from .rules.permissions import DIRECT_MESSAGE, EVERYONE, MODERATOR, NOTHING, Overwrite, Permission, effective
 from .snowflakes import Snowflakes
 
 JOINED_AT = "2023-04-04T12:00:00.000000+00:00"
@@ -25,7 +25,12 @@ APPLICATION_ID = _fixed(2)
 OWNER_ID = _fixed(3)
 BOT_ROLE_ID = _fixed(4)
 MODERATOR_ROLE_ID = _fixed(5)
+PATRON_ROLE_ID = _fixed(6)
 ADA_ID, LINUS_ID, GRACE_ID = _fixed(10), _fixed(11), _fixed(12)
+STUDIO_ID = _fixed(20)
+
+TEXT, DIRECT, PUBLIC_THREAD = 0, 1, 11
+"""Discord's channel types that this sandbox has."""
 
 
 @dataclass(slots=True)
@@ -110,7 +115,7 @@ class Member:
 
 @dataclass(slots=True)
 class Channel:
-    """A text channel of the guild, or a direct message channel when it has a recipient."""
+    """A text channel of the guild; a direct message channel with a recipient; a public thread with a parent."""
 
     id: str
     name: str
@@ -119,14 +124,22 @@ class Channel:
     position: int = 0
     overwrites: list[Overwrite] = field(default_factory=list)
     recipient: User | None = None
+    parent_id: str | None = None
     last_message_id: str | None = None
 
     @property
+    def kind(self) -> int:
+        """Return Discord's channel type."""
+        if self.recipient is not None:
+            return DIRECT
+        return TEXT if self.parent_id is None else PUBLIC_THREAD
+
+    @property
     def is_direct(self) -> bool:
-        return self.recipient is not None
+        return self.kind == DIRECT
 
     def raw(self) -> dict[str, Any]:
-        """Return Discord's channel object, type 0 or 1."""
+        """Return Discord's channel object."""
         if self.recipient is not None:
             return {
                 "id": self.id,
@@ -135,6 +148,8 @@ class Channel:
                 "last_message_id": self.last_message_id,
                 "recipients": [self.recipient.raw()],
             }
+        if self.parent_id is not None:
+            return self._raw_thread(self.parent_id)
         return {
             "id": self.id,
             "type": 0,
@@ -147,6 +162,29 @@ class Channel:
             "rate_limit_per_user": 0,
             "last_message_id": self.last_message_id,
             "permission_overwrites": [overwrite.raw() for overwrite in self.overwrites],
+            "flags": 0,
+        }
+
+    def _raw_thread(self, parent_id: str) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "type": self.kind,
+            "guild_id": GUILD_ID,
+            "parent_id": parent_id,
+            "owner_id": OWNER_ID,
+            "name": self.name,
+            "last_message_id": self.last_message_id,
+            "message_count": 0,
+            "member_count": 1,
+            "total_message_sent": 0,
+            "rate_limit_per_user": 0,
+            "thread_metadata": {
+                "archived": False,
+                "auto_archive_duration": 10_080,
+                "archive_timestamp": JOINED_AT,
+                "locked": False,
+                "create_timestamp": JOINED_AT,
+            },
             "flags": 0,
         }
 
@@ -163,11 +201,13 @@ class Community:
             role.id: role
             for role in (
                 Role(GUILD_ID, "@everyone", EVERYONE, 0),
-                Role(MODERATOR_ROLE_ID, "Moderator", MODERATOR, 1, color=0xE67E22),
-                Role(BOT_ROLE_ID, "flux-bot", EVERYONE, 2, bot_id=APPLICATION_ID),
+                Role(PATRON_ROLE_ID, "Patron", NOTHING, 1, color=0x9B59B6),
+                Role(MODERATOR_ROLE_ID, "Moderator", MODERATOR, 2, color=0xE67E22),
+                Role(BOT_ROLE_ID, "flux-bot", EVERYONE, 3, bot_id=APPLICATION_ID),
             )
         }
         self.people = {user.id: Member(user) for user in people}
+        self.people[LINUS_ID].role_ids = (PATRON_ROLE_ID,)
         self.people[GRACE_ID].role_ids = (MODERATOR_ROLE_ID,)
         self.members = {
             **self.people,
@@ -176,13 +216,20 @@ class Community:
         }
         self.application_owner = self.member_named(application_owner).user
         mute_bot = Overwrite(BOT_ROLE_ID, 0, deny=Permission.SEND_MESSAGES)
+        moderators_only = [
+            Overwrite(GUILD_ID, 0, deny=Permission.VIEW_CHANNEL),
+            Overwrite(MODERATOR_ROLE_ID, 0, allow=Permission.VIEW_CHANNEL),
+            Overwrite(BOT_ROLE_ID, 0, allow=Permission.VIEW_CHANNEL),
+        ]
         self.channels = {
             channel.id: channel
             for channel in (
-                Channel(_fixed(20), "studio", "Where pictures are made.", position=0),
+                Channel(STUDIO_ID, "studio", "Where pictures are made.", position=0),
                 Channel(_fixed(21), "general", "Everything else.", position=1),
                 Channel(_fixed(22), "read-only", "The bot may not write here.", position=2, overwrites=[mute_bot]),
                 Channel(_fixed(23), "age-restricted", "For adults.", nsfw=True, position=3),
+                Channel(_fixed(24), "moderators", "Where order is kept.", position=4, overwrites=moderators_only),
+                Channel(_fixed(25), "colour studies", parent_id=STUDIO_ID),
             )
         }
         self._direct: dict[str, Channel] = {}
@@ -210,15 +257,23 @@ class Community:
         """Compute what a member or the bot may do in a channel."""
         if channel.recipient is not None:
             return DIRECT_MESSAGE if member_id in (channel.recipient.id, self.bot.id) else Permission(0)
+        if channel.parent_id is not None:
+            # A thread has no exceptions of its own: whoever sees its channel sees it.
+            channel = self.channels[channel.parent_id]
         member = self.members[member_id]
         held = [self.roles[role_id].permissions for role_id in (GUILD_ID, *member.role_ids)]
         return effective(member_id, GUILD_ID, member.role_ids, held, channel.overwrites, owner=member_id == OWNER_ID)
+
+    def guild_permissions(self, member_id: str) -> Permission:
+        """Compute what a member may do where no channel makes an exception."""
+        held = [self.roles[role_id].permissions for role_id in (GUILD_ID, *self.members[member_id].role_ids)]
+        return effective(member_id, GUILD_ID, (), held, (), owner=member_id == OWNER_ID)
 
     def deny_bot(self, bits: Permission) -> list[Channel]:
         """Take permission bits from the bot in every guild channel (none: give them back); return those changed."""
         changed = []
         for channel in self.channels.values():
-            if channel.is_direct:
+            if channel.kind != TEXT:
                 continue
             kept = [overwrite for overwrite in channel.overwrites if overwrite.target_id != self.bot.id]
             if bits:
@@ -263,6 +318,10 @@ class Community:
             "max_members": 500_000,
         }
 
+    def raw_channels(self) -> list[dict[str, Any]]:
+        """Return the guild's channels; Discord lists threads elsewhere."""
+        return [channel.raw() for channel in self.channels.values() if channel.kind == TEXT]
+
     def raw_create(self) -> dict[str, Any]:
         """Return the GUILD_CREATE payload; like Discord without the members intent, with the bot as only member."""
         return {
@@ -272,8 +331,8 @@ class Community:
             "unavailable": False,
             "member_count": len(self.members),
             "members": [self.members[self.bot.id].raw()],
-            "channels": [channel.raw() for channel in self.channels.values() if not channel.is_direct],
-            "threads": [],
+            "channels": self.raw_channels(),
+            "threads": [channel.raw() for channel in self.channels.values() if channel.kind == PUBLIC_THREAD],
             "voice_states": [],
             "presences": [],
             "stage_instances": [],

@@ -59,11 +59,12 @@ class Person:
 
     async def __aenter__(self) -> Person:
         world = await self.world()
-        self._channels |= {channel["name"]: channel["id"] for channel in world["channels"]}
         member = next((member for member in world["members"] if member["name"] == self.name), None)
         if member is None:
             raise LookupError(f"Nobody in the sandbox is called {self.name!r}.")
         self.id = member["id"]
+        seen = [channel for channel in world["channels"] if self.id in channel["seen_by"]]
+        self._channels |= {channel["name"]: channel["id"] for channel in seen}
         ready = asyncio.Event()
         self._watching = asyncio.create_task(self._watch(ready), name=f"watch-as-{self.name}")
         await asyncio.wait_for(ready.wait(), 10)

@@ -206,7 +206,7 @@ class Invoker:
         community = self._world.community
         return {
             USER_OPTION: community.members,
-            CHANNEL: community.channels,
+            CHANNEL: {key: place for key, place in community.channels.items() if not place.is_direct},
             ROLE: community.roles,
             ATTACHMENT: self._world.uploads,
         }

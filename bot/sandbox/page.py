@@ -63,13 +63,16 @@ class Page:
         people = []
         for member in community.people.values():
             role = next((community.roles[role_id] for role_id in member.role_ids), None)
+            held = community.guild_permissions(member.user.id)
             people.append(
                 {
                     "id": member.user.id,
                     "name": member.user.global_name,
                     "avatar": f"/embed/avatars/{member.user.avatar_index}.png",
                     "color": f"#{role.color:06x}" if role is not None else None,
-                    "role": "moderator" if role is not None else "member",
+                    "role": "moderator" if held & Permission.MANAGE_GUILD else "member",
+                    "title": role.name if role is not None else "Member",
+                    "permissions": str(int(held)),
                     "owner": member.user is community.application_owner,
                 }
             )
@@ -78,21 +81,28 @@ class Page:
                 "id": channel.id,
                 "name": channel.name,
                 "topic": channel.topic,
+                "type": channel.kind,
+                "parent_id": channel.parent_id,
                 "nsfw": channel.nsfw,
+                "seen_by": [
+                    member_id
+                    for member_id in community.people
+                    if community.permissions(member_id, channel) & Permission.VIEW_CHANNEL
+                ],
                 "bot_permissions": str(int(community.permissions(community.bot.id, channel))),
             }
             for channel in community.channels.values()
             if not channel.is_direct
         ]
+        roles = [{"id": role.id, "name": role.name} for role in community.roles.values()]
         bot = {
             "id": community.bot.id,
             "name": community.bot.username,
             "avatar": f"/embed/avatars/{community.bot.avatar_index}.png",
             "online": self._gateway.online,
         }
-        return web.json_response(
-            {"guild": {"id": GUILD_ID, "name": community.name}, "channels": channels, "members": people, "bot": bot}
-        )
+        guild = {"id": GUILD_ID, "name": community.name}
+        return web.json_response({"guild": guild, "channels": channels, "roles": roles, "members": people, "bot": bot})
 
     async def _get_commands(self, request: web.Request) -> web.Response:
         return web.json_response(self._world.commands.every())

@@ -17,7 +17,13 @@ from tests.sandbox.pictures import picture
 
 async def test_login_shows_the_guild(bot: ExampleBot) -> None:
     guild = bot.guilds[0]
-    assert [channel.name for channel in guild.text_channels] == ["studio", "general", "read-only", "age-restricted"]
+    assert [channel.name for channel in guild.text_channels] == [
+        "studio",
+        "general",
+        "read-only",
+        "age-restricted",
+        "moderators",
+    ]
     assert guild.text_channels[3].is_nsfw()
     assert bot.application is not None
     assert bot.application.owner.name == "grace"

@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any
 
 from bot.sandbox import composing, errors
-from bot.sandbox.community import Channel
+from bot.sandbox.community import PUBLIC_THREAD, Channel
 from bot.sandbox.events import MessageDeleted
 from bot.sandbox.messages import Message
 from bot.sandbox.ratelimits import DELETE, EDIT, SEND
@@ -27,6 +27,8 @@ def _channel(call: Call, *needed: Permission) -> Channel:
     if not held & Permission.VIEW_CHANNEL:
         raise errors.missing_access()
     for permission in needed:
+        if permission is Permission.SEND_MESSAGES and channel.kind == PUBLIC_THREAD:
+            permission = Permission.SEND_MESSAGES_IN_THREADS
         if not held & permission:
             raise errors.missing_permissions()
     return channel

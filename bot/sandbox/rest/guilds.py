@@ -21,7 +21,7 @@ async def guild(call: Call) -> dict[str, Any]:
 
 
 async def channels(call: Call) -> list[dict[str, Any]]:
-    return [channel.raw() for channel in _community(call).channels.values() if not channel.is_direct]
+    return _community(call).raw_channels()
 
 
 async def roles(call: Call) -> list[dict[str, Any]]:

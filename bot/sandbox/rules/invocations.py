@@ -109,6 +109,9 @@ def _check_value(description: dict[str, Any], value: Any, known: Mapping[int, An
             if str(value) not in known.get(kind, ()):
                 what = {USER_OPTION: "member", CHANNEL: "channel", ROLE: "role", ATTACHMENT: "uploaded file"}[kind]
                 raise DoesNotFit(f"The option {name!r} names no {what} that exists here.")
+            kinds = description.get("channel_types")
+            if k == CHANNEL and kinds and known[CHANNEL][str(value)].kind not in kinds:
+                raise DoesNotFit(f"The option {name!r} takes another kind of channel.")
         case k if k == MENTIONABLE:
             if str(value) not in known.get(USER_OPTION, ()) and str(value) not in known.get(ROLE, ()):
                 raise DoesNotFit(f"The option {name!r} names no member or role that exists here.")

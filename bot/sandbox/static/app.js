@@ -213,6 +213,8 @@ function clear() {
 function become(member) {
   if (member === me && stream) return;
   me = member;
+  directory = new Directory(world, commands, me);
+  if (!directory.channel(channel)) channel = directory.channels[0].id;
   unread.clear();
   stream?.close();
   clear();
@@ -223,7 +225,7 @@ async function reconnected() {
   part("disconnected").hidden = true;
   try {
     [world, commands] = await Promise.all([api.world(), api.commands()]);
-    directory = new Directory(world, commands);
+    directory = new Directory(world, commands, me);
     drawFrame();
     showFaults(await api.faults());
   } catch (error) {
@@ -240,7 +242,7 @@ function receive(type, data) {
   if (type === "interaction") interactions.settle(data.id, data.state, data.reason);
   else if (type === "modal") interactions.receiveModal(data);
   else if (type === "faults") showFaults(data);
-  else if (type === "commands") { commands = data; directory = new Directory(world, commands); drawFrame(); }
+  else if (type === "commands") { commands = data; directory = new Directory(world, commands, me); drawFrame(); }
   else if (type === "bot") { world.bot.online = data.online; directory.bot.online = data.online; drawFrame(); }
   else if (type.startsWith("message_")) receiveMessage(type, data);
 }
@@ -307,10 +309,9 @@ async function start() {
     setTimeout(() => location.reload(), 3000);
     return;
   }
-  directory = new Directory(world, commands);
-  channel = directory.channel(address.searchParams.get("channel"))?.id ?? directory.channels[0].id;
   const wanted = address.searchParams.get("member");
-  become(directory.members.some((member) => member.id === wanted) ? wanted : directory.members[0].id);
+  channel = address.searchParams.get("channel");
+  become((world.members.find((member) => member.id === wanted) ?? world.members[0]).id);
   part("starting").remove();
   document.body.removeAttribute("data-starting");
   if (matchMedia("(hover: hover)").matches) composer.focus();

@@ -86,13 +86,15 @@ export function dots() {
   return h("span", { class: "dots", "aria-hidden": "true" }, h("i"), h("i"), h("i"));
 }
 
-/** The choices of any select: those it lists, or the people or channels it may name. */
+/** The choices of any select: those it lists, or the people, roles or channels it may name. */
 export function selectOptions(raw, directory) {
   if (raw.type === 3) return raw.options ?? [];
   const chosen = new Set((raw.default_values ?? []).map((entry) => String(entry.id)));
-  const people = [...directory.members, directory.bot].map((member) => ({ value: member.id, label: displayName(member), description: member.bot ? "App" : member.role, default: chosen.has(member.id) }));
-  const channels = directory.channels.filter((channel) => !channel.dm).map((channel) => ({ value: channel.id, label: `#${channel.name}`, description: channel.topic, default: chosen.has(channel.id) }));
-  return raw.type === 8 ? channels : raw.type === 6 ? [] : people;
+  const people = [...directory.members, directory.bot].map((member) => ({ value: member.id, label: displayName(member), description: member.bot ? "App" : member.title ?? member.role, default: chosen.has(member.id) }));
+  const roles = directory.roles.map((role) => ({ value: role.id, label: role.name, description: "Role", default: chosen.has(role.id) }));
+  const fits = (channel) => !channel.dm && (!raw.channel_types?.length || raw.channel_types.includes(channel.type));
+  const channels = directory.channels.filter(fits).map((channel) => ({ value: channel.id, label: `#${channel.name}`, description: channel.topic, default: chosen.has(channel.id) }));
+  return { 5: people, 6: roles, 7: [...people, ...roles], 8: channels }[raw.type];
 }
 
 const SELECT_PLACEHOLDERS = { 5: "Choose a member", 6: "Choose a role", 7: "Choose a member or role", 8: "Choose a channel" };

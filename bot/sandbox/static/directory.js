@@ -5,18 +5,25 @@ const ADMINISTRATOR = 1n << 3n;
 // Readable on the dark background, for authors that come without a colour.
 const COLORS = ["#e5737b", "#e0a458", "#8fbf6a", "#5fb3b3", "#6f9ceb", "#a78be8", "#d887c4"];
 
-/** A sandbox world as the page uses it. `world` and `commands` are the page API's own answers. */
+/** A sandbox world as one member sees it. `world` and `commands` are the page API's own answers, `reader` is the member's id. */
 export class Directory {
-  constructor(world, commands) {
+  constructor(world, commands, reader) {
     this.guild = world.guild;
     this.bot = { ...world.bot, bot: true };
     this.members = world.members;
-    this.channels = [...world.channels, { id: "dm", name: world.bot.name, topic: "A direct message: only you and the bot", dm: true }];
+    this.roles = world.roles ?? [];
+    const seen = world.channels.filter((channel) => !channel.seen_by || channel.seen_by.includes(reader));
+    const withThreads = seen.filter((channel) => !channel.parent_id).flatMap((channel) => [channel, ...seen.filter((thread) => thread.parent_id === channel.id)]);
+    this.channels = [...withThreads, { id: "dm", name: world.bot.name, topic: "A direct message: only you and the bot", dm: true }];
     this.commands = commands;
   }
 
   member(id) {
     return this.members.find((member) => member.id === id) ?? (id === this.bot.id ? this.bot : null);
+  }
+
+  role(id) {
+    return this.roles.find((role) => role.id === id) ?? null;
   }
 
   channel(id) {

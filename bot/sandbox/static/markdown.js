@@ -150,7 +150,7 @@ function angled(text, from, directory) {
   const [whole, user, role, channel, moment, style, command, , emoji, , address] = match;
   let node;
   if (user) node = mention(`@${displayName(directory.member(user))}`, { "data-user-id": user });
-  else if (role) node = mention("@role");
+  else if (role) node = mention(`@${directory.role?.(role)?.name ?? "role"}`);
   else if (channel) node = mention(`#${directory.channel(channel)?.name ?? "unknown"}`, { "data-channel-id": channel });
   else if (command) node = h("button", { class: "md-mention md-command", type: "button", "data-action": "command", "data-command": command }, `/${command}`);
   else if (emoji) node = h("span", { class: "md-emoji" }, `:${emoji}:`);

@@ -9,11 +9,15 @@ const MOST_SHOWN = 25;
 export function fixedChoices(option, directory) {
   if (option.choices?.length) return option.choices;
   if (option.type === BOOLEAN) return [{ name: "True", value: true }, { name: "False", value: false }];
-  if (option.type === USER || option.type === MENTIONABLE) {
-    return [...directory.members, directory.bot].map((member) => ({ name: displayName(member), value: member.id, detail: member.bot ? "App" : member.role }));
+  if ([USER, ROLE, MENTIONABLE].includes(option.type)) {
+    const people = [...directory.members, directory.bot].map((member) => ({ name: displayName(member), value: member.id, detail: member.bot ? "App" : member.title ?? member.role }));
+    const roles = directory.roles.map((role) => ({ name: role.name, value: role.id, detail: "Role" }));
+    return { [USER]: people, [ROLE]: roles, [MENTIONABLE]: [...people, ...roles] }[option.type];
   }
-  if (option.type === CHANNEL) return directory.channels.filter((channel) => !channel.dm).map((channel) => ({ name: channel.name, value: channel.id, detail: channel.topic }));
-  if (option.type === ROLE) return [];
+  if (option.type === CHANNEL) {
+    const fits = (channel) => !channel.dm && (!option.channel_types?.length || option.channel_types.includes(channel.type));
+    return directory.channels.filter(fits).map((channel) => ({ name: channel.name, value: channel.id, detail: channel.topic }));
+  }
   return null;
 }
 
@@ -27,13 +31,13 @@ export function choicesLike(option, text, directory) {
 }
 
 function plain(text) {
-  return text.trim().toLowerCase().replace(/^[@#]/, "");
+  return text.trim().toLowerCase().replace(/^[@#]+/, "");
 }
 
 /** The choice a text names exactly, by name, value or mention. */
 export function exactChoice(option, text, directory) {
   const typed = plain(text);
-  const id = /^<[@#]!?(\d+)>$/.exec(text.trim())?.[1];
+  const id = /^<[@#][!&]?(\d+)>$/.exec(text.trim())?.[1];
   return (fixedChoices(option, directory) ?? []).find((choice) => plain(choice.name) === typed || String(choice.value).toLowerCase() === (id ?? typed)) ?? null;
 }
 

@@ -14,7 +14,7 @@ export function drawSidebar(parts, { directory, channel, me, unread }, on) {
   const link = (each) => h(
     "li", { "data-key": each.id },
     h(
-      "button", { class: "channel", type: "button", "data-channel": each.id, "aria-current": each.id === channel ? "page" : null, "data-unread": unread.has(each.id), onclick: () => on.channel(each.id) },
+      "button", { class: "channel", type: "button", "data-channel": each.id, "aria-current": each.id === channel ? "page" : null, "data-unread": unread.has(each.id), "data-thread": Boolean(each.parent_id), onclick: () => on.channel(each.id) },
       each.dm ? avatar(directory.bot, "small") : icon("hash"),
       h("span", { class: "channel-name" }, each.name),
       each.nsfw && h("span", { class: "nsfw-badge", title: "Age-restricted" }, "18+"),
@@ -28,7 +28,7 @@ export function drawSidebar(parts, { directory, channel, me, unread }, on) {
     "li", { class: "member-row", "data-key": member.id },
     h(
       "button", { class: "member", type: "button", "aria-pressed": String(member.id === me), "data-member": member.id, onclick: () => on.member(member.id) },
-      avatar(member), h("span", { class: "member-text" }, h("span", { class: "member-name" }, displayName(member)), h("small", {}, member.role === "moderator" ? "Moderator" : "Member")),
+      avatar(member), h("span", { class: "member-text" }, h("span", { class: "member-name" }, displayName(member)), h("small", {}, member.title ?? "Member")),
       member.id === me && h("span", { class: "you-badge" }, "You"),
     ),
     h("button", { class: "icon-button", type: "button", "aria-label": `More about ${displayName(member)}`, title: "More", "aria-haspopup": "menu", onclick: (event) => on.memberMenu(member, event.currentTarget) }, icon("more", 18)),
