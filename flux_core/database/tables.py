@@ -371,9 +371,11 @@ removals = sa.Table(
 batches = sa.Table(
     "batches",
     metadata,
-    # What jobs drawn together were seen to take, over the jobs measured lately.
-    sa.Column("provider", sa.Text, primary_key=True),
+    # What pictures drawn at once were seen to take, over the drawings measured lately.
+    sa.Column("device", sa.Text, primary_key=True),
     sa.Column("model", sa.Text, primary_key=True),
+    # Half octaves of the pixels of one picture: small pictures gain more from company than large ones.
+    sa.Column("scale", sa.Integer, primary_key=True, autoincrement=False),
     # Pictures drawn at once.
     sa.Column("pictures", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("samples", sa.Integer, nullable=False),

@@ -57,12 +57,13 @@ def upgrade() -> None:
     _reviews()
     op.create_table(
         "batches",
-        sa.Column("provider", sa.Text(), nullable=False),
+        sa.Column("device", sa.Text(), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("scale", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("pictures", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("samples", sa.Integer(), nullable=False),
         sa.Column("pace", sa.Double(), nullable=False),
-        sa.PrimaryKeyConstraint("provider", "model", "pictures", name=op.f("pk_batches")),
+        sa.PrimaryKeyConstraint("device", "model", "scale", "pictures", name=op.f("pk_batches")),
     )
     for statement in AUDIT_IS_APPEND_ONLY[op.get_bind().dialect.name]:
         op.execute(statement)
