@@ -245,7 +245,7 @@ def _picture_too_large(f: Facts) -> str:
 
 
 def _quota_spent(f: Facts) -> str:
-    renews = f" It renews {moment(f['renews_at'])}." if "renews_at" in f else ""
+    renews = f" It renews {moment(f['renews_at'])}." if f.get("renews_at") else ""
     if "cost" not in f:
         return f"Your allowance is used up.{renews}"
     smaller = " Fewer pictures, fewer steps or a smaller size cost less." if f.get("left", 0) > 0 else ""

@@ -187,7 +187,9 @@ class PictureNotFetched(InvalidPicture):
 
 
 class QuotaSpent(MemberError):
-    """Refuse a job the member cannot pay. Facts: cost, left (thousandths of a credit), renews_at (unix seconds)."""
+    """Refuse a job the member cannot pay. Facts: cost, left (thousandths of a credit), renews_at (unix seconds; None
+    for a rolling allowance).
+    """
 
     code = "quota_spent"
 

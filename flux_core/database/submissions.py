@@ -14,7 +14,7 @@ from flux_core.fairness import Turn, move_up, next_turn
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import NOWHERE, Account, Job, Origin, ReplyTo, Whereabouts, new_job_id
 from flux_core.policy import Renewal
-from flux_core.quota import Balance, Period, QuotaRules, allow_waiting, payment, period_at
+from flux_core.quota import GRANTED, Period, Purse, QuotaRules, allow_waiting, payment, period_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,16 +70,17 @@ def _allowance(known: Standing, rules: QuotaRules) -> int:
     return rules.allowance if known.allowance is None else known.allowance
 
 
-def _balance(known: Standing, rules: QuotaRules) -> Balance:
+def _purses(known: Standing, rules: QuotaRules, period: Period) -> list[Purse]:
     # What the day's purse has not received yet arrives with the next job.
-    return Balance(known.day + _allowance(known, rules) - known.posted, known.granted)
+    day = known.day + _allowance(known, rules) - known.posted
+    return [Purse(period.purse, day, period.renews_at), Purse(GRANTED, known.granted, None)]
 
 
 def _payment(known: Standing, cost: int, rules: QuotaRules, period: Period) -> dict[str, int]:
     if known.paused is not None:
         raise QueuePaused(reason=known.paused)
     allow_waiting(known.waiting, rules.max_waiting)
-    return payment(cost, _balance(known, rules), period)
+    return payment(cost, _purses(known, rules, period), period.renews_at)
 
 
 def check(
@@ -94,7 +95,7 @@ def check(
 ) -> None:
     """Raise what ``submit`` would raise for a job of ``cost`` now."""
     venue_for(connection, request, origin, account.guild_id, offered, now)
-    period = period_at(now, rules.zone)
+    period = period_at(now, Renewal(), rules.zone)
     _payment(standing(connection, account, period.purse), cost, rules, period)
 
 
@@ -105,7 +106,7 @@ def submit(
 
     Raises UnknownProvider, NobodyDraws, QueuePaused, TooManyWaiting or QuotaSpent.
     """
-    account, period = submission.account, period_at(now, rules.zone)
+    account, period = submission.account, period_at(now, Renewal(), rules.zone)
     known = standing(connection, account, period.purse, submission.key)
     if known.submitted is not None and (submitted := jobs.find(connection, known.submitted)):
         return submitted
@@ -152,15 +153,14 @@ def withdraw(connection: Connection, job: Job, now: float) -> Job:
 
 def quota_of(connection: Connection, account: Account, rules: QuotaRules, now: float) -> Quota:
     """Return what an account may still spend."""
-    period = period_at(now, rules.zone)
+    period = period_at(now, Renewal(), rules.zone)
     known = standing(connection, account, period.purse)
-    balance = _balance(known, rules)
     return Quota(
         allowance=_allowance(known, rules),
         renewal=Renewal(),
         spent=known.posted - known.day,
         granted=known.granted,
-        left=balance.left,
+        left=sum(max(purse.left, 0) for purse in _purses(known, rules, period)),
         renews_at=period.renews_at,
         waiting=known.waiting,
         max_waiting=rules.max_waiting,

@@ -23,6 +23,7 @@ from flux_core.database.admission import Offered
 from flux_core.database.hosted import Terms
 from flux_core.images.store import StoredPicture
 from flux_core.jobs import Origin
+from flux_core.policy import Renewal
 from flux_core.quota import UTC, period_at
 from flux_core.router import RoutingPolicy
 from tests.database.scene import ANNE, SCHNELL, TINY, Scene, a_request, rules
@@ -95,7 +96,7 @@ async def test_submitting_reads_nothing_but_the_accounts_own(scene: Scene) -> No
     assert plan.count("USING COVERING INDEX ix_ledger_balance (guild_id=? AND user_id=? AND purse=?") == 3
     assert "ix_jobs_queued (guild_id=? AND user_id=?)" in plan
     assert "SCAN jobs" not in plan
-    assert period_at(scene.clock.now, rules().zone).purse == (await scene.ledger(job))[0][1]
+    assert period_at(scene.clock.now, Renewal(), rules().zone).purse == (await scene.ledger(job))[0][1]
 
 
 async def test_the_place_is_counted_on_the_claims_index_alone(scene: Scene) -> None:
