@@ -8,15 +8,16 @@ from typing import Any
 import discord
 from discord import ui
 
-from bot.answers import answer
-from bot.confirmation import is_question
+from bot.answers import answer, explain
+from bot.confirmation import QuestionButton, is_question
 from bot.controls import JobButton
 from bot.paging import PageButton
 from bot.wording import FOREIGN_BUTTON
+from flux_core.errors import Expired
 
 log = logging.getLogger(__name__)
 
-KINDS: tuple[type[ui.DynamicItem[Any]], ...] = (JobButton, PageButton)
+KINDS: tuple[type[ui.DynamicItem[Any]], ...] = (JobButton, PageButton, QuestionButton)
 """discord.py rebuilds one of these from the custom_id of a pressed button."""
 
 
@@ -24,14 +25,13 @@ async def refuse_foreign(interaction: discord.Interaction[Any]) -> None:
     """Answer a button that none of ``KINDS`` will: an id that is not ours, or not on the message it came with."""
     pressed: Any = interaction.data or {}
     custom_id = str(pressed.get("custom_id", ""))
-    if is_question(custom_id):
-        return  # its own view answers, or tells that it is too late
     is_button = pressed.get("component_type") == discord.ComponentType.button.value
     ours = any(kind.__discord_ui_compiled_template__.fullmatch(custom_id) for kind in KINDS)
     if is_button and ours and custom_id in _ids_on(interaction.message):
         return
     try:
-        await answer(interaction, FOREIGN_BUTTON)
+        # A question loses its buttons in the end; somebody may still see them.
+        await answer(interaction, explain(Expired()) if is_question(custom_id) else FOREIGN_BUTTON)
     except discord.HTTPException as failure:
         log.warning("could not answer a foreign button: %s (code %s)", failure.status, failure.code)
 

@@ -15,6 +15,7 @@ from discord import app_commands
 from bot.answers import report
 from bot.attachments import AttachmentReader
 from bot.buttons import KINDS, refuse_foreign
+from bot.confirmation import Questions
 from bot.delivery import Delivery
 from bot.permissions import owners
 from flux_core.service import Studio
@@ -58,6 +59,7 @@ class FluxBot(discord.AutoShardedClient):
         for command in commands:
             self.tree.add_command(command)
         self.add_dynamic_items(*KINDS)
+        self.questions = Questions()
         self.owners: frozenset[int] = settings.owner_ids
         self._delivery: asyncio.Task[None] | None = None
 
@@ -74,6 +76,7 @@ class FluxBot(discord.AutoShardedClient):
 
     async def close(self) -> None:
         """End deliveries in flight, then the connections."""
+        self.questions.close()
         if self._delivery is not None:
             self._delivery.cancel()
             await asyncio.gather(self._delivery, return_exceptions=True)

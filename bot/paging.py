@@ -9,7 +9,9 @@ from typing import Any
 import discord
 from discord import ui
 
+from bot.answers import answer, report, sent_once
 from bot.cards import Card
+from bot.wording import FOREIGN_BUTTON
 
 Render = Callable[[discord.Interaction[Any], str], Awaitable[Card]]
 """Makes the page of a list that begins at a cursor ("" is the first), for whoever presses: it checks the right to see
@@ -35,7 +37,13 @@ def page_buttons(name: str, *, back: str | None, on: str | None) -> list[ui.Acti
 
     ``back`` and ``on`` are the cursors at which those pages begin.
     """
-    raise NotImplementedError
+    places = {"Back": back, "More": on}
+    buttons: list[ui.Item[Any]] = [
+        ui.Button(label=label, custom_id=f"flux:page:{name}:{cursor}")
+        for label, cursor in places.items()
+        if cursor is not None
+    ]
+    return [ui.ActionRow(*buttons)] if buttons else []
 
 
 class PageButton(ui.DynamicItem[ui.Button[Any]], template=PAGED):
@@ -56,4 +64,13 @@ class PageButton(ui.DynamicItem[ui.Button[Any]], template=PAGED):
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Show the page, or tell privately why not."""
-        raise NotImplementedError
+        try:
+            render = LISTS.get(self.name)
+            if render is None:
+                await answer(interaction, FOREIGN_BUTTON)
+                return
+            page = await render(interaction, self.cursor)
+            with sent_once():
+                await interaction.response.edit_message(view=page)
+        except Exception as error:
+            await report(interaction, error)
