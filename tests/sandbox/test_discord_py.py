@@ -25,6 +25,8 @@ async def test_login_shows_the_guild(bot: ExampleBot) -> None:
         "moderators",
     ]
     assert guild.text_channels[3].is_nsfw()
+    assert [(thread.name, thread.parent) for thread in guild.threads] == [("colour studies", guild.text_channels[0])]
+    assert [role.name for role in guild.roles] == ["@everyone", "Patron", "Moderator", "flux-bot"]
     assert bot.application is not None
     assert bot.application.owner.name == "grace"
     read_only = guild.text_channels[2]

@@ -8,6 +8,7 @@ import aiohttp
 import httpx
 import pytest
 
+from bot.sandbox.community import GUILD_ID
 from bot.sandbox.driver import Person, Refused
 from bot.sandbox.reading import find_control, text_of
 from bot.sandbox.server import Sandbox
@@ -27,6 +28,8 @@ EVERYTHING = {
         {"type": 7, "name": "where", "description": "c"},
         {"type": 11, "name": "file", "description": "f"},
         {"type": 3, "name": "kind", "description": "k", "choices": [{"name": "A", "value": "a"}]},
+        {"type": 8, "name": "role", "description": "r"},
+        {"type": 7, "name": "thread", "description": "t", "channel_types": [11]},
     ],
 }
 ADULT = {"name": "adult", "description": "x", "nsfw": True}
@@ -47,6 +50,8 @@ async def test_the_world(ada: Person) -> None:
         ("Linus", "member"),
         ("Grace", "moderator"),
     ]
+    assert [m["title"] for m in world["members"]] == ["Member", "Patron", "Moderator"]
+    assert [role["name"] for role in world["roles"]] == ["@everyone", "Patron", "Moderator", "flux-bot"]
     assert world["bot"] == {**world["bot"], "name": "flux-bot", "online": False}
     for address in (world["bot"]["avatar"], world["members"][0]["avatar"]):
         assert (await ada.download(address)).startswith(b"\x89PNG")
@@ -67,9 +72,9 @@ async def test_the_world(ada: Person) -> None:
         ({"what": "xx", "count": True}, "The option 'count' must be a whole number."),
         ({"what": "xx", "share": 1.5}, "The option 'share' must be at most 1.0."),
         ({"what": "xx", "loud": "yes"}, "The option 'loud' must be true or false."),
-        ({"what": "xx", "whom": "1"}, "The option 'whom' names no member that exists here."),
-        ({"what": "xx", "where": "1"}, "The option 'where' names no channel that exists here."),
-        ({"what": "xx", "file": "1"}, "The option 'file' names no uploaded file that exists here."),
+        ({"what": "xx", "whom": "1"}, "The option 'whom' names no member that exists here"),
+        ({"what": "xx", "where": "1"}, "The option 'where' names no channel that exists here"),
+        ({"what": "xx", "file": "1"}, "The option 'file' names no uploaded file that exists here"),
         ({"what": "xx", "kind": "b"}, "The option 'kind' must be one of its choices."),
     ],
 )
@@ -99,6 +104,58 @@ async def test_options_that_fit_come_resolved(raw: RawBot, ada: Person, linus: P
     attachment = resolved["attachments"][upload["id"]]
     assert (attachment["width"], attachment["height"], attachment["content_type"]) == (32, 24, "image/png")
     assert attachment["ephemeral"] is True
+
+
+async def test_roles_and_threads_come_resolved(raw: RawBot, linus: Person) -> None:
+    world = await linus.world()
+    patron = next(role["id"] for role in world["roles"] if role["name"] == "Patron")
+    places = {channel["name"]: channel["id"] for channel in world["channels"]}
+    with pytest.raises(Refused, match="The option 'role' names no role that exists here"):
+        await linus.command("make", what="xx", role=linus.id)
+    with pytest.raises(Refused, match="The option 'thread' takes another kind of channel"):
+        await linus.command("make", what="xx", thread=places["studio"])
+    assert raw.opened.empty()
+    await linus.command("make", what="xx", role=patron, thread=places["colour studies"], channel="colour studies")
+    payload = await raw.next()
+    resolved = payload["data"]["resolved"]
+    assert resolved["roles"][patron]["name"] == "Patron"
+    thread = resolved["channels"][places["colour studies"]]
+    assert (thread["type"], thread["parent_id"]) == (11, places["studio"])
+    assert (payload["channel"]["type"], payload["channel"]["parent_id"]) == (11, places["studio"])
+    assert payload["member"]["roles"] == [patron]
+    assert not int(payload["member"]["permissions"]) & (1 << 5), "a patron manages nothing"
+
+
+async def test_only_moderators_and_the_bot_see_the_moderators_channel(
+    raw: RawBot, rest: httpx.AsyncClient, ada: Person, grace: Person
+) -> None:
+    place = next(channel for channel in (await ada.world())["channels"] if channel["name"] == "moderators")
+    assert place["seen_by"] == [grace.id]
+    with pytest.raises(Refused, match="no such channel"):
+        await ada.messages(channel=place["id"])
+    posted = await rest.post(f"/channels/{place['id']}/messages", json={"content": "a report"})
+    assert posted.status_code == 200
+    await grace.wait_for(lambda m: m["content"] == "a report")
+    # Whatever Ada's page was sent later than that, the report was not before it.
+    await rest.post(f"/channels/{(await ada.world())['channels'][0]['id']}/messages", json={"content": "for all"})
+    await ada.wait_for(lambda m: m["content"] == "for all")
+    assert await ada.message(posted.json()["id"]) is None
+
+
+async def test_the_bot_writes_in_a_thread(sandbox: Sandbox, rest: httpx.AsyncClient, ada: Person) -> None:
+    places = {channel["name"]: channel["id"] for channel in (await ada.world())["channels"]}
+    thread = places["colour studies"]
+    sent = await rest.post(f"/channels/{thread}/messages", json={"content": "in the thread"})
+    assert sent.status_code == 200
+    await ada.wait_for(lambda m: m["channel_id"] == thread)
+    listed = await rest.get(f"/guilds/{GUILD_ID}/channels")
+    assert thread not in [channel["id"] for channel in listed.json()]
+    assert (await rest.get(f"/channels/{thread}")).json()["type"] == 11
+    await ada.faults(deny=["SEND_MESSAGES"])
+    sent = await rest.post(f"/channels/{thread}/messages", json={"content": "another right"})
+    assert sent.status_code == 200
+    await ada.faults(deny=["SEND_MESSAGES_IN_THREADS"])
+    assert (await rest.post(f"/channels/{thread}/messages", json={"content": "x"})).status_code == 403
 
 
 async def test_where_commands_work(raw: RawBot, ada: Person) -> None:

@@ -97,6 +97,26 @@ class Card(discord.ui.LayoutView):
         await interaction.delete_original_response()
 
 
+class Question(discord.ui.LayoutView):
+    """A private question with two buttons and a file, as confirmations have them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(timeout=None)
+        row: discord.ui.ActionRow[Question] = discord.ui.ActionRow()
+        for label, style in (("Do it", discord.ButtonStyle.danger), ("Leave it", discord.ButtonStyle.secondary)):
+            button: discord.ui.Button[Question] = discord.ui.Button(label=label, style=style)
+            button.callback = self.decide  # type: ignore[method-assign]
+            row.add_item(button)
+        self.add_item(discord.ui.TextDisplay(text))
+        self.add_item(discord.ui.File("attachment://rule.json"))
+        self.add_item(row)
+
+    async def decide(self, interaction: discord.Interaction) -> None:
+        view = discord.ui.LayoutView()
+        view.add_item(discord.ui.TextDisplay("Decided."))
+        await interaction.response.edit_message(view=view, attachments=[])
+
+
 client = discord.Client(intents=discord.Intents(guilds=True))
 tree = app_commands.CommandTree(client)
 admin = app_commands.Group(name="admin", description="For those who run this", default_permissions=MODERATORS)
@@ -151,6 +171,26 @@ async def silent(interaction: discord.Interaction) -> None:
 @app_commands.describe(member="Who gets them", credits="How many")
 async def grant(interaction: discord.Interaction, member: discord.Member, credits: int) -> None:
     await interaction.response.send_message(f"{member.display_name} got {credits} credits.")
+
+
+@admin.command(description="Say what a role may do, and where")
+@app_commands.describe(role="Whose", channel="Where", whom="A member or a role", thread="Which thread")
+async def rule(
+    interaction: discord.Interaction,
+    role: discord.Role,
+    channel: discord.TextChannel,
+    whom: discord.Role | discord.Member | None = None,
+    thread: discord.Thread | None = None,
+) -> None:
+    names = [f"<@&{role.id}>", f"<#{channel.id}>", *[each.name for each in (whom, thread) if each is not None]]
+    file = discord.File(io.BytesIO(b'{"rule": 1}'), "rule.json")
+    view = Question(f"Rule for {', '.join(names)}?")
+    await interaction.response.send_message(view=view, file=file, ephemeral=True)
+
+
+@tree.context_menu(name="Who is this")
+async def who(interaction: discord.Interaction, member: discord.Member) -> None:
+    await interaction.response.send_message(f"{member.display_name} is {member.roles[-1].name}", ephemeral=True)
 
 
 @tree.context_menu(name="Count words")

@@ -55,6 +55,22 @@ def test_a_moderator_sees_subcommands_and_names_a_member(page: PageView) -> None
     page.one("[data-message-id]", "Linus got 25 credits.")
 
 
+def test_a_moderator_names_roles_and_channels_and_answers_the_question(page: PageView) -> None:
+    page.become("Grace")
+    page.one("[data-composer-text]").send_keys("/admin rule ")
+    page.wait(lambda: suggestions(page) == ["@everyone", "Patron", "Moderator", "flux-bot"])
+    page.type("pat", Keys.TAB)
+    page.one("[data-option=channel]").click()
+    page.wait(lambda: suggestions(page)[-1] == "moderators")
+    assert "colour studies" not in suggestions(page), "a thread is not among the text channels"
+    page.type("stu", Keys.TAB, " whom: Mod", Keys.TAB, " thread: col", Keys.TAB, Keys.ENTER)
+    question = page.one("[data-ephemeral]", "Rule for @Patron, #studio, Moderator, colour studies?")
+    assert "rule.json" in question.text
+    page.picture("sandbox-question")
+    page.press(question, "Do it")
+    page.one("[data-ephemeral]", "Decided.")
+
+
 def test_required_options_come_first_and_others_can_be_added(page: PageView) -> None:
     page.one("[data-composer-text]").send_keys("/imagine ")
     page.one("[data-option=prompt][data-required]")

@@ -182,6 +182,30 @@ def test_a_command_on_a_message_runs_from_its_menu(page: PageView) -> None:
     page.one("[data-message-id]", "7 words")
 
 
+def test_a_command_on_a_member_runs_from_their_menu(page: PageView) -> None:
+    page.one("[aria-label='More about Linus']").click()
+    page.one("[data-menu-item='Who is this']").click()
+    page.one("[data-ephemeral]", "Linus is Patron")
+
+
+def test_only_moderators_find_the_moderators_channel(page: PageView) -> None:
+    channels = "//button[@data-channel][.//*[text()='moderators']]"
+    assert not page.all(channels)
+    page.become("Grace")
+    page.one(channels).click()
+    page.wait(lambda: "moderators" in page.driver.title)
+    page.become("Linus")
+    assert not page.all(channels)
+    page.wait(lambda: "studio" in page.driver.title, "a channel that Linus sees")
+
+
+def test_commands_work_in_a_thread(page: PageView) -> None:
+    page.one("[data-channel][data-thread]", "colour studies").click()
+    draw(page, "a study")
+    page.one("[data-channel]", "studio").click()
+    page.wait(lambda: not [card for card in page.all(CARD) if "a study" in card.text], "the channel")
+
+
 def test_what_members_write_is_never_html(page: PageView) -> None:
     card = draw(page, "<img src=x onerror=document.title='broken'> <b>bold</b>")
     assert "<b>bold</b>" in card.text
