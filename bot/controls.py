@@ -17,6 +17,7 @@ from bot.answers import answer, report, sent_once
 from bot.cards import Card, result
 from bot.custom_ids import CUSTOM_ID, Action, Press, from_match
 from bot.permissions import moderates
+from bot.whereabouts import whereabouts
 from flux_core.errors import JobAlreadyEnded, JobNotFound, NotAllowed, PictureGone, UnknownProvider
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Account, Job, JobState, Origin
@@ -94,10 +95,13 @@ async def _follow(
     position: int | None = None,
 ) -> None:
     """Order a job that comes from ``parent``, on the account of whoever pressed."""
+    account = Account(parent.account.guild_id, interaction.user.id)
     order = orders.Order(
-        account=Account(parent.account.guild_id, interaction.user.id),
+        account=account,
         request=request,
         origin=origin,
+        where=whereabouts(interaction),
+        notify=bool((await studio.personal.preferences(account)).notify),
         private=parent.reply_to is not None and parent.reply_to.private,
         spoiler=parent.reply_to is not None and parent.reply_to.spoiler,
         parent_id=parent.id,

@@ -24,7 +24,7 @@ from bot.permissions import missing_to_post
 from bot.wording import missing_permissions
 from flux_core.errors import JobAlreadyEnded
 from flux_core.generation import GenerationRequest
-from flux_core.jobs import Account, Job, Origin, ReplyTo
+from flux_core.jobs import NOWHERE, Account, Job, Origin, ReplyTo, Whereabouts
 from flux_core.service import Studio, Submission
 
 log = logging.getLogger(__name__)
@@ -41,8 +41,11 @@ class Order:
     request: GenerationRequest
     """Exact but for an input picture that is still to be fetched."""
     origin: Origin
+    where: Whereabouts = NOWHERE
     private: bool = False
     spoiler: bool = False
+    notify: bool = False
+    """Whether a direct message shall tell that the pictures are there."""
     parent_id: str | None = None
     parent_position: int | None = None
 
@@ -151,6 +154,8 @@ def _submission(
         ),
         parent_id=order.parent_id,
         parent_position=order.parent_position,
+        where=order.where,
+        notify=order.notify,
         key=str(interaction.id),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from functools import partial
 from typing import TYPE_CHECKING
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING
 import discord
 from discord import app_commands
 
-from bot import orders, prompt_flags, provider_choices
+from bot import choices, defaults, orders, prompt_flags, provider_choices
+from bot.choices import CHOICE_LIMIT, MOST_CHOICES
+from bot.whereabouts import account_of, whereabouts
 from bot.wording import shorten
 from flux_core.errors import StorageUnavailable
 from flux_core.generation import GenerationRequest, InputPicture, OutputFormat, RequestOptions, resolve
-from flux_core.jobs import Account, Origin
+from flux_core.jobs import Origin
 from flux_core.models import ASPECTS
 
 if TYPE_CHECKING:
@@ -21,9 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CHOICE_LIMIT = 100
-"""Characters of a choice's name, and of its value."""
-MOST_CHOICES = 25
+KNOWN_WITHIN = 1.0
+"""Seconds for looking up what a member and a channel prefer: after it, what is quick still has its time."""
 
 
 @app_commands.command(description="Draw pictures from words.")
@@ -62,8 +64,8 @@ async def imagine(
     image: discord.Attachment | None = None,
     strength: float | None = None,
     format: str | None = None,
-    spoiler: bool = False,
-    private: bool = False,
+    spoiler: bool | None = None,
+    private: bool | None = None,
 ) -> None:
     """Check what can be checked at once, then order."""
     bot = interaction.client
@@ -80,7 +82,22 @@ async def imagine(
         strength=strength,
         output_format=format,
     )
-    options = prompt_flags.combine(prompt_flags.parse(prompt), given)
+    typed = prompt_flags.combine(prompt_flags.parse(prompt), given)
+    account, where = account_of(interaction), whereabouts(interaction)
+    # Whether the answer may be seen by others is part of it, so nothing can be answered before it is known.
+    async with asyncio.timeout(KNOWN_WITHIN):
+        known = await bot.studio.personal.circumstances(account, where)
+    settled = defaults.settle(
+        typed,
+        known.preferences,
+        known.channel,
+        bot.studio.catalogue,
+        known.permitted,
+        picture=image is not None,
+        private=private,
+        spoiler=spoiler,
+    )
+    options = settled.options
     declared = None
     if image is not None:
         bot.attachments.check(size=image.size, content_type=image.content_type)
@@ -90,28 +107,24 @@ async def imagine(
 
     async def with_picture(image: discord.Attachment) -> GenerationRequest:
         picture = await bot.studio.store_input(await bot.attachments.read(image.url))
-        settled = options.model_copy(update={"seed": draft.seed})
-        return resolve(settled, bot.studio.catalogue, picture=picture)
+        return resolve(options.model_copy(update={"seed": draft.seed}), bot.studio.catalogue, picture=picture)
 
     order = orders.Order(
-        account=Account(interaction.guild_id or 0, interaction.user.id),
+        account=account,
         request=draft,
         origin=Origin.IMAGINE,
-        private=private,
-        spoiler=spoiler,
+        where=where,
+        private=settled.private,
+        spoiler=settled.spoiler,
+        notify=bool(known.preferences.notify),
     )
     await orders.take(bot.studio, interaction, order, None if image is None else partial(with_picture, image))
 
 
 @imagine.autocomplete("model")
 async def offer_models(interaction: discord.Interaction[FluxBot], typed: str) -> list[app_commands.Choice[str]]:
-    """Offer the models of this studio, each with what it is good for and what it may be used for."""
-    wanted = typed.strip().lower()
-    return [
-        app_commands.Choice(name=shorten(f"{spec.title}: {spec.summary}", CHOICE_LIMIT), value=spec.id)
-        for spec in interaction.client.studio.catalogue
-        if wanted in spec.id.lower() or wanted in spec.title.lower()
-    ]
+    """Offer the models that this member may use, each with what it is good for and what it may be used for."""
+    return await choices.models(interaction, typed)
 
 
 @imagine.autocomplete("provider")
@@ -136,9 +149,8 @@ async def offer_providers(interaction: discord.Interaction[FluxBot], typed: str)
 @imagine.autocomplete("prompt")
 async def offer_prompts(interaction: discord.Interaction[FluxBot], typed: str) -> list[app_commands.Choice[str]]:
     """Offer the member's own latest prompts, those short enough for a choice."""
-    account = Account(interaction.guild_id or 0, interaction.user.id)
     try:
-        latest = await interaction.client.studio.recent_prompts(account, typed, limit=25)
+        latest = await interaction.client.studio.recent_prompts(account_of(interaction), typed, limit=MOST_CHOICES)
     except Exception:
         # A list that stays empty is no reason to disturb anybody who is typing.
         log.warning("recent prompts could not be read", exc_info=True)

@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from flux_core.database import members, policies, preferences
 from flux_core.database.engine import Database
+from flux_core.entitlement import entitled
+from flux_core.errors import AlreadySo
+from flux_core.jobs import Account, Whereabouts
+from flux_core.permitted import Permitted, permitted_to
+from flux_core.policy import Defaults
+from flux_core.preferences import Preferences
 from flux_core.quota import QuotaRules
 from flux_core.service.store import PictureStore
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What decides over the options that a member leaves open, in one place."""
+
+    preferences: Preferences
+    channel: Defaults
+    permitted: Permitted
 
 
 class Personal:
@@ -14,3 +35,48 @@ class Personal:
         self._db = db
         self._pictures = pictures
         self._rules = rules
+
+    # Settings
+
+    async def preferences(self, account: Account) -> Preferences:
+        """Return what a member has set for themselves."""
+        return await self._db.read(preferences.preferences_of, account)
+
+    async def set_preferences(self, account: Account, change: Callable[[Preferences], Preferences]) -> Preferences:
+        """Change what a member has set for themselves; return the new settings.
+
+        ``change`` gets them as they are and returns them as they shall be; what it raises refuses the change. It runs
+        on the database's thread and must not wait for anything. Raises AlreadySo where nothing would change.
+        """
+        return await self._db.write(_change, account, change)
+
+    async def permitted(self, account: Account, role_ids: Collection[int]) -> Permitted:
+        """Return what a member with these roles may choose from."""
+        return await self._db.read(_permitted, account, role_ids, self._rules)
+
+    async def circumstances(self, account: Account, where: Whereabouts) -> Circumstances:
+        """Return what decides over the options that a member leaves open ``where`` they ask."""
+        return await self._db.read(_circumstances, account, where, self._rules)
+
+
+def _change(connection: Connection, account: Account, change: Callable[[Preferences], Preferences]) -> Preferences:
+    before = preferences.preferences_of(connection, account)
+    after = change(before)
+    if after == before:
+        raise AlreadySo()
+    preferences.put_preferences(connection, account, after)
+    return after
+
+
+def _permitted(connection: Connection, account: Account, role_ids: Collection[int], rules: QuotaRules) -> Permitted:
+    policy = policies.policy_of(connection, account.guild_id)
+    return permitted_to(entitled(policy, role_ids, members.limits_of(connection, account), rules), policy)
+
+
+def _circumstances(connection: Connection, account: Account, where: Whereabouts, rules: QuotaRules) -> Circumstances:
+    rule = policies.policy_of(connection, account.guild_id).rule_for(where.channel_ids)
+    return Circumstances(
+        preferences=preferences.preferences_of(connection, account),
+        channel=Defaults() if rule is None else rule.defaults,
+        permitted=_permitted(connection, account, where.role_ids, rules),
+    )

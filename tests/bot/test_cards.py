@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bot import cards, panels
 from bot.cards import Card, Shown, Turn
-from bot.commands.imagine import CHOICE_LIMIT
+from bot.choices import CHOICE_LIMIT
 from bot.custom_ids import parse
 from bot.wording import shorten
 from flux_core.errors import GenerationFailed, walk

@@ -1,0 +1,137 @@
+"""Which options hold where a member names none: their own settings, then the channel's, then the studio's. Pure.
+
+A default never gets in the way: one that does not fit what was asked for, such as the steps of another model, is left
+aside. What a member typed is never touched; where it cannot be done, they are told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from flux_core.generation import OutputFormat, RequestOptions
+from flux_core.models import ASPECTS, Catalogue, ModelSpec, Operation
+from flux_core.permitted import Permitted
+from flux_core.policy import Defaults
+from flux_core.preferences import Preferences
+
+
+class Source(StrEnum):
+    """Who has said what holds."""
+
+    TYPED = "typed"
+    OWN = "own"
+    CHANNEL = "channel"
+    STUDIO = "studio"
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Options with every default taken in, and where each came from."""
+
+    options: RequestOptions
+    private: bool
+    spoiler: bool
+    sources: Mapping[str, Source]
+    """Option, named as in RequestOptions, or private or spoiler → who has said it."""
+
+
+def settle(
+    typed: RequestOptions,
+    own: Preferences,
+    channel: Defaults,
+    catalogue: Catalogue,
+    permitted: Permitted,
+    *,
+    picture: bool = False,
+    private: bool | None = None,
+    spoiler: bool | None = None,
+) -> Settled:
+    """Fill in what ``typed`` leaves open; ``picture``: whether the drawing starts from one.
+
+    ``private`` and ``spoiler`` are as typed, None where they were not.
+    """
+    found: dict[str, tuple[Any, Source]] = {}
+    operation = Operation.IMAGE_TO_IMAGE if picture else Operation.TEXT_TO_IMAGE
+    spec = _model(typed, own, channel, catalogue, permitted, operation, found)
+    if typed.aspect is None and typed.size is None and not picture:
+        # A picture to start from brings its own shape.
+        _first(found, "aspect", [(own.aspect, Source.OWN), (channel.aspect, Source.CHANNEL)], ASPECTS)
+    if typed.count is None and spec is not None:
+        _count(own, channel, spec, permitted, found)
+    if typed.steps is None and channel.steps is not None and spec is not None:
+        meant = channel.model is None or channel.model == spec.id
+        if meant and channel.steps in spec.steps and spec.steps.low < spec.steps.high:
+            found["steps"] = channel.steps, Source.CHANNEL
+    if typed.output_format is None:
+        wanted = [(own.output_format, Source.OWN), (channel.output_format, Source.CHANNEL)]
+        _first(found, "output_format", wanted, [one.value for one in OutputFormat])
+    hidden = _said(private, (own.private, Source.OWN), (channel.private, Source.CHANNEL))
+    veiled = _said(spoiler, (None, Source.OWN), (channel.spoiler, Source.CHANNEL))
+    sources = {name: Source.TYPED for name, value in typed if value is not None} | {
+        name: source for name, (_, source) in found.items()
+    }
+    return Settled(
+        options=typed.model_copy(update={name: value for name, (value, _) in found.items()}),
+        private=hidden[0],
+        spoiler=veiled[0],
+        sources=sources | {"private": hidden[1], "spoiler": veiled[1]},
+    )
+
+
+def _model(
+    typed: RequestOptions,
+    own: Preferences,
+    channel: Defaults,
+    catalogue: Catalogue,
+    permitted: Permitted,
+    operation: Operation,
+    found: dict[str, tuple[Any, Source]],
+) -> ModelSpec | None:
+    """Settle who draws; None for a model that was typed and that nobody here knows."""
+
+    def fits(id: str) -> bool:
+        return id in catalogue and permitted.allows(id) and operation in catalogue[id].operations
+
+    if typed.model is not None:
+        return next((spec for spec in catalogue if spec.id == typed.model), None)
+    _first(
+        found,
+        "model",
+        [(own.model, Source.OWN), (channel.model, Source.CHANNEL)],
+        [spec.id for spec in catalogue if fits(spec.id)],
+    )
+    if "model" not in found and not permitted.allows(catalogue.default.id):
+        # The studio's own default is not for everybody here: the first that is stands in for it.
+        for spec in catalogue:
+            if fits(spec.id):
+                found["model"] = spec.id, Source.STUDIO
+                break
+    return catalogue[found["model"][0]] if "model" in found else catalogue.default
+
+
+def _count(
+    own: Preferences, channel: Defaults, spec: ModelSpec, permitted: Permitted, found: dict[str, tuple[Any, Source]]
+) -> None:
+    most = int(spec.count.high) if permitted.max_count is None else min(int(spec.count.high), permitted.max_count)
+    _first(found, "count", [(own.count, Source.OWN), (channel.count, Source.CHANNEL)], range(1, most + 1))
+    if "count" not in found and spec.count.default > most:
+        found["count"] = most, Source.STUDIO
+
+
+def _first(found: dict[str, tuple[Any, Source]], name: str, wanted: list[tuple[Any, Source]], possible: Any) -> None:
+    for value, source in wanted:
+        if value is not None and value in possible:
+            found[name] = value, source
+            return
+
+
+def _said(typed: bool | None, *wanted: tuple[bool | None, Source]) -> tuple[bool, Source]:
+    def said() -> Iterator[tuple[bool, Source]]:
+        for value, source in ((typed, Source.TYPED), *wanted):
+            if value is not None:
+                yield value, source
+
+    return next(said(), (False, Source.STUDIO))
