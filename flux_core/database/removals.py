@@ -1,0 +1,67 @@
+"""Messages of the bot's own that are to be deleted, until Discord has done so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, bindparam
+
+from flux_core.database.tables import removals
+
+c = removals.c
+
+_ONE = (c.channel_id == bindparam("channel"), c.message_id == bindparam("message"))
+_KNOWN = sa.select(c.message_id).where(*_ONE)
+_INSERT = sa.insert(removals).inline()
+_DUE = sa.select(removals).where(c.next_at <= bindparam("now")).order_by(c.next_at, c.since).limit(bindparam("most"))
+_DONE = sa.delete(removals).where(*_ONE)
+_FAILED = sa.update(removals).where(*_ONE).values(attempts=c.attempts + 1, next_at=bindparam("retry_at"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """One message that is to be deleted."""
+
+    guild_id: int
+    """0: a direct message."""
+    channel_id: int
+    message_id: int
+    since: float
+    """Unix seconds."""
+    attempts: int
+    """Those that failed."""
+
+
+def note(connection: Connection, guild_id: int, channel_id: int, message_id: int, now: float) -> None:
+    """Have a message of the bot's own deleted; nothing when that is noted already.
+
+    Discord lets nobody delete the private answer to an interaction by its id: those are not for here.
+    """
+    if connection.execute(_KNOWN, {"channel": channel_id, "message": message_id}).first() is None:
+        row = {"guild_id": guild_id, "channel_id": channel_id, "message_id": message_id, "since": now}
+        connection.execute(_INSERT, row)
+
+
+def due(connection: Connection, now: float, limit: int) -> list[Removal]:
+    """Return messages that may be deleted now."""
+    return [
+        Removal(
+            guild_id=row.guild_id,
+            channel_id=row.channel_id,
+            message_id=row.message_id,
+            since=row.since,
+            attempts=row.attempts,
+        )
+        for row in connection.execute(_DUE, {"now": now, "most": limit})
+    ]
+
+
+def done(connection: Connection, channel_id: int, message_id: int) -> None:
+    """Note that a message is gone, or will never be."""
+    connection.execute(_DONE, {"channel": channel_id, "message": message_id})
+
+
+def failed(connection: Connection, channel_id: int, message_id: int, retry_at: float) -> None:
+    """Note that a message could not be deleted, to be tried again at ``retry_at`` (unix seconds)."""
+    connection.execute(_FAILED, {"channel": channel_id, "message": message_id, "retry_at": retry_at})

@@ -1,0 +1,29 @@
+"""Messages of the bot's own that are to be deleted."""
+
+from __future__ import annotations
+
+from flux_core.database import removals
+from flux_core.database.engine import Database
+from flux_core.database.removals import Removal
+
+AT_ONCE = 20
+"""Messages deleted in one go; Discord takes about five deletions in a second."""
+
+
+class Removals:
+    """Messages of the bot's own that are to be deleted. Whoever notes them does so with the change itself."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def due(self) -> list[Removal]:
+        """Return messages that may be deleted now."""
+        return await self._db.read(removals.due, self._db.clock(), AT_ONCE)
+
+    async def done(self, removal: Removal) -> None:
+        """Note that a message is gone, or will never be."""
+        await self._db.write(removals.done, removal.channel_id, removal.message_id)
+
+    async def failed(self, removal: Removal, retry_at: float) -> None:
+        """Note that a message could not be deleted, to be tried again at ``retry_at`` (unix seconds)."""
+        await self._db.write(removals.failed, removal.channel_id, removal.message_id, retry_at)
