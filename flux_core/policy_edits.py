@@ -59,8 +59,8 @@ _FIELDS = {
 def limits_with(before: Limits, given: LimitsGiven, known: Collection[str]) -> dict[str, Any]:
     """Return the fields of ``before`` that ``given`` changes, with their new values.
 
-    ``known``: the models there are. Raises UnknownModel, NotANumber, and InvalidPolicy for what cannot be read or does not fit
-    together.
+    ``known``: the models there are. Raises UnknownModel, NotANumber, and InvalidPolicy for what cannot be read or does
+    not fit together.
     """
     said = given.said()
     for name, value in said.items():
