@@ -2,29 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import torch
+from PIL import Image
 
 from flux_core.gpu.latents import unpack
 from flux_core.gpu.previews import LatentPreview, predicted
 from flux_core.providers.base import Progress
 
 
-class StepWatch:
-    """A pipeline's ``callback_on_step_end`` for one batch among several of the same request.
+class Audience:
+    """Those for whom pictures are drawn in one go: each hears of every step, and may leave while others stay."""
 
-    What ``progress.step`` raises goes through the pipeline, which stays usable. (Its ``_interrupt`` flag would decode
+    def __init__(self, progresses: Sequence[Progress]) -> None:
+        """Begin with everybody there."""
+        self._progresses = progresses
+        self.left: dict[int, Exception] = {}
+        """Why who is gone: place in ``progresses`` → what was raised."""
+
+    def step(self, done: int, total: int) -> None:
+        """Tell of a step; raises what the first to leave raised, once nobody is there any more."""
+        for place, progress in enumerate(self._progresses):
+            if place in self.left:
+                continue
+            try:
+                progress.step(done, total)
+            except Exception as error:
+                self.leave(place, error)
+
+    def leave(self, place: int, error: Exception) -> None:
+        """Go on without the one at ``place``; raises as ``step`` does."""
+        self.left[place] = error
+        if len(self.left) == len(self._progresses):
+            raise next(iter(self.left.values()))
+
+    def preview(self, place: int, show: Callable[[], Image.Image]) -> None:
+        """Offer a preview to the one at ``place``."""
+        if place not in self.left:
+            self._progresses[place].preview(show)
+
+
+class StepWatch:
+    """A pipeline's ``callback_on_step_end`` for one batch among several of the same drawing.
+
+    What ``audience.step`` raises goes through the pipeline, which stays usable. (Its ``_interrupt`` flag would decode
     what is there and return it as if it were finished.)
     """
 
     def __init__(
-        self, progress: Progress, preview: LatentPreview, *, latent_size: tuple[int, int], batch: int, batches: int
+        self,
+        audience: Audience,
+        preview: LatentPreview,
+        *,
+        latent_size: tuple[int, int],
+        rows: Mapping[int, slice],
+        batch: int,
+        batches: int,
     ) -> None:
-        """Watch batch number ``batch`` of ``batches``; ``latent_size`` is (height, width) of the latents."""
-        self._progress = progress
+        """Watch batch number ``batch`` of ``batches``; ``latent_size`` is (height, width) of the latents.
+
+        ``rows``: which pictures of the batch belong to whom in the audience.
+        """
+        self._audience = audience
         self._preview = preview
         self._latent_size = latent_size
+        self._rows = rows
         self._batch = batch
         self._batches = batches
         self._before: torch.Tensor | None = None
@@ -35,17 +80,18 @@ class StepWatch:
         latents: torch.Tensor = tensors["latents"]
         self._keep_pace(latents.device)
         total = pipeline.num_timesteps
-        self._progress.step(self._batch * total + index + 1, self._batches * total)
+        self._audience.step(self._batch * total + index + 1, self._batches * total)
         before, self._before = self._before, latents
         if before is not None:
             at = pipeline.scheduler.step_index
             noise = pipeline.scheduler.sigmas
 
-            def show() -> Any:
-                x0 = predicted(before, latents, float(noise[at - 1]), float(noise[at]))
-                return self._preview.show(unpack(x0, *self._latent_size))
+            @cache
+            def x0() -> torch.Tensor:
+                return unpack(predicted(before, latents, float(noise[at - 1]), float(noise[at])), *self._latent_size)
 
-            self._progress.preview(show)
+            for place, rows in self._rows.items():
+                self._audience.preview(place, lambda rows=rows: self._preview.show(x0()[rows]))  # type: ignore[misc]
         return tensors
 
     def _keep_pace(self, device: torch.device) -> None:

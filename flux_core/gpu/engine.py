@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gc
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image, ImageOps
 
 from flux_core.errors import DrawingBroken, FluxError, OutOfMemory
 from flux_core.generation import GenerationRequest
-from flux_core.gpu.denoising import StepWatch
+from flux_core.gpu.denoising import Audience, StepWatch
 from flux_core.gpu.device import free_bytes, precision, weight_bytes
 from flux_core.gpu.latents import unpack
 from flux_core.gpu.loading import HEADROOM, LoadedModel, load
@@ -20,6 +22,43 @@ from flux_core.providers.base import Progress
 BATCH_PIXELS = {"cpu": MEGAPIXEL}
 BATCH_PIXELS_ELSEWHERE = 4 * MEGAPIXEL
 """Most pixels drawn at once: larger batches gain nothing and their memory grows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One request among those drawn side by side."""
+
+    request: GenerationRequest
+    input_image: Image.Image | None
+    progress: Progress
+
+    @property
+    def shape(self) -> tuple[object, ...]:
+        """Return what all pieces of a drawing have in common."""
+        request = self.request
+        size = (request.model, request.width, request.height)
+        return (*size, request.steps, request.guidance, request.strength, self.input_image is None)
+
+    @property
+    def start(self) -> Image.Image:
+        """Return the picture that the drawing starts from, cropped to its size."""
+        assert self.input_image is not None
+        size = (self.request.width, self.request.height)
+        return ImageOps.fit(self.input_image.convert("RGB"), size, Image.Resampling.LANCZOS)
+
+
+class Shot(NamedTuple):
+    """One picture to draw: for which piece, from which seed."""
+
+    piece: int
+    seed: int
+
+
+class Words(NamedTuple):
+    """A prompt as the network reads it, each with a batch of one."""
+
+    embeds: torch.Tensor
+    pooled: torch.Tensor
 
 
 class Engine:
@@ -45,16 +84,32 @@ class Engine:
         seed + i, give or take one level in 8 bits. Raises ModelUnavailable, OutOfMemory, DrawingBroken, or what
         ``progress.step`` raised.
         """
+        (outcome,) = self.draw_together(spec, [Piece(request, input_image, progress)])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def draw_together(self, spec: ModelSpec, pieces: Sequence[Piece]) -> list[list[Image.Image] | Exception]:
+        """Draw requests of one shape (``flux_core.batching``) side by side; return the pictures of each, as ``draw``.
+
+        In the place of a piece that ended by itself is what its ``progress.step`` raised, or its own DrawingBroken.
+        Raises what ``draw`` does for what befell all.
+        """
+        audience = Audience([piece.progress for piece in pieces])
         try:
             model = self._model(spec)
             with torch.inference_mode():
-                return self._draw(model, request, input_image, progress)
-        except FluxError:
-            raise
+                pictures = self._draw(model, pieces, audience)
+            return [audience.left.get(place, drawn) for place, drawn in enumerate(pictures)]
         except torch.OutOfMemoryError as error:
             # The traceback holds on to the very tensors that did not fit.
-            raise OutOfMemory(f"{spec.id} at {request.width}×{request.height}: {_first_line(error)}") from None
+            size = f"{pieces[0].request.width}×{pieces[0].request.height}"
+            raise OutOfMemory(f"{spec.id} at {size}: {_first_line(error)}") from None
         except Exception as error:
+            if len(audience.left) == len(pieces):
+                return [audience.left[place] for place in range(len(pieces))]
+            if isinstance(error, FluxError):
+                raise
             raise DrawingBroken(f"{spec.id}: {type(error).__name__}: {_first_line(error)}") from error
 
     def unload(self) -> None:
@@ -86,64 +141,82 @@ class Engine:
         wanted, free = weight_bytes(spec.source or "", precision(self.device)), free_bytes(self.device)
         return wanted is not None and free is not None and wanted * HEADROOM < free
 
-    def _draw(
-        self, model: LoadedModel, request: GenerationRequest, input_image: Image.Image | None, progress: Progress
-    ) -> list[Image.Image]:
-        if input_image is not None:
-            input_image = ImageOps.fit(
-                input_image.convert("RGB"), (request.width, request.height), Image.Resampling.LANCZOS
-            )
+    def _draw(self, model: LoadedModel, pieces: Sequence[Piece], audience: Audience) -> list[list[Image.Image]]:
+        request = pieces[0].request
+        if any(piece.shape != pieces[0].shape for piece in pieces):
+            raise ValueError("Only pictures of one shape can be drawn side by side.")
         most = max(1, BATCH_PIXELS.get(self.device.type, BATCH_PIXELS_ELSEWHERE) // (request.width * request.height))
-        seeds = list(request.seeds)
+        shots = [Shot(place, seed) for place, piece in enumerate(pieces) for seed in piece.request.seeds]
+        words: list[Words] = []
         while True:
-            batches = [seeds[at : at + most] for at in range(0, len(seeds), most)]
-            progress.step(0, request.steps_taken * len(batches))
+            batches = [shots[at : at + most] for at in range(0, len(shots), most)]
+            audience.step(0, request.steps_taken * len(batches))
             try:
-                return [
-                    picture
-                    for n, batch in enumerate(batches)
-                    for picture in self._draw_batch(model, request, input_image, batch, n, len(batches), progress)
-                ]
+                # One prompt at a time, so that company changes nothing of what a prompt says.
+                words = words or [self._encoded(model, piece.request.prompt) for piece in pieces]
+                drawn: list[list[Image.Image]] = [[] for _ in pieces]
+                for number, batch in enumerate(batches):
+                    wanted = [shot for shot in batch if shot.piece not in audience.left]
+                    if wanted:
+                        self._draw_batch(model, pieces, words, wanted, drawn, number, len(batches), audience)
+                return drawn
             except torch.OutOfMemoryError:
                 if most == 1:
                     raise
-            most = max(1, min(most, len(seeds)) // 2)
+            most = max(1, min(most, len(shots)) // 2)
             torch.cuda.empty_cache()
+
+    def _encoded(self, model: LoadedModel, prompt: str) -> Words:
+        embeds, pooled, _ = model.text_to_image.encode_prompt(
+            prompt, max_sequence_length=model.spec.max_sequence_length
+        )
+        return Words(embeds, pooled)
 
     def _draw_batch(
         self,
         model: LoadedModel,
-        request: GenerationRequest,
-        input_image: Image.Image | None,
-        seeds: list[int],
+        pieces: Sequence[Piece],
+        words: Sequence[Words],
+        shots: Sequence[Shot],
+        drawn: list[list[Image.Image]],
         number: int,
         batches: int,
-        progress: Progress,
-    ) -> list[Image.Image]:
-        pipeline = model.text_to_image
+        audience: Audience,
+    ) -> None:
+        """Draw ``shots`` at once and add the pictures to ``drawn``, each to those of its piece."""
+        request, pipeline = pieces[0].request, model.text_to_image
         scale = pipeline.vae_scale_factor
         latent_size = (request.height // scale, request.width // scale)
-        watch = StepWatch(progress, model.preview, latent_size=latent_size, batch=number, batches=batches)
+        owners = [shot.piece for shot in shots]
+        rows = {owner: slice(owners.index(owner), owners.index(owner) + owners.count(owner)) for owner in owners}
         options: dict[str, Any] = {
-            "prompt": request.prompt,
+            "prompt_embeds": torch.cat([words[owner].embeds for owner in owners]),
+            "pooled_prompt_embeds": torch.cat([words[owner].pooled for owner in owners]),
             "width": request.width,
             "height": request.height,
             "num_inference_steps": request.steps,
             "guidance_scale": 1.0 if request.guidance is None else request.guidance,
-            "max_sequence_length": model.spec.max_sequence_length,
-            "num_images_per_prompt": len(seeds),
             # Noise comes from the CPU, so that a seed means the same picture on every kind of device.
-            "generator": [torch.Generator("cpu").manual_seed(seed) for seed in seeds],
-            "callback_on_step_end": watch,
+            "generator": [torch.Generator("cpu").manual_seed(shot.seed) for shot in shots],
+            "callback_on_step_end": StepWatch(
+                audience, model.preview, latent_size=latent_size, rows=rows, batch=number, batches=batches
+            ),
             "output_type": "latent",
             "return_dict": False,
         }
-        if input_image is not None:
+        if pieces[0].input_image is not None:
             pipeline = model.image_to_image
-            options |= {"image": [input_image] * len(seeds), "strength": request.strength}
+            starts = {owner: pieces[owner].start for owner in rows}
+            options |= {"image": [starts[owner] for owner in owners], "strength": request.strength}
         latents = unpack(pipeline(**options)[0], *latent_size)
         # One at a time: the decoder's memory does not grow with the batch, and a batch decodes as single runs do.
-        return [self._decode(pipeline, latents[n : n + 1]) for n in range(len(seeds))]
+        for n, owner in enumerate(owners):
+            if owner in audience.left:
+                continue
+            try:
+                drawn[owner].append(self._decode(pipeline, latents[n : n + 1]))
+            except DrawingBroken as error:
+                audience.leave(owner, error)
 
     def _decode(self, pipeline: Any, latents: torch.Tensor) -> Image.Image:
         vae = pipeline.vae
