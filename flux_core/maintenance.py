@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from flux_core.database import outbox, pictures, retention, strays, workers
+from flux_core.database import bookkeeping, outbox, pictures, retention, strays, verdicts, workers
 from flux_core.database.engine import Database
 from flux_core.database.queue import JobQueue
 from flux_core.errors import StorageUnavailable
@@ -26,6 +26,10 @@ INPUT_KEPT = DAY
 """For an uploaded picture that no job came of."""
 STRAY_KEPT = DAY
 """For a file that nothing refers to: whoever has just written it may be about to say so."""
+APPROVAL_WAITS = 72 * 60 * MINUTE
+"""For a moderator; then the member gets the credits back."""
+BOOKS_CHECKED_AFTER = 5 * MINUTE
+"""Of running; then once a day."""
 BATCH = 500
 JOBS_AT_ONCE = 100
 """Of those whose time is over: few, since each has several pictures and nobody else can write meanwhile."""
@@ -51,9 +55,12 @@ class Chore:
     every: float
     """Seconds between two rounds."""
     work: Callable[[], Awaitable[int]]
+    after: float = 0.0
+    """Seconds before the first round: what takes long is no business of a command that ends at once."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop``; what went wrong is tried again in the next round."""
+        await _wait(stop, self.after)
         while not stop.is_set():
             try:
                 done = await self.work()
@@ -65,10 +72,14 @@ class Chore:
             else:
                 if done:
                     log.info("%s: %d", self.name, done)
-            with suppress(TimeoutError):
-                # Not wait_for: in Python 3.11 it can swallow the cancellation that ends this loop.
-                async with asyncio.timeout(self.every):
-                    await stop.wait()
+            await _wait(stop, self.every)
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        # Not wait_for: in Python 3.11 it can swallow the cancellation that ends a chore.
+        async with asyncio.timeout(seconds):
+            await stop.wait()
 
 
 def chores(db: Database, queue: JobQueue, store: PictureStore, kept: Retention = FOR_EVER) -> list[Chore]:
@@ -109,6 +120,10 @@ def chores(db: Database, queue: JobQueue, store: PictureStore, kept: Retention =
         now = db.clock()
         return await db.write(retention.forget_jobs, now - kept.jobs_days * DAY, now, JOBS_AT_ONCE)
 
+    async def expire_approvals() -> int:
+        now = db.clock()
+        return await db.write(verdicts.expire, now - APPROVAL_WAITS, now, JOBS_AT_ONCE)
+
     async def sweep() -> int:
         found, before = 0, db.clock() - STRAY_KEPT
         for folder in strays.FOLDERS:
@@ -118,6 +133,11 @@ def chores(db: Database, queue: JobQueue, store: PictureStore, kept: Retention =
                 if old and (stray := await db.read(strays.among, old)):
                     found += await db.write(strays.drop, stray, db.clock())
         return found
+
+    async def check_books() -> int:
+        for found in await db.read(bookkeeping.discrepancies):
+            log.error("The books do not agree: %s. %s", found, found.advice)
+        return 0
 
     timely = []
     if kept.pictures_days:
@@ -133,8 +153,10 @@ def chores(db: Database, queue: JobQueue, store: PictureStore, kept: Retention =
         Chore("previews of ended jobs dropped", MINUTE / 2, drop_previews),
         Chore("unused uploads dropped", 60 * MINUTE, drop_inputs),
         Chore("expired interaction tokens forgotten", MINUTE, forget_tokens),
+        Chore("jobs that no moderator approved in time", MINUTE, expire_approvals),
         Chore("stray files dropped", 60 * MINUTE, sweep),
         Chore("discarded pictures deleted", MINUTE / 4, delete_discarded),
+        Chore("the books checked", DAY, check_books, after=BOOKS_CHECKED_AFTER),
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
+from flux_core.database import reviews
 from flux_core.database.pictures import discard
 from flux_core.database.tables import jobs, pictures
 
@@ -74,6 +75,7 @@ def forget_jobs(connection: Connection, before: float, now: float, limit: int) -
         connection.execute(_DELETE_ROWS, {"jobs": ids})
         discard(connection, [row.preview_key for row in due if row.preview_key is not None], now)
         connection.execute(_FORGET, [{"job": row.id, "rest": _without_words(row.request)} for row in due])
+        reviews.forget(connection, ids, now)
     return len(due)
 
 

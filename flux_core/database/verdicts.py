@@ -14,16 +14,16 @@ NOBODY = 0
 """Who did it, in the audit log, where no person did."""
 
 
-def approve(connection: Connection, review_id: str, guild_id: int, by: int, now: float) -> Job:
+def approve(connection: Connection, review_id: str, guild_id: int, by: int, now: float) -> None:
     """Let a held job go on to its turn; raises NotThere, AlreadyDecided."""
-    review, job = _open(connection, review_id, guild_id, "approval")
+    review, job = opened(connection, review_id, guild_id, "approval")
     _decide(connection, review, job, "approved", by, "review approve", now)
-    return submissions.approve(connection, job, now)
+    submissions.approve(connection, job)
 
 
 def reject(connection: Connection, review_id: str, guild_id: int, by: int, reason: str, now: float) -> Job:
     """End a held job as refused, with its cost back; raises NotThere, AlreadyDecided."""
-    review, job = _open(connection, review_id, guild_id, "approval")
+    review, job = opened(connection, review_id, guild_id, "approval")
     _decide(connection, review, job, "rejected", by, "review reject", now, reason=reason)
     return submissions.turn_down(connection, job, Rejected(reason=reason) if reason else Rejected(), now)
 
@@ -78,7 +78,7 @@ def delete(connection: Connection, review_id: str, guild_id: int, by: int, now: 
 
     Returns the keys of the pictures, which wait in ``discarded`` until the store has let go.
     """
-    review, job = _open(connection, review_id, guild_id, "report")
+    review, job = opened(connection, review_id, guild_id, "report")
     _decide(connection, review, job, "deleted", by, "review delete", now)
     return _remove(connection, job, now)
 
@@ -90,7 +90,7 @@ def ban(
 
     Raises NotThere, AlreadyDecided. Returns the keys of the pictures, as ``delete`` does.
     """
-    review, job = _open(connection, review_id, guild_id, "report")
+    review, job = opened(connection, review_id, guild_id, "report")
     _decide(connection, review, job, "banned", by, "review ban", now, reason=reason, until=until)
     bans.put(connection, Account(guild_id, job.account.user_id), by, reason, until, now)
     return _remove(connection, job, now)
@@ -98,11 +98,11 @@ def ban(
 
 def dismiss(connection: Connection, review_id: str, guild_id: int, by: int, now: float) -> None:
     """Leave a reported job as it is; raises NotThere, AlreadyDecided."""
-    review, job = _open(connection, review_id, guild_id, "report")
+    review, job = opened(connection, review_id, guild_id, "report")
     _decide(connection, review, job, "dismissed", by, "review dismiss", now)
 
 
-def _open(connection: Connection, review_id: str, guild_id: int, kind: Kind) -> tuple[Review, Job]:
+def opened(connection: Connection, review_id: str, guild_id: int, kind: Kind) -> tuple[Review, Job]:
     """Return an open review of this guild with its job; raises NotThere, AlreadyDecided."""
     review = reviews.find(connection, review_id)
     if review is None or review.guild_id != guild_id or review.kind != kind:

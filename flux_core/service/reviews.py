@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 from flux_core.database import jobs, pictures, reviews, verdicts
 from flux_core.database.engine import Database
 from flux_core.database.policies import policy_of
-from flux_core.database.reviews import Review
-from flux_core.errors import JobNotFound, NotThere, StorageUnavailable
+from flux_core.database.reviews import Kind, Review
+from flux_core.errors import JobNotFound, StorageUnavailable
 from flux_core.jobs import Account, Job
 from flux_core.service.store import PictureStore
 
@@ -49,9 +49,9 @@ class Reviews:
         """
         return await self._db.write(_report, job_id, account, reason, self._db.clock())
 
-    async def approve(self, review_id: str, *, guild_id: int, by: int) -> Job:
+    async def approve(self, review_id: str, *, guild_id: int, by: int) -> None:
         """Let a held job go on to its turn."""
-        return await self._db.write(verdicts.approve, review_id, guild_id, by, self._db.clock())
+        await self._db.write(verdicts.approve, review_id, guild_id, by, self._db.clock())
 
     async def reject(self, review_id: str, *, guild_id: int, by: int, reason: str = "") -> Job:
         """End a held job as refused, with its cost back; its member reads ``reason``."""
@@ -70,9 +70,10 @@ class Reviews:
         """Leave a reported job as it is."""
         await self._db.write(verdicts.dismiss, review_id, guild_id, by, self._db.clock())
 
-    async def member_of(self, review_id: str, guild_id: int) -> int:
-        """Return whose job an open review is about; raises NotThere."""
-        return await self._db.read(_member_of, review_id, guild_id)
+    async def job_of(self, review_id: str, *, guild_id: int, kind: Kind) -> Job:
+        """Return what an open review is about; raises NotThere, AlreadyDecided."""
+        _, job = await self._db.read(verdicts.opened, review_id, guild_id, kind)
+        return job
 
     async def waiting(self, guild_id: int) -> list[Review]:
         """Return the open reviews of a guild, the oldest first, with where they stand or why they do not."""
@@ -123,14 +124,6 @@ def _report(connection: Connection, job_id: str, account: Account, reason: str, 
 
 def _knows(account: Account, job: Job) -> bool:
     return job.account == account or (job.reply_to is not None and not job.reply_to.private)
-
-
-def _member_of(connection: Connection, review_id: str, guild_id: int) -> int:
-    review = reviews.find(connection, review_id)
-    job = None if review is None or review.guild_id != guild_id else jobs.find(connection, review.job_id)
-    if job is None:
-        raise NotThere(what="such request to the moderators")
-    return job.account.user_id
 
 
 def _is_unposted(connection: Connection, review_id: str) -> bool:

@@ -1,0 +1,58 @@
+"""Deletes the bot's own messages that moderators, or their members, want gone, over any restart, until it is done."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+import discord
+
+from bot.posting import passing
+from bot.rounds import pause_after, rounds
+from flux_core.database.removals import Removal
+from flux_core.service import Studio
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = 30.0
+"""Seconds for one request."""
+LONGEST_PAUSE = 600.0
+GIVE_UP_AFTER = 7 * 24 * 3600.0
+"""Seconds for which a message is tried that Discord does not let the bot delete, as where it lost its rights."""
+
+
+class Removing:
+    """Looks at what is to be deleted whenever the studio changed. It holds nothing: the database does."""
+
+    def __init__(self, client: discord.Client, studio: Studio, *, clock: Callable[[], float] = time.time) -> None:
+        self._client = client
+        self._studio = studio
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Delete until cancelled."""
+        await rounds(self._studio, self._look, "removals")
+
+    async def _look(self) -> None:
+        for removal in await self._studio.removals.due():
+            await self._remove(removal)
+
+    async def _remove(self, removal: Removal) -> None:
+        channel = self._client.get_partial_messageable(removal.channel_id, guild_id=removal.guild_id or None)
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                await channel.get_partial_message(removal.message_id).delete()
+        except discord.NotFound:
+            pass  # somebody else was faster, or the whole channel is gone
+        except Exception as error:
+            if not passing(error) and not isinstance(error, discord.HTTPException):
+                log.exception("deleting message %s failed", removal.message_id)
+            now = self._clock()
+            if now > removal.since + GIVE_UP_AFTER:
+                log.warning("message %s stays: %s", removal.message_id, error)
+            else:
+                await self._studio.removals.failed(removal, now + pause_after(removal.attempts, LONGEST_PAUSE))
+                return
+        await self._studio.removals.done(removal)

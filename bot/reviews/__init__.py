@@ -1,0 +1,1 @@
+"""What moderators are asked to look at: the messages in their channel, and the buttons under them."""
