@@ -12,12 +12,13 @@ from bot.answers import answer, explain
 from bot.confirmation import QuestionButton, is_question
 from bot.controls import JobButton
 from bot.paging import PageButton
+from bot.reviews.buttons import ReviewButton
 from bot.wording import FOREIGN_BUTTON
 from flux_core.errors import Expired
 
 log = logging.getLogger(__name__)
 
-KINDS: tuple[type[ui.DynamicItem[Any]], ...] = (JobButton, PageButton, QuestionButton)
+KINDS: tuple[type[ui.DynamicItem[Any]], ...] = (JobButton, PageButton, QuestionButton, ReviewButton)
 """discord.py rebuilds one of these from the custom_id of a pressed button."""
 
 

@@ -18,12 +18,14 @@ from bot.buttons import KINDS, refuse_foreign
 from bot.confirmation import Questions
 from bot.delivery import Delivery
 from bot.permissions import owners
+from bot.removals import Removing
+from bot.reviews.posting import Posting
 from flux_core.service import Studio
 from flux_core.settings import Settings
 
 log = logging.getLogger(__name__)
 
-Command = app_commands.Command[Any, ..., Any] | app_commands.Group
+Command = app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
 
 
 class CommandTree(app_commands.CommandTree["FluxBot"]):
@@ -62,12 +64,17 @@ class FluxBot(discord.AutoShardedClient):
         self.questions = Questions()
         self.owners: frozenset[int] = settings.owner_ids
         self._delivery: asyncio.Task[None] | None = None
+        self._loops: list[asyncio.Task[None]] = []
 
     async def setup_hook(self) -> None:
         """Upload the commands and start delivering; runs after login and before the gateway."""
         self.owners = owners(self.application, self.settings.owner_ids)
         await self._sync()
         self._delivery = asyncio.create_task(Delivery(self, self.studio).run(), name="delivery")
+        self._loops = [
+            asyncio.create_task(Posting(self, self.studio).run(), name="reviews"),
+            asyncio.create_task(Removing(self, self.studio).run(), name="removals"),
+        ]
 
     async def on_interaction(self, interaction: discord.Interaction[FluxBot]) -> None:
         """Answer the buttons that no handler of ours will take."""
@@ -77,6 +84,10 @@ class FluxBot(discord.AutoShardedClient):
     async def close(self) -> None:
         """End deliveries in flight, then the connections."""
         self.questions.close()
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        self._loops = []
         if self._delivery is not None:
             self._delivery.cancel()
             await asyncio.gather(self._delivery, return_exceptions=True)

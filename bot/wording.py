@@ -49,6 +49,11 @@ def dollars(microdollars: int) -> str:
     return f"${whole}.{cents.rstrip('0'):0<2}"
 
 
+def counted(amount: int, thing: str) -> str:
+    """Return how many there are of something: ``1 job``, ``1,200 jobs``."""
+    return f"{amount:,} {thing}{'' if amount == 1 else 's'}"
+
+
 def number(value: Any) -> str:
     """Return a number as people write it: ``4``, ``0.05``."""
     if isinstance(value, float) and math.isfinite(value) and value == int(value):
@@ -357,7 +362,11 @@ def _output_refused(f: Facts) -> str:
 _FORBIDDEN = {
     "cancel": "Only the member who asked for this picture, or a moderator, can cancel it.",
     "delete": "Only the member who asked for this picture, or a moderator, can delete it.",
+    "move": "Only the member who asked for this picture can move it up.",
     "admin": "You need the permission **Manage Server** for this.",
+    "review": "Only moderators can decide this: members with **Manage Messages** or **Manage Server** here.",
+    "ban yourself": "You can't ban yourself. **Delete** removes the picture.",
+    "ban the owner": "The bot's owner can't be banned. **Delete** removes the picture.",
     "everywhere": "Only the bot's owner can do this for every server at once.",
 }
 

@@ -11,7 +11,7 @@ from discord import ui
 
 from bot.cards import BLURPLE, GREEN, GREY, RED, Card, Shown, facts_of
 from bot.reviews.custom_ids import Choice, Press
-from bot.wording import escape, moment, quoted, shorten
+from bot.wording import escape, moment, quoted
 from flux_core.database.reviews import Review
 from flux_core.jobs import Job
 

@@ -102,10 +102,15 @@ def open_approval(connection: Connection, job: Job, reason: str, now: float) -> 
     _open(connection, "approval", job, None, reason, now)
 
 
-def open_report(connection: Connection, job: Job, by: int, reason: str, now: float) -> Review:
-    """Note that the user ``by`` reports what came of ``job``; raises AlreadySo for a second report of the same."""
+def allow_report(connection: Connection, job: Job, by: int) -> None:
+    """Raise AlreadySo where the user ``by`` has reported ``job`` before."""
     if connection.execute(_REPORTED, {"job": job.id, "by": by}).first() is not None:
         raise AlreadySo(what="you have reported this picture before")
+
+
+def open_report(connection: Connection, job: Job, by: int, reason: str, now: float) -> Review:
+    """Note that the user ``by`` reports what came of ``job``; raises AlreadySo for a second report of the same."""
+    allow_report(connection, job, by)
     return _open(connection, "report", job, by, reason, now)
 
 

@@ -42,6 +42,10 @@ class Reviews:
         self._db = db
         self._store = store
 
+    async def check_report(self, job_id: str, *, account: Account) -> None:
+        """Raise what ``report`` would raise now."""
+        await self._db.read(_reportable, job_id, account)
+
     async def report(self, job_id: str, *, account: Account, reason: str) -> int | None:
         """Ask the moderators to look at what came of a job; return their channel, None where there is none.
 
@@ -114,11 +118,16 @@ class Reviews:
             await self._db.write(pictures.swept, keys)
 
 
-def _report(connection: Connection, job_id: str, account: Account, reason: str, now: float) -> int | None:
+def _reportable(connection: Connection, job_id: str, account: Account) -> Job:
     job = jobs.find(connection, job_id)
     if job is None or job.account.guild_id != account.guild_id or not _knows(account, job):
         raise JobNotFound(job=job_id)
-    reviews.open_report(connection, job, account.user_id, reason, now)
+    reviews.allow_report(connection, job, account.user_id)
+    return job
+
+
+def _report(connection: Connection, job_id: str, account: Account, reason: str, now: float) -> int | None:
+    reviews.open_report(connection, _reportable(connection, job_id, account), account.user_id, reason, now)
     return policy_of(connection, account.guild_id).moderators_channel
 
 
