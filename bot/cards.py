@@ -17,7 +17,7 @@ from bot.custom_ids import Action, Press
 from bot.wording import credits, duration, escape, moment, ordinal, sentence, shorten
 from flux_core.errors import from_code
 from flux_core.generation import GenerationRequest
-from flux_core.jobs import Job, JobState, Picture
+from flux_core.jobs import Job, JobState, Lane, Picture
 from flux_core.models import FAMILY
 
 PROMPT_SHOWN = 300
@@ -66,6 +66,8 @@ class Turn:
     """Living workers that can draw it."""
     paused: bool = False
     """Whether the moderators hold the queue."""
+    draining: bool = False
+    """Whether they take no new jobs, and have what waits drawn."""
 
 
 def preparing(request: GenerationRequest, user_id: int) -> Card:
@@ -75,6 +77,14 @@ def preparing(request: GenerationRequest, user_id: int) -> Card:
 
 def waiting(job: Job, turn: Turn | None) -> Card:
     """Show a queued job with its turn."""
+    line = waiting_line(job, turn)
+    return Card(_box(GREY, _asked(job.request, job.account.user_id), ui.TextDisplay(line), _cancel(job)))
+
+
+def waiting_line(job: Job, turn: Turn | None) -> str:
+    """Return the lines that tell when a queued job's turn is, and what is in its way."""
+    if job.held == "approval":
+        return "**Waits for a moderator's approval**\nIts turn comes after that; nothing is charged if it is refused."
     if turn is None:
         line = "**In the queue**"
     elif turn.position > 1:
@@ -87,9 +97,13 @@ def waiting(job: Job, turn: Turn | None) -> Card:
         line += "\nNobody is drawing at the moment. Your place is kept."
     elif turn is not None and turn.ready_at is not None:
         line += f" · ready {moment(turn.ready_at)}"
+    if turn is not None and turn.draining:
+        line += "\n-# The moderators take no new pictures for now; what waits is still drawn."
+    if job.lane is Lane.RELAXED:
+        line += "\n-# Relaxed: drawn when nobody with credits is waiting. It costs nothing."
     if (setback := remarks.setback(job)) is not None:
         line += f"\n-# {setback}"
-    return Card(_box(GREY, _asked(job.request, job.account.user_id), ui.TextDisplay(line), _cancel(job)))
+    return line
 
 
 def running(job: Job, turn: Turn | None, preview: str | None) -> Card:

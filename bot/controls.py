@@ -14,11 +14,12 @@ from discord import ui
 
 from bot import orders, panels, uploads
 from bot.answers import answer, report, sent_once
-from bot.cards import Card, result
+from bot.cards import result
 from bot.custom_ids import CUSTOM_ID, Action, Press, from_match
+from bot.job_lists import jobs_page
 from bot.permissions import moderates
 from bot.whereabouts import whereabouts
-from flux_core.errors import JobAlreadyEnded, JobNotFound, NotAllowed, PictureGone, UnknownProvider
+from flux_core.errors import AlreadySo, JobAlreadyEnded, JobNotFound, NotAllowed, PictureGone, UnknownProvider
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Account, Job, JobState, Origin
 from flux_core.service import Studio
@@ -138,21 +139,19 @@ async def _stop(studio: Studio, interaction: Interaction, press: Press) -> None:
     # It may have ended while the list was open; the new list tells how.
     with suppress(JobAlreadyEnded):
         await studio.cancel(job.id, by=interaction.user.id, moderator=False)
-    listed = await list_of(studio, job.account)
+    listed = await jobs_page(studio, job.account)
     with sent_once():
         await interaction.response.edit_message(view=listed)
 
 
-async def list_of(studio: Studio, account: Account) -> Card:
-    """Return the list that /jobs shows."""
-    active = await studio.jobs_of(account, active_only=True)
-    latest = await studio.jobs_of(account, active_only=False, limit=panels.JOBS_SHOWN)
-    for job in active[: panels.JOBS_SHOWN]:
-        # One that ended and could not be delivered: without pictures to show, the list itself tells how it ended.
-        if job.state.ended and job.state is not JobState.SUCCEEDED:
-            await studio.delivered(job.id)
-    listed = {job.id for job in active}
-    return panels.jobs(active, [job for job in latest if job.id not in listed])
+async def _up(studio: Studio, interaction: Interaction, press: Press) -> None:
+    job = await _own(studio, interaction, press.job_id)
+    # It may be the first by now, or be drawn; the new list tells.
+    with suppress(AlreadySo, JobAlreadyEnded):
+        await studio.move_up(job.id, by=interaction.user.id)
+    listed = await jobs_page(studio, job.account)
+    with sent_once():
+        await interaction.response.edit_message(view=listed)
 
 
 async def _delete(studio: Studio, interaction: Interaction, press: Press) -> None:
@@ -208,4 +207,5 @@ _HANDLERS: dict[Action, Callable[[Studio, Interaction, Press], Awaitable[None]]]
     Action.STOP: _stop,
     Action.DELETE: _delete,
     Action.SHOW: _show,
+    Action.UP: _up,
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 CUSTOM_ID = re.compile(
-    r"flux:(?:(?P<action>reroll|details|delete|cancel|stop|show):(?P<job>[0-9a-f]{24})"
+    r"flux:(?:(?P<action>reroll|details|delete|cancel|stop|show|up):(?P<job>[0-9a-f]{24})"
     r"|vary:(?P<varied>[0-9a-f]{24}):(?P<picture>[1-4]))"
 )
 """Every custom_id of ours, whole. Whatever does not match was made by somebody else."""
@@ -25,6 +25,8 @@ class Action(StrEnum):
     STOP = "stop"
     """The same from the list of /jobs: the list is drawn again."""
     SHOW = "show"
+    UP = "up"
+    """In the list of /jobs: before the member's other waiting jobs. The list is drawn again."""
 
 
 @dataclass(frozen=True, slots=True)

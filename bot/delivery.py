@@ -21,6 +21,7 @@ import discord
 
 from bot import cards, uploads
 from bot.posting import DM_UPLOAD_LIMIT, Poster, Way, passing, progress_way, ways
+from bot.turns import turn_of
 from flux_core.errors import FluxError, JobNotFound, PictureGone, StorageUnavailable
 from flux_core.jobs import Job, JobState
 from flux_core.service import LiveJob, Studio
@@ -211,7 +212,7 @@ class Delivery:
                 if way is None:
                     message.frozen = True
                     return
-                turn = await self._turn(job)
+                turn = await turn_of(self._studio, job, self._clock)
                 facts = _progress_of(job) if job.state is JobState.RUNNING else _turn_of(job, turn)
                 if facts == message.shown and not _moved(message.promised, turn.ready_at, self._clock()):
                     return
@@ -232,12 +233,6 @@ class Delivery:
             else:
                 if job.state is JobState.RUNNING:
                     message.next_look = self._clock() + EDIT_GAP
-
-    async def _turn(self, job: Job) -> cards.Turn:
-        place = await self._studio.place(job.id)
-        ready_at = None if place.seconds is None else self._clock() + place.seconds
-        paused = job.state is JobState.QUEUED and await self._studio.paused(job.account.guild_id) is not None
-        return cards.Turn(place.position, ready_at, place.workers, paused)
 
     async def _living(self, job: Job, turn: cards.Turn) -> tuple[cards.Card, list[discord.File]]:
         if job.state is JobState.QUEUED:
@@ -332,7 +327,8 @@ def _progress_of(job: Job) -> tuple[Any, ...]:
 
 
 def _turn_of(job: Job, turn: cards.Turn) -> tuple[Any, ...]:
-    return (job.state, turn.position, turn.workers == 0, turn.paused, turn.ready_at is None, len(job.remarks))
+    stops = (turn.paused, turn.draining, job.held)
+    return (job.state, turn.position, turn.workers == 0, stops, turn.ready_at is None, len(job.remarks))
 
 
 def _moved(promised: float | None, ready_at: float | None, now: float) -> bool:

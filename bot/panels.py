@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from discord import ui
 
 from bot import remarks
-from bot.cards import BAR, BLURPLE, GREEN, GREY, Card, progress
-from bot.custom_ids import Action, Press
+from bot.cards import BAR, BLURPLE, GREEN, GREY, Card
 from bot.wording import credits, dollars, duration, escape, moment, sentence, shorten, title_of
 from flux_core.errors import from_code
 from flux_core.generation import GenerationRequest
@@ -19,14 +17,14 @@ from flux_core.models import ASPECTS, FAMILY, ModelSpec
 from flux_core.router import LOCAL, RoutingPolicy
 from flux_core.service import Quota, WorkerInfo
 
-JOBS_SHOWN = 10
-"""Jobs in one list: each takes up to three of Discord's 40 components."""
-
 MAX_TEXT = 4000
 """Characters that Discord takes in all texts of a message together."""
 
-_AROUND_JOBS = 60
-"""Characters kept free for what stands above and below a list of jobs."""
+_AROUND = 60
+"""Characters kept free for what stands above and below a list."""
+
+GRANTS_SHOWN = 4
+TIERS_SHOWN = 10
 
 _FAMILY = {spec.id: spec for spec in FAMILY}
 _THIRD_BACKTICK = re.compile(r"``(?=`)")
@@ -77,43 +75,58 @@ def _cost(job: Job) -> str:
     return credits(job.cost - back) + (f", after {credits(back)} went back" if back > 0 else "")
 
 
-def quota(held: Quota) -> Card:
-    """Tell what an account has left and when it renews."""
-    today = max(0, held.allowance - held.spent)
-    full = round(BAR * today / held.allowance) if held.allowance > 0 else 0
-    lines = [
-        f"**{credits(held.left)} left**",
-        f"{'▰' * full}{'▱' * (BAR - full)} {credits(today)} of today's {credits(held.allowance)}",
-    ]
-    if held.granted > 0:
-        lines.append(f"plus {credits(held.granted)} granted, which do not expire")
-    if held.renews_at is not None:
-        lines.append(f"Renews {moment(held.renews_at)}, {moment(held.renews_at, 'f')}.")
-    lines.append(f"{held.waiting} of at most {held.max_waiting} jobs waiting.")
+def quota(held: Quota, *, whose: int | None = None) -> Card:
+    """Tell what an account has left and when it renews; ``whose``: the member's user id, for moderators."""
+    heading = [] if whose is None else [f"### <@{whose}>"]
+    lines = [*heading, *_purse(held), *_conditions(held)]
     lines.append(
         "-# One credit is one 1-megapixel picture by FLUX.1 \\[schnell\\]. Failed and cancelled jobs cost nothing."
     )
     return Card(ui.Container(ui.TextDisplay("\n".join(lines)), accent_colour=GREEN if held.left > 0 else GREY))
 
 
-def jobs(active: Sequence[Job], recent: Sequence[Job]) -> Card:
-    """List a member's own jobs, at most ``JOBS_SHOWN``: the waiting and running ones first."""
-    listed = [*active, *recent][:JOBS_SHOWN]
-    if not listed:
-        return Card(ui.TextDisplay("You have no pictures yet. Start with `/imagine`."))
-    parts: list[ui.Item[Any]] = []
-    room = MAX_TEXT - _AROUND_JOBS
-    for job in listed:
-        text = ui.TextDisplay[Any](f"**{escape(shorten(' '.join(job.request.prompt.split()), 80))}**\n{_state(job)}")
-        room -= len(text.content)
-        if room < 0:
-            break
-        button = _button(job)
-        parts.append(text if button is None else ui.Section(text, accessory=button))
-    more = len(active) - len(parts)
-    if more > 0:
-        parts.append(ui.TextDisplay(f"-# and {more} more waiting"))
-    return Card(ui.TextDisplay("### Your pictures"), ui.Container(*parts, accent_colour=BLURPLE))
+_PERIODS = {"day": "today's", "week": "this week's", "month": "this month's"}
+
+
+def _purse(held: Quota) -> list[str]:
+    fresh = max(0, held.allowance - held.spent)
+    full = min(BAR, round(BAR * fresh / held.allowance)) if held.allowance > 0 else 0
+    rolling = held.renewal.every == "rolling"
+    whole = "the" if rolling else _PERIODS[held.renewal.every]
+    per = f" in any {held.renewal.hours} hours" if rolling else ""
+    lines = [
+        f"**{credits(held.left)} left**",
+        f"{'▰' * full}{'▱' * (BAR - full)} {credits(fresh)} of {whole} {credits(held.allowance)}{per}",
+    ]
+    if held.granted > 0:
+        lasting = held.granted - sum(amount for amount, _ in held.expiring)
+        parts = [f"{credits(amount)} until {moment(end, 'f')}" for amount, end in held.expiring[:GRANTS_SHOWN]]
+        if len(held.expiring) > GRANTS_SHOWN:
+            parts.append(f"{credits(sum(amount for amount, _ in held.expiring[GRANTS_SHOWN:]))} until later")
+        if lasting > 0 or not parts:
+            parts.append("which do not expire" if not parts else f"{credits(lasting)} that do not expire")
+        lines.append(f"plus {credits(held.granted)} granted{':' if held.expiring else ','} {', '.join(parts)}")
+    if held.renews_at is not None:
+        again = "The next part comes back" if rolling else "Renews"
+        lines.append(f"{again} {moment(held.renews_at)}, {moment(held.renews_at, 'f')}.")
+    if held.pool_left is not None:
+        lines.append(f"All members of this server together have {credits(max(0, held.pool_left))} of it left.")
+    return lines
+
+
+def _conditions(held: Quota) -> list[str]:
+    lines = []
+    if held.relaxed:
+        lines.append("Without credits you can still draw: relaxed, when nobody with credits is waiting.")
+    if held.ready_at is not None:
+        lines.append(f"You can order again {moment(held.ready_at)}.")
+    at_once = f", {held.running} of at most {held.max_running} being drawn" if held.max_running is not None else ""
+    lines.append(f"{held.waiting} of at most {held.max_waiting} jobs waiting{at_once}.")
+    if held.tiers:
+        lines.append(f"Tiers: {', '.join(f'**{escape(shorten(name, 60))}**' for name in held.tiers[:TIERS_SHOWN])}")
+    if held.weight != 1:
+        lines.append(f"Your turns come {held.weight:g} times as often as everybody's.")
+    return lines
 
 
 def help_page(models: Iterable[ModelSpec]) -> Card:
@@ -149,9 +162,18 @@ def help_page(models: Iterable[ModelSpec]) -> Card:
 
 
 def providers(
-    policy: RoutingPolicy, known: Sequence[str], workers: Sequence[WorkerInfo], spent: Mapping[str, int]
+    policy: RoutingPolicy,
+    known: Sequence[str],
+    workers: Sequence[WorkerInfo],
+    spent: Mapping[str, int],
+    *,
+    here: int = 0,
+    cap: int | None = None,
 ) -> Card:
-    """Tell moderators who draws for their server, and how each hosted provider is doing."""
+    """Tell moderators who draws for their server, and how each hosted provider is doing.
+
+    ``here``: what this server spent today, and ``cap`` the most it may, in millionths of a dollar.
+    """
     own = title_of(LOCAL)
     if policy.first == "local":
         wait = policy.overflow_seconds
@@ -167,10 +189,12 @@ def providers(
         case named:
             may = f"Hosted providers: {', '.join(f'**{escape(title_of(name))}**' for name in named)} may draw"
     lines = [first, f"{may}; the **{policy.order}** comes first."]
+    most = "this server has set no cap" if cap is None else f"at most **{dollars(cap)}** a day"
+    lines.append(f"This server spent **{dollars(here)}** today; {most}.")
     rows = [_provider(name, [worker for worker in workers if worker.provider == name], spent) for name in known]
     if not rows:
         rows.append("No hosted provider is configured; the bot's owner can change that.")
-    body = shorten("\n".join(rows), MAX_TEXT - sum(map(len, lines)) - _AROUND_JOBS)
+    body = shorten("\n".join(rows), MAX_TEXT - sum(map(len, lines)) - _AROUND)
     return Card(
         ui.Container(
             ui.TextDisplay("### Who draws here\n" + "\n".join(lines)), ui.TextDisplay(body), accent_colour=BLURPLE
@@ -235,28 +259,3 @@ def message_link(job: Job) -> str | None:
     if reply is None or reply.message_id is None or reply.private:
         return None
     return f"https://discord.com/channels/{job.account.guild_id or '@me'}/{reply.channel_id}/{reply.message_id}"
-
-
-def _state(job: Job) -> str:
-    match job.state:
-        case JobState.QUEUED:
-            return f"In the queue since {moment(job.created_at)}"
-        case JobState.RUNNING:
-            return progress(job)
-        case JobState.SUCCEEDED:
-            link = message_link(job) if job.delivered_at is not None else None
-            where = f" · [go to the message]({link})" if link is not None else ""
-            late = "" if job.delivered_at is not None else " · not posted yet, press **Show**"
-            return f"Done {moment(job.ended_at or job.created_at)}{where}{late}"
-        case JobState.CANCELLED:
-            return f"Cancelled {moment(job.ended_at or job.created_at)}"
-        case _:
-            return sentence(from_code(job.error_code or "generation_failed", job.error_facts or {}))
-
-
-def _button(job: Job) -> ui.Button[Any] | None:
-    if not job.state.ended:
-        return ui.Button(label="Cancel", custom_id=str(Press(Action.STOP, job.id)), disabled=job.cancel_requested)
-    if job.state is JobState.SUCCEEDED:
-        return ui.Button(label="Show", custom_id=str(Press(Action.SHOW, job.id)))
-    return None

@@ -9,12 +9,17 @@ from discord import app_commands
 from bot.commands.account import quota
 from bot.commands.admin import admin
 from bot.commands.imagine import imagine
-from bot.commands.library import help_command, jobs
+from bot.commands.library import help_command, history, jobs
+from bot.commands.report_menu import report
+from bot.commands.settings import settings
 
-COMMANDS: tuple[app_commands.Command[Any, ..., Any] | app_commands.Group, ...] = (
+COMMANDS: tuple[app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu, ...] = (
     imagine,
     jobs,
-    help_command,
+    history,
     quota,
+    settings,
+    help_command,
     admin,
+    report,
 )

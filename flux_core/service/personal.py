@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from flux_core.database import members, policies, preferences
 from flux_core.database.engine import Database
+from flux_core.database.history import History, history_of
 from flux_core.entitlement import entitled
 from flux_core.errors import AlreadySo
 from flux_core.jobs import Account, Whereabouts
@@ -57,6 +58,17 @@ class Personal:
     async def circumstances(self, account: Account, where: Whereabouts) -> Circumstances:
         """Return what decides over the options that a member leaves open ``where`` they ask."""
         return await self._db.read(_circumstances, account, where, self._rules)
+
+    # History
+
+    async def history(
+        self, account: Account, *, words: str = "", model: str | None = None, skipped: int = 0, limit: int = 25
+    ) -> History:
+        """Return an account's jobs, newest first, without the first ``skipped``: those whose prompt has all ``words``.
+
+        ``model``: of this one alone.
+        """
+        return await self._db.read(history_of, account, words, model, skipped, limit)
 
 
 def _change(connection: Connection, account: Account, change: Callable[[Preferences], Preferences]) -> Preferences:

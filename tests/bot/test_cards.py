@@ -11,15 +11,18 @@ from discord import ui
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot import cards, panels
+from bot import cards, listings, panels
 from bot.cards import Card, Shown, Turn
 from bot.choices import CHOICE_LIMIT
 from bot.custom_ids import parse
+from bot.listings import PAGE, Entry
+from bot.paging import PAGED, page_buttons
 from bot.wording import shorten
 from flux_core.errors import GenerationFailed, walk
 from flux_core.generation import MAX_PROMPT, GenerationRequest, InputPicture, OutputFormat
-from flux_core.jobs import Account, Job, JobState, Origin, Picture, ReplyTo
+from flux_core.jobs import Account, Job, JobState, Lane, Origin, Picture, ReplyTo
 from flux_core.models import FAMILY
+from flux_core.policy import Renewal
 from flux_core.service import Quota
 
 JOB_ID = "0123456789abcdef01234567"
@@ -77,6 +80,24 @@ def shown(number: int = 4) -> list[Shown]:
 
 
 FAR_TURN = Turn(10_000, 1_800_000_000.0, 3)
+FULL_QUOTA = Quota(
+    allowance=50_000,
+    renewal=Renewal(every="rolling", hours=36),
+    spent=20_000,
+    granted=12_000,
+    expiring=tuple((1_000, 1_800_000_000.0 + day) for day in range(7)),
+    left=42_000,
+    renews_at=1_800_000_000.0,
+    pool_left=-5,
+    relaxed=True,
+    ready_at=1_800_000_010.0,
+    waiting=1,
+    max_waiting=10,
+    running=1,
+    max_running=2,
+    weight=2.5,
+    tiers=tuple("*" * 100 for _ in range(50)),
+)
 DONE: dict[str, Any] = {"started_at": 1_700_000_100.0, "ended_at": 1_700_000_200.5}
 
 
@@ -101,9 +122,13 @@ def every_card(prompt: str = "a fox", model: str = "flux-dev") -> Iterator[Card]
         yield cards.ended_without(failed, lead="late")
         yield panels.details(failed, [], parent=None)
     everything = [queued, job(JobState.RUNNING, prompt=prompt, steps_done=3, steps_total=9), ended]
-    yield panels.jobs([], [])
-    yield panels.jobs(everything * 10, everything)
-    yield panels.jobs([], [failed] * 25)
+    paging = page_buttons("jobs", back="0", on="12")
+    yield listings.jobs([])
+    for one in (*everything, failed):
+        yield listings.jobs([Entry(one, FAR_TURN, can_move=True)] * PAGE, paging)
+        yield listings.history([one] * PAGE, about=f" with {prompt[:40]!r}", rows=paging, cut=True)
+    yield listings.history([], about="")
+    yield panels.quota(FULL_QUOTA, whose=2**63 - 1)
 
 
 def check_limits(card: Card) -> None:
@@ -114,7 +139,7 @@ def check_limits(card: Card) -> None:
     assert card.has_components_v2()
     custom_ids = [item.custom_id for item in items if isinstance(item, ui.Button)]
     assert len(custom_ids) == len(set(custom_ids)) or JOB_ID in custom_ids[0]
-    assert all(len(id or "") <= 100 and parse(id or "") is not None for id in custom_ids)
+    assert all(len(id or "") <= 100 and (parse(id or "") or PAGED.fullmatch(id or "")) for id in custom_ids)
     for item in items:
         if isinstance(item, ui.TextDisplay):
             assert item.content.strip()
@@ -165,9 +190,31 @@ def test_a_list_of_long_refusals_keeps_the_limits() -> None:
     refused = job(
         JobState.REFUSED, prompt="*" * 100, **DONE | {"error_code": "refused", "error_facts": {"reason": "_" * 300}}
     )
-    card = panels.jobs([refused] * 12, [])
-    check_limits(card)
-    assert "more waiting" in texts(card)
+    check_limits(listings.jobs([Entry(refused)] * PAGE))
+    check_limits(listings.history([refused] * PAGE, about=" with “" + "\\*" * 60 + "”", cut=True))
+
+
+def test_a_list_offers_what_can_be_done() -> None:
+    def offered(state: JobState, **changes: Any) -> list[str]:
+        entry = Entry(job(state, **changes), Turn(2, None, 1), can_move=changes.pop("can_move", False))
+        return labels(listings.jobs([entry]))
+
+    assert offered(JobState.QUEUED) == ["Cancel", "Details"]
+    assert labels(listings.jobs([Entry(job(), Turn(2, None, 1), can_move=True)])) == ["Cancel", "Move up", "Details"]
+    assert offered(JobState.RUNNING, cancel_requested=True) == ["Details"]
+    assert offered(JobState.SUCCEEDED, **DONE) == ["Show", "Details"]
+    assert offered(JobState.FAILED, **DONE) == ["Details"]
+
+
+def test_what_holds_a_waiting_job_is_told() -> None:
+    def told(turn: Turn | None = FAR_TURN, **changes: Any) -> str:
+        return texts(cards.waiting(job(**changes), turn))
+
+    assert "paused drawing" in told(Turn(3, None, 1, paused=True))
+    assert "what waits is still drawn" in told(Turn(3, None, 1, draining=True))
+    assert "nobody with credits is waiting" in told(lane=Lane.RELAXED, cost=0)
+    assert "moderator's approval" in told(held="approval")
+    assert "in the queue" not in told(held="approval")
 
 
 def test_no_card_shows_the_token() -> None:
@@ -253,7 +300,8 @@ def test_help_keeps_the_limits_and_names_every_model() -> None:
 def test_the_quota_panel_adds_up(spent: int, granted: int, left: int) -> None:
     held = Quota(
         allowance=100_000,
-        spent_today=spent,
+        renewal=Renewal(),
+        spent=spent,
         granted=granted,
         left=left,
         renews_at=1_800_000_000.0,
@@ -263,21 +311,42 @@ def test_the_quota_panel_adds_up(spent: int, granted: int, left: int) -> None:
     card = panels.quota(held)
     check_limits(card)
     assert f"{left / 1000:g} credits left" in texts(card)
-    assert ("5.5 credits granted" in texts(card)) is (granted > 0)
-    assert "<t:1800000000:R>" in texts(card)
+    assert f"{max(0, 100_000 - spent) / 1000:g} credits of today's 100 credits" in texts(card)
+    assert ("5.5 credits granted, which do not expire" in texts(card)) is (granted > 0)
+    assert "Renews <t:1800000000:R>" in texts(card)
+
+
+def test_the_quota_panel_tells_all_that_holds() -> None:
+    text = texts(panels.quota(FULL_QUOTA))
+    for part in (
+        "30 credits of the 50 credits in any 36 hours",
+        "12 credits granted: 1 credit until <t:1800000000:f>",
+        "3 credits until later, 5 credits that do not expire",
+        "The next part comes back <t:1800000000:R>",
+        "together have 0 credits of it left",
+        "relaxed, when nobody with credits is waiting",
+        "order again <t:1800000010:R>",
+        "1 of at most 10 jobs waiting, 1 of at most 2 being drawn",
+        "2.5 times as often",
+    ):
+        assert part in text, part
+    weekly = replace(FULL_QUOTA, renewal=Renewal(every="week"), tiers=("Patron",), weight=1.0)
+    assert "of this week's 50 credits" in texts(panels.quota(weekly))
+    assert "Tiers: **Patron**" in texts(panels.quota(weekly))
+    assert "times as often" not in texts(panels.quota(weekly))
 
 
 def test_no_allowance_is_no_division_by_zero() -> None:
-    empty = Quota(allowance=0, spent_today=0, granted=0, left=0, renews_at=0.0, waiting=0, max_waiting=1)
+    empty = replace(FULL_QUOTA, allowance=0, spent=0, granted=0, expiring=(), left=0, renews_at=None)
     check_limits(panels.quota(empty))
 
 
 def test_a_private_message_is_not_linked() -> None:
     private = job(JobState.SUCCEEDED, delivered_at=1.0, reply_to=replace(REPLY, private=True), **DONE)
     assert panels.message_link(private) is None
-    assert "https://" not in texts(panels.jobs([], [private]))
+    assert "https://" not in texts(listings.jobs([Entry(private)]))
     public = job(JobState.SUCCEEDED, delivered_at=1.0, **DONE)
-    assert str(panels.message_link(public)) in texts(panels.jobs([], [public]))
+    assert str(panels.message_link(public)) in texts(listings.jobs([Entry(public)]))
 
 
 def test_the_licence_is_seen_where_a_model_is_chosen() -> None:
