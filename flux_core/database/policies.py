@@ -66,7 +66,12 @@ def parse(text: str) -> GuildPolicy:
     try:
         return GuildPolicy.model_validate_json(text)
     except ValidationError as error:
-        raise InvalidPolicy(problems=[_problem(one) for one in error.errors()]) from None
+        raise InvalidPolicy(problems=problems(error)) from None
+
+
+def problems(error: ValidationError) -> list[str]:
+    """Return what is wrong in a document, each with its place in it."""
+    return [_problem(one) for one in error.errors()]
 
 
 def _problem(one: object) -> str:

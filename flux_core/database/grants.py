@@ -1,0 +1,80 @@
+"""Credits that moderators give, take back, or give back: rows of the ledger in their name."""
+
+from __future__ import annotations
+
+import json
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, bindparam
+
+from flux_core.database import ledger
+from flux_core.database.standing import spent_while_rolling, standing
+from flux_core.database.tables import members
+from flux_core.errors import OutOfRange, QuotaSpent
+from flux_core.jobs import Account
+from flux_core.quota import ROLLING, QuotaRules, granted_purse, payment
+
+MOST_GRANTED = 10**12
+"""Thousandths of a credit that one grant may give: sums of thousands of grants still fit into 64 bits."""
+
+_MEMBERS = (
+    sa.select(members.c.user_id, members.c.roles)
+    .where(members.c.guild_id == bindparam("guild"))
+    .order_by(members.c.user_id)
+)
+
+
+def known_members(connection: Connection, guild_id: int, role_id: int | None) -> dict[Account, frozenset[int]]:
+    """Return the members who have ordered in a guild, with the roles that they had when they did so last.
+
+    ``role_id``: only those who had it.
+    """
+    found = {
+        Account(guild_id, row.user_id): frozenset(json.loads(row.roles) if row.roles else ())
+        for row in connection.execute(_MEMBERS, {"guild": guild_id})
+    }
+    return {account: roles for account, roles in found.items() if role_id is None or role_id in roles}
+
+
+def give(
+    connection: Connection, account: Account, amount: int, by: int, reason: str, expires_at: float | None, now: float
+) -> None:
+    """Give an account ``amount`` thousandths of a credit until ``expires_at`` (unix seconds; None: for good).
+
+    Raises OutOfRange for more than one grant may give.
+    """
+    if not 0 < amount <= MOST_GRANTED:
+        raise OutOfRange(field="credits", value=amount, low=-MOST_GRANTED, high=MOST_GRANTED)
+    ledger.grant(connection, account, amount, by=by, reason=reason, now=now, purse=granted_purse(expires_at))
+
+
+def take_back(
+    connection: Connection, account: Account, amount: int, by: int, reason: str, rules: QuotaRules, now: float
+) -> None:
+    """Take ``amount`` thousandths back of what an account was granted, those first that expire soonest.
+
+    Raises OutOfRange, with what can be taken as its fact ``low`` (negative), when less is left.
+    """
+    granted = standing(connection, account, (), rules, now).purses[1:]
+    try:
+        shares = payment(amount, granted, None)
+    except QuotaSpent as error:
+        raise OutOfRange(field="credits", value=-amount, low=-error.facts["left"], high=MOST_GRANTED) from None
+    for purse, share in shares.items():
+        ledger.grant(connection, account, -share, by=by, reason=reason, now=now, purse=purse)
+
+
+def refill(
+    connection: Connection, account: Account, role_ids: frozenset[int], by: int, rules: QuotaRules, now: float
+) -> int:
+    """Give back what an account spent of its allowance in this period; return that, in thousandths of a credit."""
+    known = standing(connection, account, role_ids, rules, now)
+    if known.spent <= 0:
+        return 0
+    if known.period.purse != ROLLING:
+        ledger.grant(connection, account, known.spent, by=by, reason="reset", now=now, purse=known.period.purse)
+        return known.spent
+    # Each part as of when it was spent, so that both leave the window together.
+    for at, spent in spent_while_rolling(connection, account, known.period.since):
+        ledger.grant(connection, account, spent, by=by, reason="reset", now=at, purse=ROLLING)
+    return known.spent

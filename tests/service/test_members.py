@@ -1,0 +1,235 @@
+"""What moderators set for single members: limits, credits and bans, each with its line in the audit log."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from flux_core.database.tables import audit, ledger
+from flux_core.errors import AlreadySo, Banned, BeyondLimit, InvalidPolicy, NotThere, OutOfRange, QuotaSpent
+from flux_core.jobs import Account, Whereabouts
+from flux_core.policy import Limits, Renewal
+from tests.database.scene import ABROAD, ANNE, BERT, CLEO, DAY, NOON, Scene, a_request
+
+MODERATOR = 9
+PATRON = 50
+AS_PATRON = Whereabouts(role_ids=frozenset({PATRON}))
+
+
+async def audited(scene: Scene) -> list[tuple[str, int | None, dict[str, Any]]]:
+    rows = await scene.db.read(lambda connection: connection.execute(sa.select(audit).order_by(audit.c.id)).all())
+    assert all(row.by_user == MODERATOR for row in rows)
+    return [(row.action, row.target_user, json.loads(row.facts)) for row in rows]
+
+
+async def posted(scene: Scene, account: Account) -> list[tuple[str, str, int]]:
+    mine = sa.select(ledger).where(ledger.c.user_id == account.user_id, ledger.c.guild_id == account.guild_id)
+    rows = await scene.db.read(lambda connection: connection.execute(mine.order_by(ledger.c.id)).all())
+    return [(row.kind, row.purse, row.amount) for row in rows]
+
+
+# Limits
+
+
+async def test_limits_of_a_member_hold_from_the_next_job_on(scene: Scene) -> None:
+    after = await scene.studio.members.change_limits(
+        ANNE, lambda before: before.model_copy(update={"max_count": 1, "credits": 2.0}), by=MODERATOR, count=1
+    )
+    assert after == await scene.studio.members.limits(ANNE) == Limits(max_count=1, credits=2)
+    with pytest.raises(BeyondLimit):
+        await scene.submit(ANNE, request=a_request(count=2))
+    await scene.submit(ANNE, request=a_request(count=1))
+    await scene.submit(BERT, request=a_request(count=2))
+    assert (await scene.studio.quota(ANNE)).left == 1000
+    assert await audited(scene) == [("quota set", ANNE.user_id, {"count": 1})]
+    await scene.studio.members.change_limits(ANNE, lambda _: Limits(), by=MODERATOR)
+    assert await scene.studio.members.limits(ANNE) == Limits()
+
+
+async def test_limits_that_make_no_sense_change_nothing(scene: Scene) -> None:
+    for change in ({"max_count": 11}, {"credits": -1.0}, {"renewal": Renewal.model_construct(every="year")}):
+        with pytest.raises(InvalidPolicy):
+            await scene.studio.members.change_limits(
+                ANNE, lambda before, change=change: before.model_copy(update=change), by=MODERATOR
+            )
+    with pytest.raises(AlreadySo):
+        await scene.studio.members.change_limits(ANNE, lambda before: before, by=MODERATOR)
+    assert await scene.studio.members.limits(ANNE) == Limits()
+    assert await audited(scene) == []
+
+
+# Credits
+
+
+async def test_granted_credits_are_spent_after_the_allowance_and_can_be_taken_back(scene: Scene) -> None:
+    members = scene.studio.members
+    held = await members.grant(ANNE, 3000, by=MODERATOR, reason="a prize")
+    assert (held.granted, held.left, held.expiring) == (3000, 103_000, ())
+    held = await members.grant(ANNE, -1000, by=MODERATOR, reason="oops")
+    assert held.granted == 2000
+    with pytest.raises(OutOfRange) as refused:
+        await members.grant(ANNE, -2001, by=MODERATOR, reason="oops")
+    assert refused.value.facts["low"] == -2000
+    for amount in (0, 10**12 + 1, 2**63):
+        with pytest.raises(OutOfRange):
+            await members.grant(ANNE, amount, by=MODERATOR, reason="typo")
+    assert (await scene.studio.quota(ANNE)).granted == 2000
+    assert (await scene.studio.quota(ABROAD)).granted == 0
+    assert await audited(scene) == [
+        ("quota grant", ANNE.user_id, {"millicredits": 3000, "reason": "a prize"}),
+        ("quota grant", ANNE.user_id, {"millicredits": -1000, "reason": "oops"}),
+    ]
+
+
+async def test_credits_that_expire_go_first_and_are_gone_after_their_time(scene: Scene) -> None:
+    members, later = scene.studio.members, NOON + 2 * DAY
+    await members.grant(ANNE, 1000, by=MODERATOR, reason="", expires_at=later)
+    held = await members.grant(ANNE, 5000, by=MODERATOR, reason="")
+    assert (held.granted, held.expiring) == (6000, ((1000, later),))
+    # Of what is taken back, too, those go first that would be gone soonest.
+    held = await members.grant(ANNE, -1500, by=MODERATOR, reason="")
+    assert (held.granted, held.expiring) == (4500, ())
+    await members.grant(ANNE, 700, by=MODERATOR, reason="", expires_at=later)
+    scene.clock.now = later
+    assert (await scene.studio.quota(ANNE)).granted == 4500
+    with pytest.raises(OutOfRange) as refused:
+        await members.grant(ANNE, -5200, by=MODERATOR, reason="")
+    assert refused.value.facts["low"] == -4500
+
+
+async def test_everybody_who_has_drawn_or_only_those_with_a_role_get_credits(scene: Scene) -> None:
+    members = scene.studio.members
+    for nobody in (None, PATRON):
+        with pytest.raises(NotThere):
+            await members.grant_all(ANNE.guild_id, nobody, 1000, by=MODERATOR, reason="")
+    await scene.submit(ANNE, where=AS_PATRON)
+    await scene.submit(BERT)
+    await scene.submit(ABROAD, where=AS_PATRON)
+    assert await members.grant_all(ANNE.guild_id, PATRON, 1000, by=MODERATOR, reason="x", expires_at=NOON + 60) == 1
+    assert await members.grant_all(ANNE.guild_id, None, 500, by=MODERATOR, reason="") == 2
+    granted = [(await scene.studio.quota(account)).granted for account in (ANNE, BERT, CLEO, ABROAD)]
+    assert granted == [1500, 500, 0, 0]
+    with pytest.raises(OutOfRange):
+        await members.grant_all(ANNE.guild_id, None, -500, by=MODERATOR, reason="")
+    assert await audited(scene) == [
+        (
+            "quota grant",
+            None,
+            {"members": 1, "millicredits": 1000, "reason": "x", "expires_at": NOON + 60, "role": str(PATRON)},
+        ),
+        ("quota grant", None, {"members": 2, "millicredits": 500}),
+    ]
+
+
+async def test_a_reset_makes_the_allowance_full_again(scene: Scene) -> None:
+    members = scene.studio.members
+    with pytest.raises(AlreadySo):
+        await members.reset(ANNE, by=MODERATOR)
+    done = await scene.submit(ANNE, count=4)
+    assert (await scene.studio.quota(ANNE)).left == 96_000
+    assert await members.reset(ANNE, by=MODERATOR) == 4000
+    held = await scene.studio.quota(ANNE)
+    assert (held.spent, held.left, held.granted) == (0, 100_000, 0)
+    assert (await posted(scene, ANNE))[-1] == ("grant", "day:2026-11-21", 4000)
+    with pytest.raises(AlreadySo):
+        await members.reset(ANNE, by=MODERATOR)
+    # What was given back is of this period: it does not outlive it, and is not given back twice.
+    await scene.submit(ANNE, count=1)
+    assert (await scene.studio.quota(ANNE)).left == 99_000
+    scene.clock.now += DAY
+    assert (await scene.studio.quota(ANNE)).left == 100_000
+    assert done.cost == 4000
+    assert await audited(scene) == [("quota reset", ANNE.user_id, {"millicredits": 4000})]
+
+
+async def test_a_reset_of_a_rolling_allowance_leaves_the_window_with_what_it_gave_back(scene: Scene) -> None:
+    await scene.studio.members.change_limits(
+        ANNE, lambda _: Limits(credits=5, renewal=Renewal(every="rolling", hours=24)), by=MODERATOR
+    )
+    await scene.submit(ANNE, count=2)
+    scene.clock.now += DAY / 2
+    await scene.submit(ANNE, count=3)
+    with pytest.raises(QuotaSpent):
+        await scene.submit(ANNE, count=1)
+    assert await scene.studio.members.reset(ANNE, by=MODERATOR) == 5000
+    assert (await scene.studio.quota(ANNE)).left == 5000
+    await scene.submit(ANNE, count=4)
+    assert (await scene.studio.quota(ANNE)).left == 1000
+    # The first two are out of the window, and what was given back for them, too.
+    scene.clock.now += DAY / 2
+    assert (await scene.studio.quota(ANNE)).left == 1000
+    scene.clock.now += DAY / 2
+    assert (await scene.studio.quota(ANNE)).left == 5000
+
+
+async def test_all_who_spent_something_are_reset_together(scene: Scene) -> None:
+    members = scene.studio.members
+    with pytest.raises(NotThere):
+        await members.reset_all(ANNE.guild_id, None, by=MODERATOR)
+    await scene.submit(ANNE, where=AS_PATRON)
+    await scene.submit(BERT, count=2)
+    await scene.submit(CLEO, count=3, where=AS_PATRON)
+    assert await members.reset_all(ANNE.guild_id, PATRON, by=MODERATOR) == 2
+    assert [(await scene.studio.quota(account)).spent for account in (ANNE, BERT, CLEO)] == [0, 2000, 0]
+    with pytest.raises(AlreadySo):
+        await members.reset_all(ANNE.guild_id, PATRON, by=MODERATOR)
+    assert await members.reset_all(ANNE.guild_id, None, by=MODERATOR) == 1
+    assert (await scene.studio.quota(BERT)).spent == 0
+    assert await audited(scene) == [
+        ("quota reset", None, {"members": 2, "millicredits": 4000, "role": str(PATRON)}),
+        ("quota reset", None, {"members": 1, "millicredits": 2000}),
+    ]
+
+
+# Bans
+
+
+async def test_a_ban_holds_until_its_end_in_its_guild_alone(scene: Scene) -> None:
+    members = scene.studio.members
+    await members.ban(ANNE, by=MODERATOR, reason="flooding", until=NOON + 60)
+    with pytest.raises(Banned) as refused:
+        await scene.submit(ANNE)
+    assert refused.value.facts == {"reason": "flooding", "until": NOON + 60}
+    await scene.submit(BERT)
+    await scene.submit(ABROAD)
+    ban = await members.ban_of(ANNE)
+    assert ban is not None
+    assert (ban.by, ban.reason, ban.since, ban.until) == (MODERATOR, "flooding", NOON, NOON + 60)
+    scene.clock.now += 60
+    assert await members.ban_of(ANNE) is None
+    with pytest.raises(NotThere):
+        await members.unban(ANNE, by=MODERATOR)
+    await scene.submit(ANNE)
+    assert await members.prune_bans() == 1
+    assert await audited(scene) == [("ban", ANNE.user_id, {"reason": "flooding", "until": NOON + 60})]
+
+
+async def test_a_ban_without_end_holds_until_it_is_lifted_and_a_new_one_takes_its_place(scene: Scene) -> None:
+    members = scene.studio.members
+    await members.ban(ANNE, by=MODERATOR, reason="", until=NOON + 60)
+    await members.ban(ANNE, by=MODERATOR, reason="again", until=None)
+    scene.clock.now += 1000 * DAY
+    assert await members.prune_bans() == 0
+    with pytest.raises(Banned):
+        await scene.submit(ANNE)
+    await members.unban(ANNE, by=MODERATOR)
+    await scene.submit(ANNE)
+    with pytest.raises(NotThere):
+        await members.unban(ANNE, by=MODERATOR)
+    assert [action for action, *_ in await audited(scene)] == ["ban", "ban", "unban"]
+
+
+async def test_bans_are_listed_newest_first_in_pages(scene: Scene) -> None:
+    members = scene.studio.members
+    for user in range(1, 6):
+        scene.clock.now += 1
+        await members.ban(Account(7, user), by=MODERATOR, reason=f"r{user}", until=None)
+    await members.ban(Account(7, 6), by=MODERATOR, reason="over", until=scene.clock.now)
+    await members.ban(ABROAD, by=MODERATOR, reason="abroad", until=None)
+    page, total = await members.bans(7, limit=3)
+    assert ([ban.user_id for ban in page], total) == ([5, 4, 3], 5)
+    page, total = await members.bans(7, skipped=3, limit=3)
+    assert ([ban.user_id for ban in page], total) == ([2, 1], 5)
