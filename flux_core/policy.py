@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, field_validator, model_validator
 
 from flux_core.models import CREDIT
+from flux_core.moderation.patterns import check
 from flux_core.router import RoutingPolicy
 
 MOST_CREDITS = 1_000_000.0
@@ -118,6 +119,11 @@ class PromptRule(Part):
     """Refuse the job, hide its pictures until clicked, or have moderators look first."""
     everywhere: bool = True
     """False: not in age-restricted channels."""
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        check(self.kind, self.pattern)
+        return self
 
 
 class OutputRule(Part):
