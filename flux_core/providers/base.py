@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from PIL import Image
 
@@ -105,3 +105,17 @@ class Provider(Protocol):
 
     async def close(self) -> None:
         """Give memory and connections back."""
+
+
+@runtime_checkable
+class DrawsTogether(Protocol):
+    """What a provider can do besides that draws several tasks faster together than one after the other."""
+
+    async def draw_together(
+        self, tasks: Sequence[DrawTask], progresses: Sequence[Progress]
+    ) -> Sequence[Drawing | Exception]:
+        """Draw tasks of one shape (``flux_core.batching``) side by side.
+
+        Returns for each what ``draw`` would return or raise: one that is stopped, or fails by itself, leaves the others
+        alone, and what fails for all is tried once more, each by itself. Cancelling the call gives all of them up.
+        """

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image
 
 from flux_core.errors import Cancelled
 from flux_core.gpu.device import choose_device, title, use_threads
-from flux_core.gpu.engine import Engine
+from flux_core.gpu.engine import Engine, Piece
 from flux_core.models import Catalogue, ModelSpec
 from flux_core.offers import Offer, own_offers
 from flux_core.providers.base import Drawing, Drawn, DrawTask, Progress
 from flux_core.router import LOCAL
+
+log = logging.getLogger(__name__)
 
 
 class LocalProvider:
@@ -47,22 +50,43 @@ class LocalProvider:
 
     async def draw(self, task: DrawTask, progress: Progress) -> Drawing:
         """Draw ``task`` in the engine thread and enlarge the pictures where that is part of the model."""
-        spec = self._catalogue[task.request.model]
-        watched = _GivenUp(progress)
+        (outcome,) = await self._draw([task], [progress])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def draw_together(
+        self, tasks: Sequence[DrawTask], progresses: Sequence[Progress]
+    ) -> Sequence[Drawing | Exception]:
+        """Draw ``tasks`` in the engine thread side by side, or one after the other when that fails for all."""
         try:
-            images = await asyncio.get_running_loop().run_in_executor(
-                self._thread, self._engine.draw, spec, task.request, task.input_image, watched
+            return await self._draw(tasks, progresses)
+        except Exception as error:
+            log.warning("%d jobs are drawn one by one: together, %s", len(tasks), error)
+        return [await self._alone(task, progress) for task, progress in zip(tasks, progresses, strict=True)]
+
+    async def _alone(self, task: DrawTask, progress: Progress) -> Drawing | Exception:
+        try:
+            return await self.draw(task, progress)
+        except Exception as error:
+            return error
+
+    async def _draw(self, tasks: Sequence[DrawTask], progresses: Sequence[Progress]) -> list[Drawing | Exception]:
+        spec = self._catalogue[tasks[0].request.model]
+        watched = [_GivenUp(progress) for progress in progresses]
+        pieces = [Piece(task.request, task.input_image, one) for task, one in zip(tasks, watched, strict=True)]
+        try:
+            outcomes = await asyncio.get_running_loop().run_in_executor(
+                self._thread, self._engine.draw_together, spec, pieces
             )
         except asyncio.CancelledError:
-            watched.given_up.set()
+            for one in watched:
+                one.given_up.set()
             raise
-        if spec.enlarge > 1:
-            images = await asyncio.to_thread(_enlarged, images, spec)
-        return Drawing(
-            pictures=tuple(
-                Drawn(image=image, seed=seed) for image, seed in zip(images, task.request.seeds, strict=True)
-            )
-        )
+        return [
+            outcome if isinstance(outcome, Exception) else await _finished(outcome, task, spec)
+            for outcome, task in zip(outcomes, tasks, strict=True)
+        ]
 
     async def close(self) -> None:
         """Unload every model, once the step in progress is over."""
@@ -91,6 +115,14 @@ class _GivenUp:
     @property
     def cancelled(self) -> bool:
         return self._progress.cancelled
+
+
+async def _finished(images: list[Image.Image], task: DrawTask, spec: ModelSpec) -> Drawing:
+    if spec.enlarge > 1:
+        images = await asyncio.to_thread(_enlarged, images, spec)
+    return Drawing(
+        pictures=tuple(Drawn(image=image, seed=seed) for image, seed in zip(images, task.request.seeds, strict=True))
+    )
 
 
 def _enlarged(images: list[Image.Image], spec: ModelSpec) -> list[Image.Image]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import colorsys
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from PIL import Image, ImageOps
 
@@ -36,18 +36,23 @@ class ScriptedProvider:
         step_seconds: float = 0.0,
         script: Iterable[GenerationFailed | None] = (),
         concurrency: int = 1,
+        further: float = 1.0,
     ) -> None:
         """Offer the catalogue's models, taking ``step_seconds`` a step.
 
-        ``script`` has one entry for each coming drawing: None draws, an error is raised after half of the steps. When
-        it is used up, everything is drawn.
+        ``script`` has one entry for each coming job: None draws, an error is raised after half of the steps. When it is
+        used up, everything is drawn. ``further``: what each further job drawn together with the first one adds to a
+        step, in parts of it.
         """
         self._catalogue = catalogue
         self._step_seconds = step_seconds
         self._script = deque(script)
+        self._further = further
         self.concurrency = concurrency
         self.tasks: list[DrawTask] = []
         """Every task that was begun, in order."""
+        self.together: list[int] = []
+        """How many of them each drawing had."""
 
     @property
     def offers(self) -> Mapping[str, Offer]:
@@ -56,16 +61,44 @@ class ScriptedProvider:
 
     async def draw(self, task: DrawTask, progress: Progress) -> Drawing:
         """Draw flat pictures in the colours of their seeds, or fail as the script says."""
-        self.tasks.append(task)
-        failure = self._script.popleft() if self._script else None
-        total = task.request.steps
-        progress.step(0, total)
-        for step in range(1, total + 1):
-            await asyncio.sleep(self._step_seconds)
-            if failure is not None and step > total // 2:
-                raise failure
-            progress.step(step, total)
+        (outcome,) = await self.draw_together([task], [progress])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def draw_together(
+        self, tasks: Sequence[DrawTask], progresses: Sequence[Progress]
+    ) -> Sequence[Drawing | Exception]:
+        """Draw several tasks step by step, each with its own entry of the script."""
+        self.tasks.extend(tasks)
+        self.together.append(len(tasks))
+        failures = [self._script.popleft() if self._script else None for _ in tasks]
+        total = tasks[0].request.steps
+        ended: dict[int, Exception] = {}
+        for step in range(total + 1):
+            if step:
+                await asyncio.sleep(self._step_seconds * (1 + self._further * (len(tasks) - 1)))
+            for place, (task, progress, failure) in enumerate(zip(tasks, progresses, failures, strict=True)):
+                if place in ended:
+                    continue
+                try:
+                    self._step(task, progress, failure, step, total)
+                except Exception as error:
+                    ended[place] = error
+            if len(ended) == len(tasks):
+                break
+        return [ended.get(place) or self._drawing(task) for place, task in enumerate(tasks)]
+
+    def _step(
+        self, task: DrawTask, progress: Progress, failure: GenerationFailed | None, step: int, total: int
+    ) -> None:
+        if failure is not None and step > total // 2:
+            raise failure
+        progress.step(step, total)
+        if step:
             progress.preview(lambda: self._picture(task, task.request.seed))
+
+    def _drawing(self, task: DrawTask) -> Drawing:
         return Drawing(pictures=tuple(Drawn(image=self._picture(task, seed), seed=seed) for seed in task.request.seeds))
 
     async def close(self) -> None:
