@@ -1,7 +1,8 @@
 """Start-time fair queueing (Goyal, Vin and Cheng, 1996): whose turn it is, by cost and weight. Pure.
 
-Workers claim the smallest start tag. Virtual time is the largest start tag claimed. An account's turns follow one
-another in virtual time, so many waiting jobs of one account never stand before the first of another.
+Guilds take turns with one another, each for what its jobs take. Within a guild, workers claim the smallest start tag;
+the guild's virtual time is the largest start tag claimed. An account's turns follow one another in it, so many waiting
+jobs of one account never stand before the first of another.
 """
 
 from __future__ import annotations
@@ -22,6 +23,21 @@ def next_turn(virtual_time: float, last_finish: float, cost: int, weight: float)
     """Return the turn of an account's next job: after its last one, and not before now."""
     start = max(virtual_time, last_finish)
     return Turn(start, start + max(cost, 1) / weight)
+
+
+def change_hands(turns: Sequence[Turn], order: Sequence[int]) -> list[Turn]:
+    """Return the turns of an account's waiting jobs when they shall come in another ``order`` (places in ``turns``).
+
+    Each begins where the turn in its new place began, or behind the one before it where that takes longer, and early
+    enough for all of them to end where the last one ended: whoever comes behind is not touched.
+    """
+    changed: list[Turn] = []
+    lengths = [turns[place].finish - turns[place].start for place in order]
+    for number, slot in enumerate(turns):
+        latest = turns[-1].finish - sum(lengths[number:])
+        start = max(changed[-1].finish, min(slot.start, latest)) if changed else slot.start
+        changed.append(Turn(start, start + lengths[number]))
+    return changed
 
 
 def move_up(gone: Turn, later: Sequence[Turn]) -> list[Turn]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
 from flux_core.database import policies, speeds, workers
+from flux_core.database.crew import within_budget
 from flux_core.errors import NobodyDraws, UnknownProvider
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Origin, VenueKind
@@ -19,6 +20,8 @@ from flux_core.router import LOCAL, Errand, Nobody, RoutingPolicy, Venue, route
 class Offered:
     """What the operator has configured, whoever of it lives at the moment."""
 
+    models: Sequence[str]
+    """All that a member may ask for, in the studio's order."""
     local: frozenset[str]
     """Models whose weights there are."""
     elsewhere: frozenset[str] = frozenset()
@@ -40,7 +43,8 @@ def venue_for(
 ) -> VenueKind:
     """Return who may draw ``request``; raises UnknownProvider or NobodyDraws."""
     model = request.model
-    policy = policies.routing_of(connection, guild_id, offered.policy)
+    decided = policies.policy_of(connection, guild_id)
+    policy = decided.routing or offered.policy
     if request.provider is None and model in offered.local and policy.first == "local":
         return "any"  # our own cards draw all of it, whoever else may: the usual case, and the quick one
     venues = {
@@ -68,13 +72,15 @@ def venue_for(
         raise UnknownProvider(value=request.provider, known=known)
     local = Venue(provider=LOCAL, hosted=False, offers={model: Offer(theirs=model)} if ours else {})
     errand = Errand(request=request, variation=origin is Origin.VARIATION)
-    verdict = route(errand, [local, *venues.values()], policy)
+    # What is spent today is there again tomorrow: a job that fits into a day's money is worth waiting for.
+    hosted = list(within_budget(venues.values(), decided, lambda: 0))
+    verdict = route(errand, [local, *hosted], policy)
     if isinstance(verdict, Nobody):
         raise NobodyDraws(model=model, reasons=dict(verdict.reasons))
     if request.provider == LOCAL:
         return "local"
     if request.provider is not None or not ours:
         return "hosted"
-    if policy.first == "hosted" and not isinstance(route(errand, list(venues.values()), policy), Nobody):
+    if policy.first == "hosted" and not isinstance(route(errand, hosted, policy), Nobody):
         return "hosted"
     return "any"

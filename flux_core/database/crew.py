@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
-from heapq import merge
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import inf
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, bindparam
+from sqlalchemy import Connection
 
-from flux_core.database import speeds, spending, workers
+from flux_core.database import lineup, speeds, spending, workers
 from flux_core.database.jobs import IS_RUNNING
 from flux_core.database.tables import jobs
 from flux_core.database.workers import WorkerInfo
 from flux_core.estimates import Speed, wait
 from flux_core.jobs import Job, Origin
 from flux_core.offers import Offer
+from flux_core.policy import NOTHING_DECIDED, GuildPolicy
 from flux_core.router import LOCAL, Errand, Venue
 
-FAR = 10_000
-"""Waiting jobs that are counted, per model, so that a look stays short; a job further behind is told this much."""
+COUNTED = 2_000
+"""Waiting jobs of our own cards that a hosted provider's claim counts; whoever stands further behind waits long."""
 AWAY = "our own cards are away"
 
 c = jobs.c
@@ -32,13 +32,6 @@ _RUNNING = (
     .where(IS_RUNNING)
     .order_by(c.started_at, c.id)
 )
-_LINE = (
-    sa.select(c.start_tag, c.id, c.waits_for, c.units)
-    .where(c.waits_for == bindparam("of"))
-    .order_by(c.start_tag, c.id)
-    .limit(bindparam("most"))
-)
-
 Work = Mapping[str, tuple[int, float]]
 """Model → how many jobs, and their megapixel-steps."""
 
@@ -55,11 +48,13 @@ class Crew:
             self._running[row.worker_id].append(row)
         limited = any(worker.money_cap is not None for worker in self.workers)
         self._spent = spending.on(connection, day) if limited else {}
+        self._connection, self._day = connection, day
         self._ours = [worker for worker in self.workers if not worker.hosted]
         self._hosted: dict[str, list[WorkerInfo]] = {}
         for worker in self.workers:
             if worker.hosted:
                 self._hosted.setdefault(worker.provider, []).append(worker)
+        self._spent_by_guild: dict[int, int] = {}
         self._rivals: dict[str, frozenset[str]] = {}
         self._busy: dict[str, Sequence[float]] = {}
 
@@ -154,12 +149,29 @@ class Crew:
         crew = [worker for worker in self._hosted.get(provider, ()) if worker.closed is None]
         return sum(max(0, worker.slots - len(self._running[worker.id])) for worker in crew)
 
-    def venues(self, model: str, units: float, ahead: Work, *, expected: bool = False) -> list[Venue]:
-        """Return who could draw a job, our own cards for those ``ahead`` of it first.
+    def venues(
+        self,
+        model: str,
+        units: float,
+        ahead: Work,
+        *,
+        expected: bool = False,
+        guild_id: int = 0,
+        policy: GuildPolicy = NOTHING_DECIDED,
+    ) -> list[Venue]:
+        """Return who could draw a job of a guild, our own cards for those ``ahead`` of it first.
 
         ``expected``: whether our own cards are one of them even while none of them lives.
         """
-        return [*self._local(model, units, ahead, expected), *self._vendors(model, units)]
+        return [
+            *self._local(model, units, ahead, expected),
+            *within_budget(self._vendors(model, units), policy, lambda: self._spent_by(guild_id)),
+        ]
+
+    def _spent_by(self, guild_id: int) -> int:
+        if guild_id not in self._spent_by_guild:
+            self._spent_by_guild[guild_id] = spending.of_guild(self._connection, guild_id, self._day)
+        return self._spent_by_guild[guild_id]
 
     def _local(self, model: str, units: float, ahead: Work, expected: bool) -> Iterator[Venue]:
         crew = [worker for worker in self._ours if model in worker.offers]
@@ -194,30 +206,51 @@ class Line:
     """The jobs that our own cards draw in their turn, counted as far as somebody has walked along it."""
 
     def __init__(self, connection: Connection, models: frozenset[str]) -> None:
-        self.passed: dict[str, tuple[int, float]] = {}
-        self._open = ExitStack()
-        rows = [
-            self._open.enter_context(closing(connection.execute(_LINE, {"of": model, "most": FAR})))
-            for model in sorted(models)
-        ]
-        self._rows = merge(*rows, key=lambda row: (row.start_tag, row.id))
-        self._next = next(self._rows, None)
-        self.head: float | None = None if self._next is None else self._next.start_tag
-        """The turn of the first of them."""
+        self._passed: dict[str, tuple[int, float]] = {}
+        self._rows = lineup.for_us(connection, models, COUNTED)
+        self._place = {row.id: number for number, row in enumerate(self._rows)}
+        self._next = 0
 
-    def __enter__(self) -> Line:
-        return self
+    def walk_to(self, job: Any) -> Work:
+        """Return the work ahead of a row of ``lineup.for_hosted``; each walk goes on from the last one."""
+        end = self._place.get(job.id)
+        while self._next < len(self._rows) and (
+            self._next < end if end is not None else _stands_before(self._rows[self._next], job)
+        ):
+            row = self._rows[self._next]
+            count, units = self._passed.get(row.waits_for, (0, 0.0))
+            self._passed[row.waits_for] = (count + 1, units + row.units)
+            self._next += 1
+        return self._passed
 
-    def __exit__(self, *error: object) -> None:
-        self._open.close()
+    def first(self, besides: str, guild_id: int | None = None) -> Any | None:
+        """Return the first job in the line other than ``besides``, of one guild when that is given."""
+        return next(
+            (row for row in self._rows if row.id != besides and guild_id in (None, row.guild_id)),
+            None,
+        )
 
-    def walk_to(self, start: float, job_id: str) -> Work:
-        """Return the work ahead of a job; each walk goes on from the last one."""
-        while self._next is not None and (self._next.start_tag, self._next.id) < (start, job_id):
-            count, units = self.passed.get(self._next.waits_for, (0, 0.0))
-            self.passed[self._next.waits_for] = (count + 1, units + self._next.units)
-            self._next = next(self._rows, None)
-        return self.passed
+
+def _stands_before(row: Any, job: Any) -> bool:
+    return (row.lane, row.turn) < (job.lane, job.turn)
+
+
+def within_budget(venues: Iterable[Venue], policy: GuildPolicy, spent: Callable[[], int]) -> Iterator[Venue]:
+    """Yield hosted ``venues`` with what a guild may pay them today, where it has a cap of its own.
+
+    ``spent`` tells what it has paid today already, in millionths of a dollar.
+    """
+    if policy.dollars_a_day is None:
+        yield from venues
+        return
+    cap = round(policy.dollars_a_day * 1_000_000)
+    left = max(0, cap - spent())
+    for venue in venues:
+        yield replace(
+            venue,
+            money_left=left if venue.money_left is None else min(left, venue.money_left),
+            money_cap=cap if venue.money_cap is None else min(cap, venue.money_cap),
+        )
 
 
 def is_bound(job: Job) -> bool:

@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from heapq import merge
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
+from flux_core.database import lineup, spending
 from flux_core.database import policies as community
-from flux_core.database import spending
+from flux_core.database.claims import TAKEN
 from flux_core.database.crew import Crew, Line, errand_of
 from flux_core.database.jobs import (
-    CLAIMED_BY_NOBODY,
     COLUMNS,
     IS_QUEUED,
     admit_all,
-    advance_virtual_time,
     find,
     job_of,
+    reconsider,
     remark,
 )
-from flux_core.database.pauses import reason
+from flux_core.database.pauses import holding
 from flux_core.database.tables import jobs
+from flux_core.database.turns import overtake
 from flux_core.database.workers import WorkerInfo
-from flux_core.jobs import Job, JobState, Remark
+from flux_core.jobs import Job, Remark
 from flux_core.policy import NOTHING_DECIDED
 from flux_core.quota import day_at
 from flux_core.router import LOCAL, Choice, RoutingPolicy, route
 
 LOOKED_AT = 2_000
-"""Waiting jobs, per model, that one claim passes by at most."""
+"""Waiting jobs that one claim passes by at most."""
 ROUTED = 100
 """Jobs of them about which it asks the router."""
 
@@ -63,33 +62,17 @@ _BOUND = (
     .order_by(c.start_tag, c.id)
     .limit(1)
 )
-_WAITING = (
-    sa.select(c.start_tag, c.id, c.guild_id, c.waits_hosted, c.waits_for, c.asked, c.rests_until, c.units)
-    .where(c.waits_hosted == bindparam("of"), c.provider_job_id.is_(None))
-    .order_by(c.start_tag, c.id)
-    .limit(bindparam("most"))
-)
 _FOR_HOSTED_ALONE = (
     sa.select(c.id)
     .where(c.waits_hosted.in_(bindparam("of", expanding=True)), c.waits_hosted.is_not(None))
     .where(c.provider_job_id.is_(None), c.waits_for.is_(None), c.asked.is_(None))
-    .order_by(c.waits_hosted, c.start_tag, c.id)
+    .order_by(c.waits_hosted, c.lane, c.guild_id, c.start_tag, c.id)
     .limit(bindparam("most"))
 )
 _TAKE = (
     sa.update(jobs)
     .where(c.id == bindparam("job"), IS_QUEUED)
-    .values(
-        state=JobState.RUNNING.value,
-        **CLAIMED_BY_NOBODY,
-        attempts=c.attempts + 1,
-        worker_id=bindparam("worker"),
-        lease_until=bindparam("until"),
-        started_at=bindparam("now"),
-        provider=bindparam("by"),
-        steps_done=0,
-        steps_total=0,
-    )
+    .values(TAKEN | {"provider": bindparam("by")})
     .returning(*COLUMNS)
 )
 
@@ -105,8 +88,8 @@ class _Found:
     """The first job that the router sends there."""
     for_us: Sequence[str] = ()
     """Jobs met on the way that our own cards shall draw but may not claim."""
-    head: float | None = None
-    """The turn of the first job that waits for our own cards."""
+    line: Line | None = None
+    """The jobs that wait for our own cards."""
 
 
 def claim(connection: Connection, worker_id: str, terms: Terms, now: float) -> Job | None:
@@ -118,16 +101,16 @@ def claim(connection: Connection, worker_id: str, terms: Terms, now: float) -> J
     if found is None:
         return None
     if found.bound is not None:
-        return _take(connection, found.bound, found.worker, terms, now)
+        job = _take(connection, found.bound, found.worker, terms, now)
+        reconsider(connection, job.account)
+        return job
     for job_id in found.for_us:
         admit_all(connection, job_id)
     if found.sent is None:
         return None
     (waiting, choice), worker = found.sent, found.worker
     job = _take(connection, waiting.id, worker, terms, now)
-    # Where it overtakes what waits for our own cards, their time is not over: newcomers still start at theirs.
-    start = waiting.start_tag
-    advance_virtual_time(connection, start if found.head is None else min(start, found.head))
+    _charge(connection, job, found.line)
     offer = worker.offers[waiting.request.model]
     if offer.price is not None:
         day = day_at(now, terms.zone)
@@ -142,7 +125,7 @@ def anything_for(connection: Connection, worker_id: str, terms: Terms, now: floa
 
 
 def _look(connection: Connection, worker_id: str, terms: Terms, now: float) -> _Found | None:
-    if reason(connection, None) is not None:
+    if holding(connection, None):
         return None
     crew = terms.look(connection, now)
     worker = next((worker for worker in crew.workers if worker.id == worker_id and worker.hosted), None)
@@ -153,19 +136,37 @@ def _look(connection: Connection, worker_id: str, terms: Terms, now: float) -> _
         return _Found(worker, bound=bound)
     if worker.closed is not None or crew.free(worker.provider) == 0:
         return None
-    with Line(connection, crew.local_models) as line:
-        sent, for_us = _walk(connection, crew, line, worker, terms.policy, now)
-        return _Found(worker, sent=sent, for_us=for_us, head=line.head)
+    waiting = _waiting(connection, worker, now)
+    if not waiting:
+        return _Found(worker)
+    line = Line(connection, crew.local_models)
+    sent, for_us = _walk(connection, crew, line, waiting, worker, terms.policy, now)
+    return _Found(worker, sent=sent, for_us=for_us, line=line)
+
+
+def _charge(connection: Connection, job: Job, line: Line | None) -> None:
+    """Charge the turn of a job that may overtake what waits for our own cards."""
+    first = line and line.first(besides=job.id)
+    own = line and line.first(besides=job.id, guild_id=job.account.guild_id)
+    overtake(connection, job, ahead=first.turn if first else None, ahead_in_guild=own.start_tag if own else None)
+    reconsider(connection, job.account)
 
 
 def _walk(
-    connection: Connection, crew: Crew, line: Line, worker: WorkerInfo, default: RoutingPolicy, now: float
+    connection: Connection,
+    crew: Crew,
+    line: Line,
+    waiting: Sequence[Any],
+    worker: WorkerInfo,
+    default: RoutingPolicy,
+    now: float,
 ) -> tuple[tuple[Job, Choice] | None, list[str]]:
     """Return the job for ``worker``, and those met on the way that our own cards shall draw but may not claim."""
     policies, for_us, routed = community.policies_of_all(connection), list[str](), 0
-    for row in _waiting(connection, worker, now):
-        policy = policies.get(row.guild_id, NOTHING_DECIDED).routing or default
-        ahead = line.walk_to(row.start_tag, row.id)
+    for row in waiting:
+        decided = policies.get(row.guild_id, NOTHING_DECIDED)
+        policy = decided.routing or default
+        ahead = line.walk_to(row)
         if row.waits_for is not None and _is_ours(crew, row, ahead, policy):
             continue
         routed += 1
@@ -175,7 +176,14 @@ def _walk(
         if job is None:
             continue
         # What may wait for our own cards does so for a moment even while none of them is up.
-        venues = crew.venues(row.waits_hosted, row.units, ahead, expected=row.waits_for is not None)
+        venues = crew.venues(
+            row.waits_hosted,
+            row.units,
+            ahead,
+            expected=row.waits_for is not None,
+            guild_id=row.guild_id,
+            policy=decided,
+        )
         verdict = route(errand_of(job, now=now, since=worker.started_at), venues, policy)
         if isinstance(verdict, Choice) and verdict.provider == worker.provider:
             return (job, verdict), for_us
@@ -184,16 +192,13 @@ def _walk(
     return None, for_us
 
 
-def _waiting(connection: Connection, worker: WorkerInfo, now: float) -> Iterator[Any]:
-    """Yield the jobs that ``worker`` may be sent now, in their turn, as the index knows them."""
-    with ExitStack() as stack:
-        rows = [
-            stack.enter_context(closing(connection.execute(_WAITING, {"of": model, "most": LOOKED_AT})))
-            for model in worker.offers
-        ]
-        for row in merge(*rows, key=lambda row: (row.start_tag, row.id)):
-            if row.asked in (None, worker.provider) and (row.rests_until or 0.0) <= now:
-                yield row
+def _waiting(connection: Connection, worker: WorkerInfo, now: float) -> list[Any]:
+    """Return the jobs that ``worker`` may be sent now, in their turn, as the index knows them."""
+    return [
+        row
+        for row in lineup.for_hosted(connection, worker.offers, LOOKED_AT)
+        if row.asked in (None, worker.provider) and (row.rests_until or 0.0) <= now
+    ]
 
 
 def _is_ours(crew: Crew, row: Any, ahead: Mapping[str, tuple[int, float]], policy: RoutingPolicy) -> bool:
@@ -221,9 +226,10 @@ def left_for_us(connection: Connection, terms: Terms, now: float, most: int = 50
         job = find(connection, job_id)
         if job is None:
             continue
-        venues = crew.venues(job.request.model, job.request.megapixel_steps, {})
-        policy = policies.get(job.account.guild_id, NOTHING_DECIDED).routing or terms.policy
-        verdict = route(errand_of(job), venues, policy)
+        guild_id = job.account.guild_id
+        decided = policies.get(guild_id, NOTHING_DECIDED)
+        venues = crew.venues(job.request.model, job.request.megapixel_steps, {}, guild_id=guild_id, policy=decided)
+        verdict = route(errand_of(job), venues, decided.routing or terms.policy)
         if isinstance(verdict, Choice) and verdict.provider == LOCAL:
             found.append(job_id)
     return found

@@ -9,9 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
-from flux_core.database.tables import jobs, pauses, virtual_time
+from flux_core.database.tables import jobs, members, pauses
+from flux_core.errors import FluxError
 from flux_core.generation import GenerationRequest
-from flux_core.jobs import Account, Job, JobState, Origin, Remark, ReplyTo
+from flux_core.jobs import Account, Job, JobState, Lane, Origin, Remark, ReplyTo
 from flux_core.router import LOCAL
 
 c = jobs.c
@@ -31,13 +32,32 @@ _BY_US = sa.case(
 _BY_HOSTED = sa.case(
     (sa.and_(_SUBMITTED, c.provider != LOCAL), c.model), (sa.or_(_SUBMITTED, c.venue == "local"), None), else_=c.model
 )
-_HELD = sa.exists(sa.select(pauses.c.guild_id).where(pauses.c.guild_id == c.guild_id))
+_other = jobs.alias("other")
+_OTHERS_RUNNING = (
+    sa.select(sa.func.count())
+    .where(_other.c.guild_id == c.guild_id, _other.c.user_id == c.user_id)
+    .where(_other.c.state == sa.literal_column("'running'"), _other.c.id != c.id)
+    .correlate(jobs)
+    .scalar_subquery()
+)
+_HELD = sa.or_(
+    c.held.is_not(None),
+    sa.exists(sa.select(pauses.c.guild_id).where(pauses.c.guild_id == c.guild_id, pauses.c.drains.is_(sa.false()))),
+    sa.exists(
+        sa.select(members.c.user_id)
+        .where(members.c.guild_id == c.guild_id, members.c.user_id == c.user_id)
+        .where(members.c.most_running <= _OTHERS_RUNNING)
+    ),
+)
+"""Its guild is paused, it waits for a moderator, or its member has as many jobs running as they may."""
 
 CLAIMED_BY_NOBODY = {"waits_for": None, "waits_hosted": None}
-"""The claim columns of a job that does not wait, or waits in a paused guild."""
-CLAIMED_AGAIN = {"waits_for": _BY_US, "waits_hosted": _BY_HOSTED}
-"""Those of a job that goes back to the queue."""
-CLAIMED_AGAIN_UNLESS_PAUSED = {name: sa.case((_HELD, None), else_=who) for name, who in CLAIMED_AGAIN.items()}
+"""The claim columns of a job that does not wait, or is held."""
+CLAIMED_AGAIN = {
+    "waits_for": sa.case((_HELD, None), else_=_BY_US),
+    "waits_hosted": sa.case((_HELD, None), else_=_BY_HOSTED),
+}
+"""Those of a job that waits (again): whoever may claim it now, if anybody."""
 
 AFTER_ALL = "g"
 """Behind every id, which is hexadecimal, in any collation."""
@@ -47,7 +67,8 @@ COLUMNS: tuple[sa.Column[Any], ...] = (
     *(c.application_id, c.channel_id, c.interaction_token, c.token_expires_at, c.message_id, c.upload_limit, c.private),
     *(c.spoiler, c.start_tag, c.finish_tag, c.attempts, c.worker_id, c.lease_until, c.started_at, c.ended_at),
     *(c.cancel_requested, c.steps_done, c.steps_total, c.preview_key, c.provider, c.provider_job_id, c.error_code),
-    *(c.error_facts, c.delivered_at, c.venue, c.tried, c.remarks, c.microdollars),
+    *(c.error_facts, c.delivered_at, c.venue, c.tried, c.remarks, c.microdollars, c.lane, c.price, c.held),
+    *(c.age_restricted, c.notify),
 )
 """What ``job_of`` reads."""
 
@@ -97,6 +118,11 @@ def job_of(row: Any) -> Job:
         tried=() if row.tried is None else tuple(json.loads(row.tried)),
         remarks=() if row.remarks is None else tuple(Remark(**remark) for remark in json.loads(row.remarks)),
         microdollars=row.microdollars,
+        lane=Lane(row.lane),
+        price=row.price,
+        held=row.held,
+        age_restricted=row.age_restricted,
+        notify=row.notify,
     )
 
 
@@ -118,10 +144,15 @@ def values_of(job: Job, key: str | None = None) -> dict[str, Any]:
         "units": job.request.megapixel_steps,
         "created_at": job.created_at,
         "state": job.state.value,
-        "waits_for": None if job.venue == "hosted" else job.request.model,
-        "waits_hosted": None if job.venue == "local" else job.request.model,
+        "waits_for": None if job.venue == "hosted" or job.held is not None else job.request.model,
+        "waits_hosted": None if job.venue == "local" or job.held is not None else job.request.model,
         "venue": job.venue,
         "asked": None if job.request.provider == LOCAL else job.request.provider,
+        "lane": job.lane.value,
+        "price": job.price,
+        "held": job.held,
+        "age_restricted": job.age_restricted,
+        "notify": job.notify,
         "start_tag": job.start_tag,
         "finish_tag": job.finish_tag,
         "application_id": reply and reply.application_id,
@@ -195,10 +226,17 @@ def recent_prompts(connection: Connection, account: Account, prefix: str, limit:
     return list(different)[:limit]
 
 
-_CANCEL_QUEUED = (
+_END_QUEUED = (
     sa.update(jobs)
     .where(c.id == bindparam("job"), IS_QUEUED)
-    .values(state=JobState.CANCELLED.value, ended_at=bindparam("now"), **CLAIMED_BY_NOBODY)
+    .values(
+        state=bindparam("ends_as"),
+        ended_at=bindparam("now"),
+        error_code=bindparam("code"),
+        error_facts=bindparam("facts"),
+        held=None,
+        **CLAIMED_BY_NOBODY,
+    )
     .returning(*COLUMNS)
 )
 _REQUEST_CANCEL = (
@@ -206,9 +244,13 @@ _REQUEST_CANCEL = (
 )
 
 
-def cancel_queued(connection: Connection, job_id: str, now: float) -> Job | None:
-    """Take a waiting job out of the queue; None when it does not wait."""
-    row = connection.execute(_CANCEL_QUEUED, {"job": job_id, "now": now}).one_or_none()
+def end_queued(
+    connection: Connection, job_id: str, state: JobState, now: float, error: FluxError | None = None
+) -> Job | None:
+    """Take a waiting job out of the queue, ended as ``state``; None when it does not wait."""
+    facts = None if error is None else json.dumps(error.facts, default=str)
+    end = {"job": job_id, "now": now, "ends_as": state.value, "code": error and error.code, "facts": facts}
+    row = connection.execute(_END_QUEUED, end).one_or_none()
     return None if row is None else job_of(row)
 
 
@@ -218,28 +260,20 @@ def request_cancel(connection: Connection, job_id: str) -> Job | None:
     return None if row is None else job_of(row)
 
 
-_ADVANCE = sa.update(virtual_time).where(virtual_time.c.value < bindparam("start")).values(value=bindparam("start"))
-
-
-def advance_virtual_time(connection: Connection, start: float) -> None:
-    """Move virtual time on to ``start``, never back."""
-    connection.execute(_ADVANCE, {"start": start})
-
-
 _MOVE = (
     sa.update(jobs).where(c.id == bindparam("job")).values(start_tag=bindparam("start"), finish_tag=bindparam("finish"))
 )
 _WAITING_OF_ACCOUNT = (
     sa.select(c.id, c.start_tag, c.finish_tag)
     .where(c.guild_id == bindparam("guild"), c.user_id == bindparam("user"), IS_QUEUED)
-    .where(c.start_tag > bindparam("after"))
-    .order_by(c.start_tag)
+    .where(c.lane == bindparam("of_lane"), c.start_tag >= bindparam("since"))
+    .order_by(c.start_tag, c.id)
 )
 
 
-def waiting_after(connection: Connection, account: Account, start: float) -> Sequence[Any]:
-    """Return (id, start_tag, finish_tag) of an account's waiting jobs behind the tag ``start``, in their order."""
-    key = {"guild": account.guild_id, "user": account.user_id, "after": start}
+def waiting_since(connection: Connection, account: Account, lane: Lane, start: float) -> Sequence[Any]:
+    """Return (id, start_tag, finish_tag) of an account's waiting jobs in a lane from the tag ``start`` on, in order."""
+    key = {"guild": account.guild_id, "user": account.user_id, "of_lane": lane.value, "since": start}
     return connection.execute(_WAITING_OF_ACCOUNT, key).all()
 
 
@@ -263,13 +297,40 @@ def release(connection: Connection, guild_id: int) -> None:
 
 
 _ADMIT_ALL = sa.update(jobs).where(c.id == bindparam("job"), IS_QUEUED).values(venue="any")
-_WAIT_AGAIN = sa.update(jobs).where(c.id == bindparam("job"), IS_QUEUED).values(CLAIMED_AGAIN_UNLESS_PAUSED)
+_APPROVE = sa.update(jobs).where(c.id == bindparam("job"), IS_QUEUED, c.held == "approval").values(held=None)
+_WAIT_AGAIN = sa.update(jobs).where(c.id == bindparam("job"), IS_QUEUED).values(CLAIMED_AGAIN)
+_LIMITED = sa.exists(
+    sa.select(members.c.user_id)
+    .where(members.c.guild_id == bindparam("guild"), members.c.user_id == bindparam("user"))
+    .where(members.c.most_running.is_not(None))
+)
+_RECONSIDER = (
+    sa.update(jobs)
+    .where(c.guild_id == bindparam("guild"), c.user_id == bindparam("user"), IS_QUEUED, _LIMITED)
+    .values(CLAIMED_AGAIN)
+)
 
 
 def admit_all(connection: Connection, job_id: str) -> None:
     """Let our own cards draw a waiting job that was meant for hosted providers."""
     connection.execute(_ADMIT_ALL, {"job": job_id})
     connection.execute(_WAIT_AGAIN, {"job": job_id})
+
+
+def approve(connection: Connection, job_id: str) -> bool:
+    """Let a job go on that waited for a moderator; False when it did not."""
+    if connection.execute(_APPROVE, {"job": job_id}).rowcount == 0:
+        return False
+    connection.execute(_WAIT_AGAIN, {"job": job_id})
+    return True
+
+
+def reconsider(connection: Connection, account: Account) -> None:
+    """Hold or release an account's waiting jobs, after one of its jobs began or stopped running.
+
+    Nothing is touched of members who may have any number of jobs running.
+    """
+    connection.execute(_RECONSIDER, {"guild": account.guild_id, "user": account.user_id})
 
 
 _REMARKS = sa.update(jobs).where(c.id == bindparam("job")).values(remarks=bindparam("new_remarks"))

@@ -1,28 +1,25 @@
-"""What happens to a job between the queue and its end: claimed, kept alive, handed back, ended, rescued."""
+"""What happens to a job between its claim and its end: kept alive, handed back, ended, rescued."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
 from flux_core.database import ledger, spending
 from flux_core.database.jobs import (
-    CLAIMED_AGAIN_UNLESS_PAUSED,
-    CLAIMED_BY_NOBODY,
+    CLAIMED_AGAIN,
     COLUMNS,
     IS_RUNNING,
-    advance_virtual_time,
     job_of,
+    reconsider,
     remark,
 )
 from flux_core.database.pictures import discard, insert_pictures
-from flux_core.database.tables import EVERYWHERE, jobs, pauses
+from flux_core.database.tables import jobs
 from flux_core.database.tables import spending as spending_table
 from flux_core.errors import FluxError, LeaseLost, OutcomeUnknown, TimedOut, WorkerLost
 from flux_core.jobs import Job, JobState, Picture, Remark
@@ -30,55 +27,6 @@ from flux_core.jobs import Job, JobState, Picture, Remark
 c = jobs.c
 
 _IS_OWNED = (c.id == bindparam("job"), IS_RUNNING, c.worker_id == bindparam("worker"))
-
-
-@cache
-def _claim(models: int) -> sa.sql.dml.ReturningUpdate[Any]:
-    """Return the claim among ``models`` models: one step into the claim's index for each, and the smallest of them."""
-    heads = []
-    for number in range(models):
-        waiting = jobs.alias(f"waiting_{number}")
-        heads.append(
-            sa.select(waiting.c.id, waiting.c.start_tag)
-            .where(waiting.c.waits_for == bindparam(f"model_{number}"))
-            .order_by(waiting.c.start_tag, waiting.c.id)
-            .limit(sa.literal_column("1"))
-            .subquery(f"head_{number}")
-        )
-    first = sa.union_all(*(sa.select(head) for head in heads)).subquery("first")
-    chosen = sa.select(first.c.id).order_by(first.c.start_tag, first.c.id).limit(sa.literal_column("1"))
-    open_everywhere = ~sa.exists(
-        sa.select(pauses.c.guild_id).where(pauses.c.guild_id == sa.literal_column(str(EVERYWHERE)))
-    )
-    return (
-        sa.update(jobs)
-        .where(c.id == chosen.scalar_subquery(), open_everywhere)
-        .values(
-            state=JobState.RUNNING.value,
-            **CLAIMED_BY_NOBODY,
-            attempts=c.attempts + 1,
-            worker_id=bindparam("worker"),
-            lease_until=bindparam("until"),
-            started_at=bindparam("now"),
-            steps_done=0,
-            steps_total=0,
-        )
-        .returning(*COLUMNS)
-    )
-
-
-def claim(connection: Connection, worker_id: str, models: Sequence[str], now: float, lease: float) -> Job | None:
-    """Give the worker the job whose turn it is among ``models``, or None."""
-    if not models:
-        return None
-    wanted = {f"model_{number}": model for number, model in enumerate(models)}
-    row = connection.execute(
-        _claim(len(models)), wanted | {"worker": worker_id, "now": now, "until": now + lease}
-    ).one_or_none()
-    if row is None:
-        return None
-    advance_virtual_time(connection, row.start_tag)
-    return job_of(row)
 
 
 _EXTEND = (
@@ -190,7 +138,9 @@ def _end(
     row = connection.execute(_SUCCEED if state is JobState.SUCCEEDED else _END, changes).one_or_none()
     if row is None:
         raise LeaseLost(job=job_id)
-    return job_of(row)
+    job = job_of(row)
+    reconsider(connection, job.account)
+    return job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,7 +235,7 @@ _REQUEUE = (
         provider=sa.case((c.provider_job_id.is_(None), None), else_=c.provider),
         steps_done=0,
         steps_total=0,
-        **CLAIMED_AGAIN_UNLESS_PAUSED,
+        **CLAIMED_AGAIN,
     )
     .returning(*COLUMNS)
 )
@@ -301,7 +251,9 @@ def requeue(connection: Connection, worker_id: str, job_id: str, *, counted: boo
     if before.provider is not None and before.provider_job_id is None:
         spending.correct(connection, job_id, before.provider, 0)
     key = {"job": job_id, "worker": worker_id, "uncounted": 0 if counted else 1}
-    return job_of(connection.execute(_REQUEUE, key).one())
+    after = job_of(connection.execute(_REQUEUE, key).one())
+    reconsider(connection, after.account)
+    return after
 
 
 _EXPIRED = sa.select(*COLUMNS).where(IS_RUNNING, c.lease_until <= bindparam("now")).order_by(c.lease_until)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
-from flux_core.database.tables import ledger
+from flux_core.database.tables import ledger, pools
 from flux_core.jobs import Account, Job
 from flux_core.quota import GRANTED, shares_back
 
@@ -17,7 +19,7 @@ _INSERT = sa.insert(ledger).inline()
 
 
 def _row(account: Account, at: float, purse: str, kind: str, amount: int, **more: Any) -> dict[str, Any]:
-    row = {"job_id": None, "part": 0, "by_user": None, "reason": None}
+    row = {"job_id": None, "part": 0, "by_user": None, "reason": None, "pool": None}
     return row | {
         "guild_id": account.guild_id,
         "user_id": account.user_id,
@@ -29,18 +31,47 @@ def _row(account: Account, at: float, purse: str, kind: str, amount: int, **more
     }
 
 
-def reserve(connection: Connection, job: Job, shares: dict[str, int], day: str, topped_up: int) -> None:
-    """Take the ``shares`` (purse → thousandths) of a new job's cost, after adding ``topped_up`` to the day's purse.
+_SPENT = (
+    sa.update(pools)
+    .where(pools.c.guild_id == bindparam("guild"), pools.c.period == bindparam("of"))
+    .values(spent=pools.c.spent + bindparam("amount"))
+)
+_FIRST_SPENT = sa.insert(pools).inline()
 
-    The day's allowance is posted with the first job of the day, and again when the allowance changes during it.
-    """
+
+def _count(connection: Connection, guild_id: int, period: str, amount: int) -> None:
+    """Keep at hand what the members of a guild spent together."""
+    if amount and connection.execute(_SPENT, {"guild": guild_id, "of": period, "amount": amount}).rowcount == 0:
+        connection.execute(_FIRST_SPENT, {"guild_id": guild_id, "period": period, "spent": amount})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payment:
+    """What a new job is paid from."""
+
+    shares: Mapping[str, int]
+    """Purse → thousandths of a credit."""
+    allowance: str
+    """The purse of the allowance."""
+    topped_up: int = 0
+    """What that purse receives first: the allowance is posted with the first job of its period, and again when it
+    changes during it. A rolling one is never posted."""
+    pool: str | None = None
+    """The period of the guild's pool that the allowance's share counts towards."""
+
+
+def reserve(connection: Connection, job: Job, payment: Payment) -> None:
+    """Take the cost of a new job."""
     rows = [
         _row(job.account, job.created_at, purse, "reserve", -share, job_id=job.id, part=part)
-        for part, (purse, share) in enumerate(shares.items())
+        | {"pool": payment.pool if purse == payment.allowance else None}
+        for part, (purse, share) in enumerate(payment.shares.items())
     ]
-    if topped_up:
-        rows.insert(0, _row(job.account, job.created_at, day, "allowance", topped_up))
+    if payment.topped_up:
+        rows.insert(0, _row(job.account, job.created_at, payment.allowance, "allowance", payment.topped_up))
     connection.execute(_INSERT, rows)
+    if payment.pool is not None:
+        _count(connection, job.account.guild_id, payment.pool, payment.shares.get(payment.allowance, 0))
 
 
 def settle(connection: Connection, job: Job, now: float) -> None:
@@ -49,7 +80,7 @@ def settle(connection: Connection, job: Job, now: float) -> None:
 
 
 _RESERVED = (
-    sa.select(c.purse, c.part, c.amount)
+    sa.select(c.purse, c.part, c.amount, c.pool)
     .where(c.job_id == bindparam("job"), c.kind == sa.literal_column("'reserve'"))
     .order_by(c.part)
 )
@@ -66,15 +97,18 @@ def settle_partly(connection: Connection, job: Job, missing: int, why: str, now:
         settle(connection, job, now)
         return 0
     rows = [
-        _row(job.account, now, row.purse, "refund", amount, job_id=job.id, part=row.part, reason=why)
+        _row(job.account, now, row.purse, "refund", amount, job_id=job.id, part=row.part, reason=why, pool=row.pool)
         for row, amount in zip(reserved, back, strict=True)
     ]
     connection.execute(_INSERT, rows)
+    for row, amount in zip(reserved, back, strict=True):
+        if row.pool is not None:
+            _count(connection, job.account.guild_id, row.pool, -amount)
     return sum(back)
 
 
 _REFUND = sa.insert(ledger).from_select(
-    ["at", "guild_id", "user_id", "purse", "kind", "amount", "job_id", "part", "reason"],
+    ["at", "guild_id", "user_id", "purse", "kind", "amount", "job_id", "part", "reason", "pool"],
     sa.select(
         bindparam("now", type_=sa.Double),
         c.guild_id,
@@ -85,16 +119,26 @@ _REFUND = sa.insert(ledger).from_select(
         c.job_id,
         c.part,
         bindparam("why", type_=sa.Text),
+        c.pool,
     ).where(c.job_id == bindparam("job"), c.kind == sa.literal_column("'reserve'")),
     include_defaults=False,
+)
+
+
+_POOLED = sa.select(c.pool, c.amount).where(
+    c.job_id == bindparam("job"), c.kind == sa.literal_column("'reserve'"), c.pool.is_not(None)
 )
 
 
 def refund(connection: Connection, job: Job, now: float, why: str) -> None:
     """Give back everything reserved for a job, each share to the purse it came from."""
     connection.execute(_REFUND, {"job": job.id, "now": now, "why": why})
+    for row in connection.execute(_POOLED, {"job": job.id}):
+        _count(connection, job.account.guild_id, row.pool, row.amount)
 
 
-def grant(connection: Connection, account: Account, amount: int, *, by: int, reason: str, now: float) -> None:
-    """Add ``amount`` thousandths (or take them, when negative) to the granted credits of an account."""
-    connection.execute(_INSERT, [_row(account, now, GRANTED, "grant", amount, by_user=by, reason=reason)])
+def grant(
+    connection: Connection, account: Account, amount: int, *, by: int, reason: str, now: float, purse: str = GRANTED
+) -> None:
+    """Add ``amount`` thousandths (or take them, when negative) to a purse of an account in a moderator's name."""
+    connection.execute(_INSERT, [_row(account, now, purse, "grant", amount, by_user=by, reason=reason)])

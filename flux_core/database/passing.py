@@ -71,10 +71,18 @@ def pass_on(
     if job.cancel_requested:
         return leases.end_without_pictures(connection, worker_id, job_id, JobState.CANCELLED, now)
     crew = terms.look(connection, now)
-    policy = policies.routing_of(connection, job.account.guild_id, terms.policy)
+    decided = policies.policy_of(connection, job.account.guild_id)
+    policy = decided.routing or terms.policy
 
     def verdict(*, expected: bool) -> Verdict:
-        venues = crew.venues(job.request.model, job.request.megapixel_steps, {}, expected=expected)
+        venues = crew.venues(
+            job.request.model,
+            job.request.megapixel_steps,
+            {},
+            expected=expected,
+            guild_id=job.account.guild_id,
+            policy=decided,
+        )
         return route(errand_of(job, bound=False), venues, policy)
 
     found = verdict(expected=False)

@@ -8,9 +8,10 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
 from flux_core.database import policies
-from flux_core.database.crew import FAR, Crew, errand_of, is_bound, total
+from flux_core.database.crew import Crew, errand_of, is_bound, total
 from flux_core.database.hosted import Terms
-from flux_core.database.pauses import reason
+from flux_core.database.lineup import ahead_of
+from flux_core.database.pauses import holding
 from flux_core.database.tables import jobs
 from flux_core.database.workers import WorkerInfo
 from flux_core.jobs import Job, JobState
@@ -22,7 +23,7 @@ class Place:
     """Where a job stands."""
 
     position: int
-    """1: next to be drawn; 0: being drawn, or ended. Counts no further than ``FAR`` jobs per model."""
+    """1: next to be drawn; 0: being drawn, or ended. Counts no further than ``lineup.FAR`` jobs."""
     seconds: float | None
     """Until it is done, from measured speeds; None when nothing was measured, nobody can draw it or it is held."""
     workers: int
@@ -31,17 +32,7 @@ class Place:
 
 c = jobs.c
 
-_IS_AHEAD = sa.tuple_(c.start_tag, c.id) < sa.tuple_(bindparam("start"), bindparam("job"))
-_ahead = sa.select(c.units).where(c.waits_for == bindparam("of"), _IS_AHEAD).limit(bindparam("most")).subquery("ahead")
-_AHEAD = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(_ahead.c.units), 0.0)).select_from(_ahead)
-_hosted = (
-    sa.select(c.units)
-    .where(c.waits_hosted == bindparam("of"), c.provider_job_id.is_(None), c.waits_for.is_(None), _IS_AHEAD)
-    .limit(bindparam("most"))
-    .subquery("hosted_ahead")
-)
 _RESTS_UNTIL = sa.select(c.rests_until).where(c.id == bindparam("job"))
-_HOSTED_AHEAD = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(_hosted.c.units), 0.0)).select_from(_hosted)
 
 
 def place_of(connection: Connection, job: Job, terms: Terms, now: float) -> Place:
@@ -52,16 +43,13 @@ def place_of(connection: Connection, job: Job, terms: Terms, now: float) -> Plac
         return Place(0, 0.0, len(able))
     if job.state is JobState.RUNNING:
         return Place(0, _running(crew, job), len(able))
-    held = reason(connection, job.account.guild_id) is not None
+    held = job.held is not None or holding(connection, job.account.guild_id)
     model, units = job.request.model, job.request.megapixel_steps
-    key = {"start": job.start_tag, "job": job.id, "most": FAR}
-    ahead: dict[str, tuple[int, float]] = {}
-    for other in sorted(crew.rivals(model)):
-        count, work = connection.execute(_AHEAD, key | {"of": other}).one()
-        if count:
-            ahead[other] = (count, work)
-    policy = policies.routing_of(connection, job.account.guild_id, terms.policy)
-    errand, venues = errand_of(job), crew.venues(model, units, ahead)
+    ahead = ahead_of(connection, job.id, crew.rivals(model))
+    decided = policies.policy_of(connection, job.account.guild_id)
+    policy = decided.routing or terms.policy
+    errand = errand_of(job)
+    venues = crew.venues(model, units, ahead, guild_id=job.account.guild_id, policy=decided)
     verdict = route(errand, venues, policy)
     if not is_bound(job):
         ready = {venue.provider for venue in venues if venue.hosted and takes_now(errand, venue, policy)}
@@ -72,7 +60,7 @@ def place_of(connection: Connection, job: Job, terms: Terms, now: float) -> Plac
     elif job.venue != "hosted" and LOCAL not in job.tried and not is_bound(job):
         position, seconds = 1 + sum(count for count, _ in ahead.values()), crew.local_seconds(model, units, ahead)
     else:
-        count, work = connection.execute(_HOSTED_AHEAD, key | {"of": model}).one()
+        count, work = ahead_of(connection, job.id, [model], hosted=True).get(model, (0, 0.0))
         providers = {worker.provider for worker in able if worker.hosted}
         position, seconds = 1 + count, crew.hosted_seconds(providers, model, units, count, work)
     if seconds is not None:

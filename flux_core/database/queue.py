@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from flux_core.database import hosted, leases, passing, pictures, speeds, workers
+from flux_core.database import claims, hosted, leases, passing, pictures, speeds, workers
 from flux_core.database.engine import Database
 from flux_core.database.hosted import Terms
 from flux_core.database.policies import DEFAULT_ROUTING
@@ -49,7 +49,7 @@ class JobQueue:
 
     async def claim(self, worker_id: str, models: Sequence[str]) -> Job | None:
         """Return the job whose turn it is among ``models``, now running and leased to the worker; None: none waits."""
-        return await self._db.write(leases.claim, worker_id, models, self._db.clock(), self.lease_seconds)
+        return await self._db.write(claims.claim, worker_id, models, self._db.clock(), self.lease_seconds)
 
     async def claim_hosted(self, worker_id: str) -> Job | None:
         """Return the first waiting job that is to be drawn by the hosted provider of this worker, now running there.

@@ -24,6 +24,11 @@ _OF_DAY = (
 )
 
 
+_OF_GUILD = sa.select(sa.func.coalesce(sa.func.sum(c.microdollars), 0)).where(
+    c.guild_id == bindparam("guild"), c.day == bindparam("of")
+)
+
+
 def reserve(connection: Connection, job: Job, provider: str, expected: int, day: str, now: float) -> None:
     """Count ``expected`` millionths of a dollar towards ``day``, in place of what the provider had for this job."""
     connection.execute(_DELETE, {"job": job.id, "by": provider})
@@ -34,6 +39,11 @@ def reserve(connection: Connection, job: Job, provider: str, expected: int, day:
 def correct(connection: Connection, job_id: str, provider: str, amount: int) -> None:
     """Set what a job really cost; nothing where nothing was reserved."""
     connection.execute(_CORRECT, {"job": job_id, "by": provider, "amount": amount})
+
+
+def of_guild(connection: Connection, guild_id: int, day: str) -> int:
+    """Return what hosted providers got for a guild on ``day``, in millionths of a dollar; what is reserved counts."""
+    return int(connection.execute(_OF_GUILD, {"guild": guild_id, "of": day}).scalar_one())
 
 
 def on(connection: Connection, day: str) -> dict[str, int]:

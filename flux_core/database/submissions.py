@@ -1,20 +1,41 @@
-"""Accepting a job and taking one back: quota, turn and queue change together or not at all."""
+"""Accepting a job and taking one back: rules, quota, turn and queue, all together or not at all."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection
+import sqlalchemy as sa
+from sqlalchemy import Connection, bindparam
 
-from flux_core.database import jobs, ledger, members
+from flux_core import house_rules
+from flux_core.database import jobs, ledger, members, reviews, turns
 from flux_core.database.admission import Offered, venue_for
-from flux_core.database.standing import Standing, standing
-from flux_core.errors import QueuePaused
-from flux_core.fairness import Turn, move_up, next_turn
+from flux_core.database.ledger import Payment
+from flux_core.database.standing import Standing, roles_text, standing
+from flux_core.database.tables import jobs as table
+from flux_core.errors import FluxError, MemberError, PoolSpent, QuotaSpent
+from flux_core.fairness import Turn, change_hands, move_up, next_turn
 from flux_core.generation import GenerationRequest
-from flux_core.jobs import NOWHERE, Account, Job, Origin, ReplyTo, Whereabouts, new_job_id
+from flux_core.jobs import (
+    NOWHERE,
+    SHELL_ACCOUNT,
+    Account,
+    Job,
+    JobState,
+    Lane,
+    Origin,
+    ReplyTo,
+    VenueKind,
+    Whereabouts,
+    new_job_id,
+)
+from flux_core.moderation.prompts import Judgement
 from flux_core.policy import Renewal
-from flux_core.quota import GRANTED, Period, Purse, QuotaRules, allow_waiting, payment, period_at
+from flux_core.quota import QuotaRules, allow_waiting, payment
+
+RELAXED = "relaxed"
+"""The purse of jobs that cost nothing: it has nothing in it, and nothing is taken from it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,21 +87,73 @@ class Quota:
     """Names of the member's tiers."""
 
 
-def _allowance(known: Standing, rules: QuotaRules) -> int:
-    return rules.allowance if known.allowance is None else known.allowance
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Accepted:
+    """How a job would be accepted."""
+
+    known: Standing
+    venue: VenueKind
+    lane: Lane
+    cost: int
+    payment: Payment
+    judgement: Judgement | None
 
 
-def _purses(known: Standing, rules: QuotaRules, period: Period) -> list[Purse]:
-    # What the day's purse has not received yet arrives with the next job.
-    day = known.day + _allowance(known, rules) - known.posted
-    return [Purse(period.purse, day, period.renews_at), Purse(GRANTED, known.granted, None)]
+def _accept(
+    connection: Connection,
+    account: Account,
+    request: GenerationRequest,
+    origin: Origin,
+    where: Whereabouts,
+    price: int,
+    rules: QuotaRules,
+    offered: Offered,
+    now: float,
+) -> _Accepted:
+    known = standing(connection, account, where.role_ids, rules, now)
+    house_rules.allow_member(known.banned, known.paused)
+    judgement = None
+    if account != SHELL_ACCOUNT:
+        house_rules.allow_channel(known.policy, where)
+        house_rules.allow_request(known.policy, known.entitlement, request, offered.models)
+        judgement = house_rules.judge_prompt(known.policy, request, where)
+    venue = venue_for(connection, request, origin, account.guild_id, offered, now)
+    house_rules.allow_pace(known.policy, known.last_order, now)
+    allow_waiting(known.waiting, known.entitlement.max_waiting)
+    lane = Lane.FAST
+    try:
+        shares = _shares(known, price)
+    except MemberError:
+        if not known.policy.relaxed or venue == "hosted":
+            raise
+        # Where nobody is paid nobody may cost money.
+        lane, venue, shares = Lane.RELAXED, "local", {RELAXED: 0}
+    return _Accepted(
+        known=known,
+        venue=venue,
+        lane=lane,
+        cost=0 if lane is Lane.RELAXED else price,
+        payment=Payment(
+            shares=shares,
+            allowance=known.period.purse,
+            topped_up=0 if lane is Lane.RELAXED else known.topped_up,
+            pool=None if known.pool is None else known.pool.purse,
+        ),
+        judgement=judgement,
+    )
 
 
-def _payment(known: Standing, cost: int, rules: QuotaRules, period: Period) -> dict[str, int]:
-    if known.paused is not None:
-        raise QueuePaused(reason=known.paused)
-    allow_waiting(known.waiting, rules.max_waiting)
-    return payment(cost, _purses(known, rules, period), period.renews_at)
+def _shares(known: Standing, price: int) -> dict[str, int]:
+    """Return from which purses ``price`` is paid; raises QuotaSpent, or PoolSpent where only the pool is in the way."""
+    renews_at = known.period.renews_at or known.rolling_back_at
+    try:
+        return payment(price, known.purses, renews_at)
+    except QuotaSpent as error:
+        own = known.entitlement.allowance - known.spent
+        granted = sum(max(purse.left, 0) for purse in known.purses[1:])
+        if known.pool is None or price > max(own, 0) + granted:
+            raise
+        raise PoolSpent(cost=price, left=error.facts["left"], renews_at=known.pool.renews_at) from None
 
 
 def check(
@@ -88,80 +161,154 @@ def check(
     account: Account,
     request: GenerationRequest,
     origin: Origin,
-    cost: int,
+    where: Whereabouts,
+    price: int,
     rules: QuotaRules,
     offered: Offered,
     now: float,
 ) -> None:
-    """Raise what ``submit`` would raise for a job of ``cost`` now."""
-    venue_for(connection, request, origin, account.guild_id, offered, now)
-    period = period_at(now, Renewal(), rules.zone)
-    _payment(standing(connection, account, period.purse), cost, rules, period)
+    """Raise what ``submit`` would raise for a job of this price now."""
+    _accept(connection, account, request, origin, where, price, rules, offered, now)
+
+
+_SUBMITTED = sa.select(table.c.id).where(table.c.key == bindparam("key"))
 
 
 def submit(
-    connection: Connection, submission: Submission, cost: int, rules: QuotaRules, offered: Offered, now: float
+    connection: Connection, submission: Submission, price: int, rules: QuotaRules, offered: Offered, now: float
 ) -> Job:
-    """Reserve ``cost`` and queue the job in its turn.
+    """Reserve what a job of this price costs, and queue it in its turn.
 
-    Raises UnknownProvider, NobodyDraws, QueuePaused, TooManyWaiting or QuotaSpent.
+    Raises the MemberError that says why not; then nothing has changed.
     """
-    account, period = submission.account, period_at(now, Renewal(), rules.zone)
-    known = standing(connection, account, period.purse, submission.key)
-    if known.submitted is not None and (submitted := jobs.find(connection, known.submitted)):
-        return submitted
-    venue = venue_for(connection, submission.request, submission.origin, account.guild_id, offered, now)
-    shares = _payment(known, cost, rules, period)
-    turn = next_turn(known.virtual_time, known.last_finish, cost, known.weight)
+    account, request = submission.account, submission.request
+    if submission.key is not None:
+        before = connection.execute(_SUBMITTED, {"key": submission.key}).scalar()
+        if before is not None and (submitted := jobs.find(connection, before)):
+            return submitted
+    accepted = _accept(connection, account, request, submission.origin, submission.where, price, rules, offered, now)
+    known, lane, said = accepted.known, accepted.lane, accepted.judgement
+    turn = next_turn(known.virtual_time[lane], known.last_finish[lane], price, known.entitlement.weight)
+    reply = submission.reply_to
+    if reply is not None and said is not None and said.action == "spoiler":
+        reply = replace(reply, spoiler=True)
     job = Job(
         id=new_job_id(),
         account=account,
-        request=submission.request,
+        request=request,
         origin=submission.origin,
-        cost=cost,
+        cost=accepted.cost,
+        price=price,
+        lane=lane,
         created_at=now,
         parent_id=submission.parent_id,
         parent_position=submission.parent_position,
-        reply_to=submission.reply_to,
+        reply_to=reply,
         start_tag=turn.start,
         finish_tag=turn.finish,
-        venue=venue,
+        venue=accepted.venue,
+        held="approval" if said is not None and said.action == "approve" else None,
+        age_restricted=submission.where.age_restricted,
+        notify=submission.notify,
     )
     jobs.insert(connection, job, submission.key)
-    ledger.reserve(connection, job, shares, period.purse, _allowance(known, rules) - known.posted)
-    members.set_turn(connection, account, job.lane, turn.finish, known=known.known, most_running=None, roles=None)
+    ledger.reserve(connection, job, accepted.payment)
+    if not known.guild_known:
+        turns.enter(connection, account.guild_id)
+    members.set_turn(
+        connection,
+        account,
+        lane,
+        turn.finish,
+        known=known.known,
+        most_running=known.entitlement.max_running,
+        roles=roles_text(submission.where.role_ids),
+    )
+    jobs.reconsider(connection, account)
+    if job.held is not None and said is not None:
+        reviews.open_approval(connection, job, said.said, now)
     return job
 
 
 def withdraw(connection: Connection, job: Job, now: float) -> Job:
     """Cancel a waiting job: its cost goes back, and the account's later jobs take over its turn."""
-    cancelled = jobs.cancel_queued(connection, job.id, now)
-    if cancelled is None:
+    return _end_waiting(connection, job, JobState.CANCELLED, now)
+
+
+def turn_down(connection: Connection, job: Job, error: FluxError, now: float) -> Job:
+    """End a waiting job as refused with ``error``, otherwise as ``withdraw``."""
+    return _end_waiting(connection, job, JobState.REFUSED, now, error)
+
+
+def approve(connection: Connection, job: Job) -> bool:
+    """Let a job go on that waited for a moderator; False when it does not wait for one any more."""
+    return jobs.approve(connection, job.id)
+
+
+def _end_waiting(connection: Connection, job: Job, state: JobState, now: float, error: FluxError | None = None) -> Job:
+    ended = jobs.end_queued(connection, job.id, state, now, error)
+    if ended is None:
         return job
-    ledger.refund(connection, job, now, "cancelled")
+    ledger.refund(connection, job, now, state.value if error is None else error.code)
     gone = Turn(job.start_tag, job.finish_tag)
-    rows = jobs.waiting_after(connection, job.account, job.start_tag)
+    rows = [row for row in jobs.waiting_since(connection, job.account, job.lane, gone.start) if row.id != job.id]
     later = [Turn(row.start_tag, row.finish_tag) for row in rows]
     moved = move_up(gone, later)
-    for row, before, after in zip(rows, later, moved, strict=True):
-        if before != after:
-            jobs.retag(connection, row.id, after.start, after.finish)
+    _retag(connection, [row.id for row in rows], later, moved)
     last = later[-1].finish if later else gone.finish
-    members.take_back_turn(connection, job.account, job.lane, last, moved[-1].finish if moved else gone.start)
-    return cancelled
+    end = moved[-1].finish if moved else gone.start
+    members.take_back_turn(connection, job.account, job.lane, last, end)
+    return ended
 
 
-def quota_of(connection: Connection, account: Account, rules: QuotaRules, now: float) -> Quota:
-    """Return what an account may still spend."""
-    period = period_at(now, Renewal(), rules.zone)
-    known = standing(connection, account, period.purse)
+def _retag(connection: Connection, ids: list[str], before: list[Turn], after: list[Turn]) -> None:
+    for id, old, new in zip(ids, before, after, strict=True):
+        if old != new:
+            jobs.retag(connection, id, new.start, new.finish)
+
+
+def move_to_front(connection: Connection, job: Job) -> bool:
+    """Let a waiting job be the first of its account's own; False when it is already.
+
+    Nobody else waits longer: the account's turns stay where they are, and only change hands.
+    """
+    rows = jobs.waiting_since(connection, job.account, job.lane, float("-inf"))
+    ids = [row.id for row in rows]
+    place = ids.index(job.id)
+    if place == 0:
+        return False
+    turns_now = [Turn(row.start_tag, row.finish_tag) for row in rows[: place + 1]]
+    order = [place, *range(place)]
+    _retag(
+        connection,
+        [ids[one] for one in order],
+        [turns_now[one] for one in order],
+        change_hands(turns_now, order),
+    )
+    return True
+
+
+def quota_of(
+    connection: Connection, account: Account, role_ids: Collection[int], rules: QuotaRules, now: float
+) -> Quota:
+    """Return what an account may still spend, as a member with these roles."""
+    known = standing(connection, account, role_ids, rules, now)
+    granted = [purse for purse in known.purses[1:] if purse.left > 0]
     return Quota(
-        allowance=_allowance(known, rules),
-        renewal=Renewal(),
-        spent=known.posted - known.day,
-        granted=known.granted,
-        left=sum(max(purse.left, 0) for purse in _purses(known, rules, period)),
-        renews_at=period.renews_at,
+        allowance=known.entitlement.allowance,
+        renewal=known.entitlement.renewal,
+        spent=known.spent,
+        granted=sum(purse.left for purse in granted),
+        expiring=tuple((purse.left, purse.ends_at) for purse in granted if purse.ends_at is not None),
+        left=sum(max(purse.left, 0) for purse in known.purses),
+        renews_at=known.period.renews_at or known.rolling_back_at,
+        pool_left=known.pool_left,
+        relaxed=known.policy.relaxed,
+        ready_at=house_rules.cooled_down_at(known.policy, known.last_order, now),
         waiting=known.waiting,
-        max_waiting=rules.max_waiting,
+        max_waiting=known.entitlement.max_waiting,
+        running=known.running,
+        max_running=known.entitlement.max_running,
+        weight=known.entitlement.weight,
+        tiers=tuple(tier.name for tier in known.policy.tiers if tier.role_id in role_ids),
     )

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from flux_core.database import jobs, ledger, outbox, pauses, pictures, policies, spending, submissions, workers
+from flux_core.database import jobs, outbox, pauses, pictures, policies, spending, submissions, workers
 from flux_core.database.admission import Offered
 from flux_core.database.engine import Database
 from flux_core.database.hosted import Terms
@@ -21,12 +21,11 @@ from flux_core.errors import (
     JobAlreadyEnded,
     JobNotFound,
     NotAllowed,
-    OutOfRange,
     PictureGone,
     StorageUnavailable,
 )
 from flux_core.generation import GenerationRequest, InputPicture
-from flux_core.jobs import Account, Job, JobState, Origin, Picture
+from flux_core.jobs import NOWHERE, Account, Job, JobState, Origin, Picture, Whereabouts
 from flux_core.models import Catalogue
 from flux_core.offers import Offer
 from flux_core.quota import QuotaRules, day_at
@@ -36,6 +35,7 @@ from flux_core.service.line import Line
 from flux_core.service.members import Members
 from flux_core.service.personal import Personal
 from flux_core.service.policies import Policies
+from flux_core.service.removals import Removals
 from flux_core.service.reviews import Reviews
 from flux_core.service.store import PictureStore
 from flux_core.service.usage import Usage
@@ -44,9 +44,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from flux_core.images.intake import VettedPicture
-
-MOST_GRANTED = 10**12
-"""Thousandths of a credit that one grant may give: sums of thousands of grants still fit into 64 bits."""
 
 
 class Studio:
@@ -78,6 +75,7 @@ class Studio:
         self._db = db
         self._store = pictures
         self._offered = Offered(
+            models=tuple(spec.id for spec in catalogue),
             local=frozenset(spec.id for spec in catalogue if spec.local),
             elsewhere=frozenset(spec.id for spec in catalogue if spec.weights and spec.id in elsewhere),
             hosted=offers or {},
@@ -92,26 +90,35 @@ class Studio:
         self.audit = Audit(db)
         self.usage = Usage(db, rules)
         self.reviews = Reviews(db, pictures)
+        self.removals = Removals(db)
         self.personal = Personal(db, pictures, rules)
         self._terms = Terms(policy=policy, zone=rules.zone, lease_seconds=lease_seconds)
 
     # Submitting
 
-    async def check(self, account: Account, request: GenerationRequest, *, origin: Origin = Origin.IMAGINE) -> None:
+    async def check(
+        self,
+        account: Account,
+        request: GenerationRequest,
+        *,
+        origin: Origin = Origin.IMAGINE,
+        where: Whereabouts = NOWHERE,
+    ) -> None:
         """Raise what ``submit`` would raise for ``request`` now; reserve nothing."""
-        cost = request.price(self.catalogue)
+        price = request.price(self.catalogue)
         await self._db.read(
-            submissions.check, account, request, origin, cost, self.rules, self._offered, self._db.clock()
+            submissions.check, account, request, origin, where, price, self.rules, self._offered, self._db.clock()
         )
 
     async def submit(self, submission: Submission) -> Job:
         """Reserve the cost and put the job into the queue, both or neither.
 
         A submission whose ``key`` was used before returns the job it made then, and costs nothing.
-        Raises QuotaSpent, TooManyWaiting, QueuePaused, UnknownModel, UnknownProvider, NobodyDraws.
+        Raises UnknownModel, UnknownProvider or NobodyDraws; Banned, QueuePaused, ChannelClosed, ModelDenied,
+        BeyondLimit or PromptForbidden; TooSoon, TooManyWaiting, QuotaSpent or PoolSpent.
         """
-        cost = submission.request.price(self.catalogue)
-        return await self._db.write(submissions.submit, submission, cost, self.rules, self._offered, self._db.clock())
+        price = submission.request.price(self.catalogue)
+        return await self._db.write(submissions.submit, submission, price, self.rules, self._offered, self._db.clock())
 
     async def store_input(self, picture: VettedPicture) -> InputPicture:
         """Keep an uploaded picture under the name of its contents."""
@@ -166,6 +173,14 @@ class Studio:
         """
         return await self._db.write(_cancel, job_id, by, moderator, self._db.clock())
 
+    async def move_up(self, job_id: str, *, by: int) -> Job:
+        """Let a waiting job be the first of its member's own; nobody else waits longer for it.
+
+        Raises JobNotFound, NotAllowed (only its member may), AlreadySo (it is the first), JobAlreadyEnded (it does not
+        wait any more).
+        """
+        return await self._db.write(_move_up, job_id, by)
+
     async def delete_pictures(self, job_id: str, *, by: int, moderator: bool) -> Job:
         """Delete a job's pictures for good; raises JobNotFound, NotAllowed, PictureGone (there are none)."""
         job, keys = await self._db.write(_delete_pictures, job_id, by, moderator, self._db.clock())
@@ -177,16 +192,9 @@ class Studio:
 
     # Order
 
-    async def quota(self, account: Account) -> Quota:
-        """Return what an account has left and when it renews."""
-        return await self._db.read(submissions.quota_of, account, self.rules, self._db.clock())
-
-    async def grant(self, account: Account, millicredits: int, *, by: int, reason: str) -> Quota:
-        """Give an account credits that do not expire, or take them back when negative.
-
-        Raises OutOfRange when more would be taken than is left of them.
-        """
-        return await self._db.write(_grant, account, millicredits, by, reason, self.rules, self._db.clock())
+    async def quota(self, account: Account, role_ids: Collection[int] = ()) -> Quota:
+        """Return what an account has left and when it renews, as a member with these roles."""
+        return await self._db.read(submissions.quota_of, account, role_ids, self.rules, self._db.clock())
 
     async def pause(self, guild_id: int | None, *, by: int, reason: str) -> None:
         """Refuse submits of a guild (None: of everybody) and claim none of its waiting jobs until resumed."""
@@ -292,6 +300,16 @@ def _cancel(connection: Connection, job_id: str, by: int, moderator: bool, now: 
     raise JobAlreadyEnded(state=job.state.value)
 
 
+def _move_up(connection: Connection, job_id: str, by: int) -> Job:
+    job = _found(connection, job_id)
+    _allow(job, by, False, "move")
+    if job.state is not JobState.QUEUED:
+        raise JobAlreadyEnded(state=job.state.value)
+    if not submissions.move_to_front(connection, job):
+        raise AlreadySo(what="it is the first of yours already")
+    return _found(connection, job_id)
+
+
 def _delete_pictures(
     connection: Connection, job_id: str, by: int, moderator: bool, now: float
 ) -> tuple[Job, list[str]]:
@@ -301,15 +319,3 @@ def _delete_pictures(
     if not keys:
         raise PictureGone(job=job_id)
     return job, keys
-
-
-def _grant(
-    connection: Connection, account: Account, amount: int, by: int, reason: str, rules: QuotaRules, now: float
-) -> Quota:
-    if amount > MOST_GRANTED:
-        raise OutOfRange(field="credits", value=amount, low=-MOST_GRANTED, high=MOST_GRANTED)
-    granted = submissions.quota_of(connection, account, rules, now).granted
-    if granted + amount < 0:
-        raise OutOfRange(field="credits", value=amount, low=-granted, high=None)
-    ledger.grant(connection, account, amount, by=by, reason=reason, now=now)
-    return submissions.quota_of(connection, account, rules, now)

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flux_core.database.tables import virtual_time
+from flux_core.database.members import put_limits
+from flux_core.database.tables import guilds
 from flux_core.jobs import Account
 from flux_core.policy import Limits
 from tests.database.scene import ANNE, BERT, CLEO, DEV, SCHNELL, Scene, a_request, a_scene
@@ -45,7 +46,7 @@ def test_shares_follow_weight_and_cost_whoever_waits(weights: list[float], count
             async with a_scene(f"sqlite:///{folder}/a.db", Path(folder), **RICH) as scene:
                 accounts = [Account(7, user) for user in range(len(weights))]
                 for account, weight in zip(accounts, weights, strict=True):
-                    await scene.studio.set_member(account, MemberSettings(weight=weight))
+                    await scene.db.write(put_limits, account, Limits(weight=weight))
                 for account, count in zip(accounts, counts, strict=False):
                     for _ in range(20):
                         await scene.submit(account, count=count)

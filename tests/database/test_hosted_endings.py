@@ -77,7 +77,7 @@ async def test_missing_pictures_are_given_back(scene: Scene) -> None:
 
 async def test_a_part_goes_back_to_the_purses_it_came_from(database_url: str, tmp_path: Path) -> None:
     async with a_scene(database_url, tmp_path, allowance=1001) as scene:
-        await scene.studio.grant(ANNE, 10_000, by=9, reason="x")
+        await scene.studio.members.grant(ANNE, 10_000, by=9, reason="x")
         job = await running(scene, count=3)
         await finish(scene, job, missing=1)
         rows = await scene.ledger(job)

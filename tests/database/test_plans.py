@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, event
 
 from flux_core.database import (
+    claims,
     hosted,
     jobs,
     leases,
@@ -22,14 +23,14 @@ from flux_core.database import (
 from flux_core.database.admission import Offered
 from flux_core.database.hosted import Terms
 from flux_core.images.store import StoredPicture
-from flux_core.jobs import Origin
+from flux_core.jobs import NOWHERE, Origin
 from flux_core.policy import Renewal
 from flux_core.quota import UTC, period_at
 from flux_core.router import RoutingPolicy
 from tests.database.scene import ANNE, SCHNELL, TINY, Scene, a_request, rules
 
 TERMS = Terms(policy=RoutingPolicy(), zone=UTC, lease_seconds=30.0)
-OFFERED = Offered(local=frozenset({SCHNELL}), policy=RoutingPolicy(), lease_seconds=30.0)
+OFFERED = Offered(models=(SCHNELL,), local=frozenset({SCHNELL}), policy=RoutingPolicy(), lease_seconds=30.0)
 
 
 async def plans(scene: Scene, query, *args) -> str:  # type: ignore[no-untyped-def]
@@ -56,7 +57,7 @@ async def plans(scene: Scene, query, *args) -> str:  # type: ignore[no-untyped-d
 
 async def test_a_claim_steps_into_its_index_once_per_model(scene: Scene) -> None:
     await scene.submit()
-    plan = await plans(scene, leases.claim, "w", [SCHNELL, TINY], 0.0, 30.0)
+    plan = await plans(scene, claims.claim, "w", [SCHNELL, TINY], 0.0, 30.0)
     assert plan.count("USING COVERING INDEX ix_jobs_claim (waits_for=?)") == 2
     assert "SCAN jobs" not in plan
     assert "SCAN waiting" not in plan
@@ -91,7 +92,7 @@ async def test_jobs_to_be_given_up_are_found_among_the_submitted(scene: Scene) -
 async def test_submitting_reads_nothing_but_the_accounts_own(scene: Scene) -> None:
     job = await scene.submit()
     plan = await plans(
-        scene, submissions.check, ANNE, a_request(), Origin.IMAGINE, 1, rules(), OFFERED, scene.clock.now
+        scene, submissions.check, ANNE, a_request(), Origin.IMAGINE, NOWHERE, 1, rules(), OFFERED, scene.clock.now
     )
     assert plan.count("USING COVERING INDEX ix_ledger_balance (guild_id=? AND user_id=? AND purse=?") == 3
     assert "ix_jobs_queued (guild_id=? AND user_id=?)" in plan

@@ -1,0 +1,108 @@
+"""Whose turn it is: guilds take turns with one another, and within a guild its members do. See ``flux_core.fairness``.
+
+A guild's turn starts where its last one ended, and not before now (in the virtual time of the guilds). So the guild
+that was served least so far comes first, and nothing has to be kept up to date but one number per guild.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, bindparam
+
+from flux_core.database.tables import guilds, jobs, virtual_time
+from flux_core.jobs import Job, Lane
+
+c = jobs.c
+
+_V = sa.select(virtual_time.c.value).scalar_subquery()
+_FINISH = sa.select(guilds.c.finish).where(guilds.c.guild_id == bindparam("guild")).scalar_subquery()
+_ADVANCE = sa.update(virtual_time).where(virtual_time.c.value < _FINISH).values(value=_FINISH)
+_SERVED = {
+    lane: sa.update(guilds)
+    .where(guilds.c.guild_id == bindparam("guild"))
+    .values(
+        {
+            # After _ADVANCE, the guilds' time is where this turn started.
+            "finish": _V + bindparam("price"),
+            column.name: sa.case((column < bindparam("start"), bindparam("start")), else_=column),
+        }
+    )
+    for lane, column in ((Lane.FAST, guilds.c.fast), (Lane.RELAXED, guilds.c.relaxed))
+}
+_ADD = sa.insert(guilds).inline()
+
+_WHERE_IT_STANDS = sa.select(virtual_time.c.value, guilds.c.finish).where(guilds.c.guild_id == bindparam("guild"))
+_FINISH_AT = sa.update(guilds).where(guilds.c.guild_id == bindparam("guild")).values(finish=bindparam("finish"))
+_OWN_TIME = {
+    lane: sa.update(guilds)
+    .where(guilds.c.guild_id == bindparam("guild"), column < bindparam("start"))
+    .values({column.name: bindparam("start")})
+    for lane, column in ((Lane.FAST, guilds.c.fast), (Lane.RELAXED, guilds.c.relaxed))
+}
+_MOVE_TO = sa.update(virtual_time).where(virtual_time.c.value < bindparam("to")).values(value=bindparam("to"))
+
+
+@cache
+def guild_first(column: str, models: int) -> sa.ScalarSelect[Any]:
+    """Return the guild whose turn it is among those with jobs for one of ``models`` models in ``column`` (waits_for).
+
+    Parameters: ``model_0`` …, ``of_lane``. The claim's index is stepped through from guild to guild: a look-up for
+    each guild that has such a job, however many jobs those have.
+    """
+    seen = [_guilds_with(jobs.c[column], number) for number in range(models)]
+    found = sa.union(*(sa.select(one.c.guild_id).where(one.c.guild_id.is_not(None)) for one in seen)).subquery("found")
+    return (
+        sa.select(guilds.c.guild_id)
+        .join(found, found.c.guild_id == guilds.c.guild_id)
+        .order_by(guilds.c.finish, guilds.c.guild_id)
+        .limit(sa.literal_column("1"))
+        .scalar_subquery()
+    )
+
+
+def _guilds_with(column: sa.Column[Any], number: int) -> sa.CTE:
+    first = jobs.alias(f"first_{number}")
+    seen = (
+        sa.select(sa.func.min(first.c.guild_id).label("guild_id"))
+        .where(first.c[column.name] == bindparam(f"model_{number}"), first.c.lane == bindparam("of_lane"))
+        .cte(f"seen_{number}", recursive=True)
+    )
+    further = jobs.alias(f"further_{number}")
+    following = (
+        sa.select(sa.func.min(further.c.guild_id))
+        .where(further.c[column.name] == bindparam(f"model_{number}"), further.c.lane == bindparam("of_lane"))
+        .where(further.c.guild_id > seen.c.guild_id)
+        .correlate(seen)
+        .scalar_subquery()
+    )
+    return seen.union_all(sa.select(following).where(seen.c.guild_id.is_not(None)))
+
+
+def enter(connection: Connection, guild_id: int) -> None:
+    """Make a guild known that never had a job; its first turn starts now."""
+    connection.execute(_ADD, {"guild_id": guild_id})
+
+
+def overtake(connection: Connection, job: Job, *, ahead: float | None, ahead_in_guild: float | None) -> None:
+    """Charge the turn of a job that is claimed while others may stand before it, whom somebody else shall draw.
+
+    ``ahead``: where the first turn starts that is not taken yet, ``ahead_in_guild``: the same within the job's guild;
+    None where there is none. Their time is not over: newcomers still start at theirs.
+    """
+    guild = {"guild": job.account.guild_id}
+    now, finish = connection.execute(_WHERE_IT_STANDS, guild).one()
+    start = max(now, finish)
+    connection.execute(_MOVE_TO, {"to": start if ahead is None else min(start, ahead)})
+    connection.execute(_FINISH_AT, guild | {"finish": start + max(job.price, 1)})
+    own = job.start_tag if ahead_in_guild is None else min(job.start_tag, ahead_in_guild)
+    connection.execute(_OWN_TIME[job.lane], guild | {"start": own})
+
+
+def serve(connection: Connection, job: Job) -> None:
+    """Charge the turn of a job that is claimed when it is its turn."""
+    guild = {"guild": job.account.guild_id}
+    connection.execute(_ADVANCE, guild)
+    connection.execute(_SERVED[job.lane], guild | {"price": max(job.price, 1), "start": job.start_tag})
