@@ -196,6 +196,27 @@ def upgrade(data_dir: DataDir = None) -> None:
     _start(settings, go())
 
 
+@database.command()
+def check(data_dir: DataDir = None) -> None:
+    """Prove that ledger, counters and jobs agree, and say what to do where they do not; changes nothing."""
+    from flux_core.bootstrap import open_database
+    from flux_core.database.bookkeeping import discrepancies
+
+    async def go() -> None:
+        async with open_database(settings) as books:
+            found = await books.read(discrepancies)
+        console = Console(highlight=False, markup=False, soft_wrap=True)
+        for one in found:
+            console.print(f"{one}.\n  {one.advice}")
+        if found:
+            console.print("Please keep a copy of the database as it is now: it helps to find out what happened.")
+            raise typer.Exit(1)
+        console.print("Ledger, counters and jobs agree.")
+
+    settings = _settings(data_dir)
+    _start(settings, go())
+
+
 def _settings(data_dir: Path | None, **changes: Any) -> Settings:
     return load_settings(**changes, **({} if data_dir is None else {"data_dir": data_dir}))
 
