@@ -123,6 +123,12 @@ class Settings(BaseSettings):
     device: str = Field(default="auto", description="Torch device of a worker: auto, cpu, cuda, cuda:1, mps.")
     torch_threads: int = Field(default=0, ge=0, description="CPU threads of a worker; 0 leaves it to torch.")
     preview_every: int = Field(default=2, ge=0, description="Steps between live previews; 0 turns them off.")
+    batch_pictures: int = Field(
+        default=8,
+        ge=1,
+        description="Most pictures that a worker draws at once, jobs of several members together, where that was seen "
+        "to be faster; 1: every job alone.",
+    )
     lease_seconds: float = Field(
         default=30.0, gt=0, description="How long a worker may be silent before its job goes back to the queue."
     )
@@ -132,6 +138,16 @@ class Settings(BaseSettings):
         default=True,
         description="false: picture files do not tell their prompt; model, seed, steps and the mark of AI-made media "
         "stay.",
+    )
+
+    output_check_model: str = Field(
+        default="",
+        description="Folder or hub id of an image classifier that looks at every drawn picture; empty: nobody does.",
+    )
+    output_check_labels: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Its labels, separated by commas, that are not for everybody; by default those of nsfw, porn, "
+        "hentai and sexy that it has.",
     )
 
     # What members may upload
@@ -165,7 +181,7 @@ class Settings(BaseSettings):
         super().__init__(**given)
         self._env_file = given.get("_env_file", ".env")
 
-    @field_validator("owner_ids", "offered_elsewhere", mode="before")
+    @field_validator("owner_ids", "offered_elsewhere", "output_check_labels", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         if not isinstance(value, str):

@@ -1,46 +1,40 @@
 """A worker: claim → fetch the input → draw → encode → store → finish, again and again.
 
 While one job is drawn, the next is already claimed and prepared, and the one before is encoded and stored, so the
-engine never waits for the database, the store or an encoder. Whatever happens to the worker, the database decides: a
+engine never waits for the database, the store or an encoder. Jobs that are drawn side by side share their time on the
+engine and nothing else: each has its own lease and its own end. Whatever happens to the worker, the database decides: a
 job's result counts only while the worker still has its lease.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import platform
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from io import BytesIO
 from typing import Any, TypeVar
-
-from PIL import Image
 
 from flux_core.assignment import Assignment, Phase
 from flux_core.database.queue import JobQueue, WorkerInfo
+from flux_core.easel import Company, Easel
 from flux_core.errors import (
     Cancelled,
     DrawingBroken,
     GenerationFailed,
-    InputGone,
     LeaseLost,
     ModelUnavailable,
     OutOfMemory,
-    PictureGone,
     ProviderFault,
     StorageUnavailable,
-    TimedOut,
 )
 from flux_core.finishing import store_pictures
-from flux_core.generation import GenerationRequest
 from flux_core.images.store import PictureStore
 from flux_core.insistence import RETRY_SECONDS, insist
 from flux_core.jobs import Job
-from flux_core.providers.base import Drawing, DrawTask, Provider
+from flux_core.providers.base import Drawing, DrawsTogether, Provider
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +47,8 @@ POLL_SECONDS = 5.0
 """Look for work this often even when nobody tells of a change."""
 LAST_WORD_SECONDS = 4.0
 """What a drawing that was given up gets to end: a hosted provider may be about to say under which name it has it."""
-LINK_SECONDS = 3600.0
-"""How long a provider may fetch a picture to start from."""
 HELD_PER_SLOT = 4
-"""Most jobs in a worker's hands per job drawn at once; more would only wait for a slow store."""
+"""Most drawings in a worker's hands for each that it draws at once; more would only wait for a slow store."""
 
 
 class HandedBack(Exception):
@@ -79,14 +71,16 @@ class Worker:
         job_timeout: float = 1800.0,
         stop_seconds: float = 8.0,
         money_cap: int | None = None,
+        batch_pictures: int = 1,
         tell_prompt: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Work as ``worker_id``; ``changed`` is ``Database.changed``.
 
         When stopped, a drawing gets ``stop_seconds`` to end before its job is handed back. ``money_cap``: the most
-        that the provider may be paid a day, in millionths of a dollar. ``tell_prompt``: whether the files say which
-        words they were drawn from.
+        that the provider may be paid a day, in millionths of a dollar. ``batch_pictures``: the most that are drawn at
+        once, by a provider that can, where that is faster (``flux_core.batching``); 1: every job alone.
+        ``tell_prompt``: whether the files say which words they were drawn from.
         """
         self._queue = queue
         self._pictures = pictures
@@ -95,7 +89,8 @@ class Worker:
         self._changed = changed
         self._lease_seconds = lease_seconds
         self._preview_every = preview_every
-        self._job_timeout = job_timeout
+        self._batch_pictures = batch_pictures if isinstance(provider, DrawsTogether) else 1
+        self._easel = Easel(provider, queue, pictures, job_timeout=job_timeout, measures=self._batch_pictures > 1)
         self._stop_seconds = stop_seconds
         self._money_cap = money_cap
         self._tell_prompt = tell_prompt
@@ -103,8 +98,9 @@ class Worker:
         self._said: str | None = provider.closed
         """Why the provider takes no jobs, as others know it."""
         self._held: dict[str, Assignment] = {}
+        self._companies: dict[str, Company] = {}
+        """The company in which each of them is drawn."""
         self._jobs: set[asyncio.Task[None]] = set()
-        self._engine = asyncio.Semaphore(provider.concurrency)
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
 
@@ -161,10 +157,10 @@ class Worker:
             self._wake.clear()
             try:
                 while self._has_room() and not self._closing.is_set():
-                    job = await self._claim()
-                    if job is None:
+                    jobs = await self._claim()
+                    if not jobs:
                         break
-                    self._begin(job)
+                    self._begin(jobs)
                 failures = 0
             except StorageUnavailable as error:
                 log.warning("No work can be claimed: %s", error)
@@ -174,14 +170,16 @@ class Worker:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
 
-    async def _claim(self) -> Job | None:
+    async def _claim(self) -> list[Job]:
         if self._provider.hosted:
             # Said at once, not with the next heartbeat: a closed provider gets only what it was paid for already.
             if self._provider.closed != self._said:
                 self._said = self._provider.closed
                 await self._queue.beat(self._id, closed=self._said)
-            return await self._queue.claim_hosted(self._id)
-        return await self._queue.claim(self._id, list(self._provider.offers))
+            job = await self._queue.claim_hosted(self._id)
+            return [] if job is None else [job]
+        models = list(self._provider.offers)
+        return await self._queue.claim_together(self._id, models, self._provider.device, self._batch_pictures)
 
     def _has_room(self) -> bool:
         """Whether to claim another job.
@@ -191,14 +189,30 @@ class Worker:
         here that somebody else might begin.
         """
         slots = self._provider.concurrency
-        if len(self._held) >= slots * HELD_PER_SLOT:
+        if len(set(self._companies.values())) >= slots * HELD_PER_SLOT:
             return False
         ahead = [held for held in self._held.values() if held.phase is not Phase.FINISHING]
-        soon = 0 if self._provider.hosted else sum(held.phase is Phase.DRAWING and held.half_drawn for held in ahead)
-        return len(ahead) < slots + soon
+        half = [held for held in ahead if held.phase is Phase.DRAWING and held.half_drawn]
+        drawings, soon = ({self._companies[held.job.id] for held in some} for some in (ahead, half))
+        return len(drawings) < slots + (0 if self._provider.hosted else len(soon))
 
-    def _begin(self, job: Job) -> None:
-        held = Assignment(
+    def _begin(self, jobs: Sequence[Job]) -> None:
+        company = Company([self._hold(job) for job in jobs])
+        if len(jobs) > 1:
+            log.info("%d jobs are drawn together", len(jobs))
+            self._do(self._easel.draw_together(company), name=f"company of {jobs[0].id}")
+        for held in company.members:
+            self._held[held.job.id] = held
+            self._companies[held.job.id] = company
+            self._do(self._work_on(held, company), name=f"job {held.job.id}")
+
+    def _do(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._jobs.add(task)
+        task.add_done_callback(self._jobs.discard)
+
+    def _hold(self, job: Job) -> Assignment:
+        return Assignment(
             job,
             queue=self._queue,
             worker_id=self._id,
@@ -207,10 +221,6 @@ class Worker:
             # Half a drawing done is a reason to fetch the next job, but not for a hosted provider (see `_has_room`).
             on_step=_nothing if self._provider.hosted else self._wake.set,
         )
-        self._held[job.id] = held
-        task = asyncio.create_task(self._work_on(held), name=f"job {job.id}")
-        self._jobs.add(task)
-        task.add_done_callback(self._jobs.discard)
 
     # Keeping in touch
 
@@ -257,14 +267,17 @@ class Worker:
 
     # Working
 
-    async def _work_on(self, held: Assignment) -> None:
+    async def _work_on(self, held: Assignment, company: Company) -> None:
         job = held.job
         try:
             try:
-                drawing, seconds = await self._unless_stopped(held, self._draw(held))
+                together = len(company.members) > 1
+                drawn = company.outcome(held) if together else self._easel.draw(held)
+                drawing, seconds = await self._unless_stopped(held, drawn)
                 held.phase = Phase.FINISHING
                 self._wake.set()
                 await self._finish(job, drawing, seconds)
+                await self._easel.measure(held, company, seconds)
             except LeaseLost:
                 log.warning("Job %s is no longer ours", job.id)
             except HandedBack:
@@ -286,7 +299,7 @@ class Worker:
             log.error("How job %s ended cannot be written; its lease will run out: %s", job.id, error)
         finally:
             if self._held.get(job.id) is held:  # a second attempt may have been claimed already
-                del self._held[job.id]
+                del self._held[job.id], self._companies[job.id]
             self._wake.set()
 
     async def _unless_stopped(self, held: Assignment, work: Coroutine[Any, Any, T]) -> T:
@@ -304,49 +317,6 @@ class Worker:
             working.cancel()
             await asyncio.wait({working}, timeout=LAST_WORD_SECONDS)
 
-    async def _draw(self, held: Assignment) -> tuple[Drawing, float]:
-        job = held.job
-        task = DrawTask(
-            job_id=job.id,
-            request=job.request,
-            input_image=await self._input(job.request),
-            provider_job_id=job.provider_job_id if job.provider == self._provider.name else None,
-            publish=self._publish if self._pictures.has_links else None,
-        )
-        reporting: asyncio.Task[None] | None = None
-        limit: asyncio.TimerHandle | None = None
-        try:
-            async with self._engine:
-                held.phase = Phase.DRAWING
-                late = TimedOut(seconds=self._job_timeout)
-                limit = asyncio.get_running_loop().call_later(self._job_timeout, held.stop, late)
-                reporting = asyncio.create_task(held.report(self._pictures), name=f"report {job.id}")
-                drawing = await self._provider.draw(task, held)
-                return drawing, held.drawing_seconds
-        finally:
-            if limit is not None:
-                limit.cancel()
-            held.drawn()
-            if reporting is not None:  # outside of the engine's turn: the next drawing begins meanwhile
-                await asyncio.wait({reporting})
-
-    async def _input(self, request: GenerationRequest) -> Image.Image | None:
-        if request.input_picture is None:
-            return None
-        key = request.input_picture.key
-        try:
-            data = await insist(lambda: self._pictures.get(key))
-        except PictureGone:
-            raise InputGone("The picture to start from was deleted.") from None
-        return await asyncio.to_thread(lambda: Image.open(BytesIO(data)).convert("RGB"))
-
-    async def _publish(self, data: bytes, content_type: str) -> str:
-        """Keep a picture as an upload that no job starts from: maintenance lets go of it after a day."""
-        key = f"inputs/{hashlib.sha256(data).hexdigest()}-link"
-        await insist(lambda: self._queue.note_input(key))
-        await insist(lambda: self._pictures.put(key, data, content_type))
-        return await self._pictures.link(key, LINK_SECONDS)
-
     async def _finish(self, job: Job, drawing: Drawing, seconds: float) -> None:
         finished = await store_pictures(self._pictures, job, drawing, tell_prompt=self._tell_prompt)
         await insist(
@@ -363,8 +333,6 @@ class Worker:
             )
         )
         log.info("Job %s: %d pictures in %.1f s", job.id, len(finished), seconds)
-        with suppress(StorageUnavailable):
-            await self._queue.record_speed(self._provider.name, job.request.model, job.request.megapixel_steps, seconds)
 
     async def _fail(self, job: Job, error: GenerationFailed) -> None:
         log.warning("Job %s failed (%s): %s", job.id, error.code, error)

@@ -99,6 +99,7 @@ async def _work(settings: Settings, posts: Sequence[Post], stop: asyncio.Event) 
                     job_timeout=settings.job_timeout,
                     stop_seconds=STOP_SECONDS,
                     money_cap=post.money_cap,
+                    batch_pictures=settings.batch_pictures,
                     tell_prompt=settings.prompt_in_pictures,
                 )
                 try:

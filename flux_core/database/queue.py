@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from flux_core.database import claims, hosted, leases, passing, pictures, speeds, workers
+from flux_core.batching import Shape
+from flux_core.database import alike, batches, claims, hosted, leases, passing, pictures, speeds, workers
 from flux_core.database.engine import Database
 from flux_core.database.hosted import Terms
 from flux_core.database.policies import DEFAULT_ROUTING
 from flux_core.database.workers import WorkerInfo
-from flux_core.errors import GenerationFailed, LeaseLost, Refused
+from flux_core.errors import GenerationFailed, LeaseLost, Refused, StorageUnavailable
 from flux_core.jobs import Job, JobState, Picture
 from flux_core.quota import UTC
 from flux_core.router import RoutingPolicy
@@ -50,6 +52,21 @@ class JobQueue:
     async def claim(self, worker_id: str, models: Sequence[str]) -> Job | None:
         """Return the job whose turn it is among ``models``, now running and leased to the worker; None: none waits."""
         return await self._db.write(claims.claim, worker_id, models, self._db.clock(), self.lease_seconds)
+
+    async def claim_together(self, worker_id: str, models: Sequence[str], device: str, most_pictures: int) -> list[Job]:
+        """Return the job whose turn it is, as ``claim`` does, and those that are drawn faster together with it.
+
+        ``device``: whose paces count; ``most_pictures``: drawn at once at most. Empty: none waits.
+        """
+        now = self._db.clock()
+        job = await self._db.write(claims.claim, worker_id, models, now, self.lease_seconds)
+        if job is None:
+            return []
+        party = alike.Party(job, models, device, most_pictures)
+        with suppress(StorageUnavailable):  # the first one is claimed all the same
+            if await self._db.read(alike.find, party):
+                return [job, *await self._db.write(alike.take, worker_id, party, now, self.lease_seconds)]
+        return [job]
 
     async def claim_hosted(self, worker_id: str) -> Job | None:
         """Return the first waiting job that is to be drawn by the hosted provider of this worker, now running there.
@@ -193,6 +210,11 @@ class JobQueue:
         """Add a measurement: a job of ``units`` megapixel-steps (``request.megapixel_steps``) took ``seconds``."""
         if units > 0 and seconds > 0:
             await self._db.write(speeds.record, provider, model, units, seconds)
+
+    async def record_pace(self, device: str, shape: Shape, pictures: int, units: float, seconds: float) -> None:
+        """Add a measurement: ``pictures`` drawn at once, ``units`` megapixel-steps in all, took ``seconds``."""
+        if seconds > 0:
+            await self._db.write(batches.record, device, shape.model, shape.scale, pictures, units, seconds)
 
 
 def _fail(
