@@ -124,11 +124,16 @@ def cancel(connection: Connection, guild_id: int, job_id: str, by: int, now: flo
     return find(connection, job_id) or job
 
 
-def cancel_of(connection: Connection, guild_id: int, user_id: int, by: int, now: float) -> Removed:
-    """Stop all jobs of a member in a guild; raises NotThere where there are none."""
+def of_member(connection: Connection, guild_id: int, user_id: int) -> list[Job]:
+    """Return a member's jobs in a guild that wait or run and are not being stopped, those whose turn is last first."""
     key = {"guild": guild_id, "user": user_id}
     rows = [row for kind in (IS_QUEUED, IS_RUNNING) for row in connection.execute(_OF_MEMBER.where(kind), key).all()]
-    removed = _remove_all(connection, [job_of(row) for row in rows], now)
+    return [job_of(row) for row in rows if not row.cancel_requested]
+
+
+def cancel_of(connection: Connection, guild_id: int, user_id: int, by: int, now: float) -> Removed:
+    """Stop all jobs of a member in a guild; raises NotThere where there are none."""
+    removed = _remove_all(connection, of_member(connection, guild_id, user_id), now)
     if removed == Removed():
         raise NotThere(what="job of that member that waits or is being drawn")
     audit.note(connection, guild_id, by, "queue cancel", now, target=user_id, **_told(removed))
@@ -161,10 +166,8 @@ def _remove(connection: Connection, job: Job, now: float) -> Removed:
     if job.state is JobState.QUEUED:
         withdraw(connection, job, now)
         return Removed(waiting=1, refunded=job.cost)
-    if not job.cancel_requested:
-        request_cancel(connection, job.id)
-        return Removed(running=1)
-    return Removed()
+    request_cancel(connection, job.id)
+    return Removed(running=1)
 
 
 def _told(removed: Removed) -> dict[str, int]:

@@ -52,6 +52,10 @@ class Line:
         """Return how many jobs wait."""
         return await self._db.read(line.waiting, guild_id)
 
+    async def of_member(self, guild_id: int, user_id: int) -> list[Job]:
+        """Return a member's jobs in a guild that wait or run and are not being stopped."""
+        return await self._db.read(line.of_member, guild_id, user_id)
+
     async def cancel(self, guild_id: int, job_id: str, *, by: int) -> Job:
         """Stop a job of a guild; raises JobNotFound, JobAlreadyEnded, or AlreadySo where it is being stopped."""
         return await self._db.write(line.cancel, guild_id, job_id, by, self._db.clock())

@@ -1,4 +1,4 @@
-"""/admin: grant credits, hold the queue and let it go on.
+"""/admin: grant credits.
 
 Discord hides the group from members without Manage Server, but servers can change that, so every command checks again.
 """
@@ -14,7 +14,7 @@ from discord import app_commands
 from bot.answers import answer
 from bot.commands.admin.check import check
 from bot.commands.admin.group import admin
-from bot.wording import credits, escape
+from bot.wording import credits
 from flux_core.errors import OutOfRange
 from flux_core.jobs import Account
 from flux_core.models import CREDIT
@@ -56,34 +56,3 @@ async def grant(
         interaction,
         f"{done} <@{member.id}>. Granted credits now: {credits(left.granted)}; {credits(left.left)} in all.",
     )
-
-
-@admin.command(description="Hold new and waiting jobs; those being drawn are finished.")
-@app_commands.describe(reason="What members read", everywhere="In every server (the bot's owner only)")
-async def pause(
-    interaction: discord.Interaction[FluxBot], reason: Reason | None = None, everywhere: bool = False
-) -> None:
-    """Pause this server's queue, or all of them."""
-    check(interaction, everywhere=everywhere)
-    studio, guild_id = interaction.client.studio, None if everywhere else interaction.guild_id
-    await studio.pause(guild_id, by=interaction.user.id, reason=reason or "")
-    why = f" Members read: “{escape(reason)}”" if reason else ""
-    resumed_by = "`/admin resume everywhere:True`" if everywhere else "`/admin resume`"
-    await answer(interaction, f"Paused {_where(everywhere)}. {resumed_by} lets it go on.{why}")
-
-
-@admin.command(description="Let a held queue go on.")
-@app_commands.describe(everywhere="In every server (the bot's owner only)")
-async def resume(interaction: discord.Interaction[FluxBot], everywhere: bool = False) -> None:
-    """End a pause."""
-    check(interaction, everywhere=everywhere)
-    studio, guild_id = interaction.client.studio, None if everywhere else interaction.guild_id
-    await studio.resume(guild_id, by=interaction.user.id)
-    if not everywhere and await studio.paused(guild_id) is not None:
-        await answer(interaction, "Resumed here, but the bot's owner has paused every server for now.")
-        return
-    await answer(interaction, f"Drawing goes on {_where(everywhere)}.")
-
-
-def _where(everywhere: bool) -> str:
-    return "in every server" if everywhere else "in this server"

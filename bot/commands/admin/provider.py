@@ -1,7 +1,9 @@
-"""/admin provider: who draws for this server, and how the hosted providers are doing."""
+"""/admin provider: who draws for this server, what it may cost, and how the hosted providers are doing."""
 
 from __future__ import annotations
 
+import logging
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 import discord
@@ -12,13 +14,20 @@ from bot.answers import answer
 from bot.cards import Card
 from bot.commands.admin.check import check
 from bot.provider_choices import hosted_offers
-from flux_core.errors import UnknownProvider
+from bot.wording import shorten, title_of
+from flux_core.errors import AlreadySo, NotANumber, OutOfRange, UnknownProvider
+from flux_core.policy import MOST_DOLLARS, GuildPolicy
 from flux_core.router import RoutingPolicy
 
 if TYPE_CHECKING:
     from bot.client import FluxBot
 
-ALL, NONE = "all", "none"
+log = logging.getLogger(__name__)
+
+ALL, NONE, OFF = "all", "none", "off"
+MICRODOLLARS = 1_000_000
+MOST_CHOICES, CHOICE_LIMIT = 25, 100
+"""Discord's: choices at once, and characters of one."""
 LONGEST_WAIT = 24 * 3600
 """Seconds that a job may have to wait for our own cards before a hosted provider takes it."""
 
@@ -52,8 +61,7 @@ async def set_(
     changes: dict[str, Any] = {"first": first, "order": order, "overflow_seconds": overflow}
     changes = {name: value for name, value in changes.items() if value is not None}
     if providers is not None:
-        known = hosted_offers(interaction.client.settings, await studio.venues())
-        changes["providers"] = _named(providers, list(known))
+        changes["providers"] = _named(providers, await _known(interaction))
     before = await studio.routing_of(guild_id)
     if changes:
         policy = RoutingPolicy.model_validate(before.model_dump() | changes)
@@ -74,8 +82,116 @@ def _named(text: str, known: list[str]) -> tuple[str, ...] | None:
     return names
 
 
+@provider.command(description="Let a hosted provider draw for this server.")
+@app_commands.describe(name="Which one")
+async def enable(interaction: discord.Interaction[FluxBot], name: str) -> None:
+    """Add a provider to those that may draw."""
+    check(interaction)
+    await _allow(interaction, name, allowed=True)
+
+
+@provider.command(description="Let a hosted provider draw no more for this server, not even what waits.")
+@app_commands.describe(name="Which one")
+async def disable(interaction: discord.Interaction[FluxBot], name: str) -> None:
+    """Take a provider out of those that may draw."""
+    check(interaction)
+    await _allow(interaction, name, allowed=False)
+
+
+async def _allow(interaction: discord.Interaction[FluxBot], text: str, *, allowed: bool) -> None:
+    studio, guild_id = interaction.client.studio, interaction.guild_id or 0
+    known = await _known(interaction)
+    name = text.strip().lower()
+    if name not in known:
+        raise UnknownProvider(value=text, known=known, listed=True)
+    routing = await studio.routing_of(guild_id)
+
+    def change(before: GuildPolicy) -> GuildPolicy:
+        prefers = before.routing or routing
+        draw = known if prefers.providers is None else list(prefers.providers)
+        if (name in draw) == allowed:
+            may = "may draw already" if allowed else "may not draw as it is"
+            raise AlreadySo(what=f"{title_of(name)} {may}")
+        # In the studio's own order; those that are not there at the moment stay as they were.
+        kept = [one for one in dict.fromkeys([*known, *draw]) if (allowed if one == name else one in draw)]
+        return before.model_copy(update={"routing": prefers.model_copy(update={"providers": tuple(kept)})})
+
+    action = "provider enable" if allowed else "provider disable"
+    await studio.policies.change(guild_id, change, by=interaction.user.id, action=action, provider=name)
+    await answer(interaction, await _told(interaction))
+
+
+@provider.command(description="Limit what hosted providers may get for this server's pictures in a day.")
+@app_commands.describe(dollars="US dollars a day, such as 5 or 0.50; off for no limit of this server's own")
+async def cap(interaction: discord.Interaction[FluxBot], dollars: str) -> None:
+    """Set the server's own cap of money."""
+    check(interaction)
+    amount = _amount(dollars)
+    await interaction.client.studio.policies.change(
+        interaction.guild_id or 0,
+        lambda before: before.model_copy(update={"dollars_a_day": amount}),
+        by=interaction.user.id,
+        action="provider cap",
+        dollars=amount,
+    )
+    await answer(interaction, await _told(interaction))
+
+
+def _amount(text: str) -> float | None:
+    """Read an amount of dollars; None for "off". Raises NotANumber or OutOfRange."""
+    typed = text.strip().lower().removeprefix("$").removesuffix("$").strip()
+    if typed == OFF:
+        return None
+    try:
+        amount = float(typed)
+    except ValueError:
+        raise NotANumber(field="dollars", value=text) from None
+    if not math.isfinite(amount):
+        raise NotANumber(field="dollars", value=text)
+    if not 0 <= amount <= MOST_DOLLARS:
+        raise OutOfRange(field="dollars", value=amount, low=0, high=MOST_DOLLARS)
+    return round(amount, 6)
+
+
+@enable.autocomplete("name")
+@disable.autocomplete("name")
+async def offer_names(interaction: discord.Interaction[FluxBot], typed: str) -> list[app_commands.Choice[str]]:
+    """Offer the hosted providers for which the command would change something."""
+    try:
+        check(interaction)
+        routing = await interaction.client.studio.routing_of(interaction.guild_id or 0)
+        allowed = interaction.command is disable
+        found = [
+            name
+            for name in await _known(interaction)
+            if (routing.providers is None or name in routing.providers) == allowed
+        ]
+    except Exception:
+        log.warning("the providers could not be offered", exc_info=True)
+        return []
+    wanted = typed.strip().lower()
+    return [
+        app_commands.Choice(name=shorten(f"{title_of(name)} ({name})", CHOICE_LIMIT), value=name)
+        for name in found
+        if wanted in name or wanted in title_of(name).lower()
+    ][:MOST_CHOICES]
+
+
+async def _known(interaction: discord.Interaction[FluxBot]) -> list[str]:
+    """Return the hosted providers that are configured, or have a living worker."""
+    return list(hosted_offers(interaction.client.settings, await interaction.client.studio.venues()))
+
+
 async def _told(interaction: discord.Interaction[FluxBot]) -> Card:
-    studio = interaction.client.studio
-    policy, workers = await studio.routing_of(interaction.guild_id or 0), await studio.venues()
+    studio, guild_id = interaction.client.studio, interaction.guild_id or 0
+    policy, workers = await studio.routing_of(guild_id), await studio.venues()
     known = list(hosted_offers(interaction.client.settings, workers))
-    return panels.providers(policy, known, workers, await studio.spent_today())
+    most = (await studio.policies.of(guild_id)).dollars_a_day
+    return panels.providers(
+        policy,
+        known,
+        workers,
+        await studio.spent_today(),
+        here=await studio.usage.spent_today(guild_id),
+        cap=None if most is None else round(most * MICRODOLLARS),
+    )
