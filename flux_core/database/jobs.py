@@ -310,6 +310,13 @@ _RECONSIDER = (
     .values(CLAIMED_AGAIN)
 )
 
+_RELEASE_HELD = (
+    sa.update(jobs)
+    .where(c.guild_id == bindparam("guild"), c.user_id == bindparam("user"), IS_QUEUED)
+    .where(c.waits_for.is_(None), c.waits_hosted.is_(None))
+    .values(CLAIMED_AGAIN)
+)
+
 
 def admit_all(connection: Connection, job_id: str) -> None:
     """Let our own cards draw a waiting job that was meant for hosted providers."""
@@ -331,6 +338,11 @@ def reconsider(connection: Connection, account: Account) -> None:
     Nothing is touched of members who may have any number of jobs running.
     """
     connection.execute(_RECONSIDER, {"guild": account.guild_id, "user": account.user_id})
+
+
+def release_held(connection: Connection, account: Account) -> None:
+    """Release what was held of an account while it might have fewer jobs running than now."""
+    connection.execute(_RELEASE_HELD, {"guild": account.guild_id, "user": account.user_id})
 
 
 _REMARKS = sa.update(jobs).where(c.id == bindparam("job")).values(remarks=bindparam("new_remarks"))

@@ -225,6 +225,8 @@ def submit(
         roles=roles_text(submission.where.role_ids),
     )
     jobs.reconsider(connection, account)
+    if known.waiting and known.entitlement.max_running is None:
+        jobs.release_held(connection, account)
     if job.held is not None and said is not None:
         reviews.open_approval(connection, job, said.said, now)
     return job
