@@ -1,4 +1,9 @@
-"""Waiting jobs that are claimed together with the one whose turn it is, to be drawn side by side with it."""
+"""Waiting jobs that are claimed together with the one whose turn it is, to be drawn side by side with it.
+
+Where several guilds wait, those of one guild are taken in its own order: a guild pays with its turns, so a job that is
+taken over the head of another one of its guild would push that one back, again and again. So what is left stands in
+the line as it stood before.
+"""
 
 from __future__ import annotations
 
@@ -87,10 +92,14 @@ def _look(connection: Connection, party: Party) -> tuple[Sequence[Any], list[int
     rows = connection.execute(_REQUESTS, {"jobs": [row.id for row in line if row.waits_for == shape.model]})
     requests = {row.id: GenerationRequest.model_validate_json(row.request) for row in rows if row.attempts == 0}
 
-    def in_line(row: Any) -> InLine:
+    several = len({row.guild_id for row in line}) > 1
+    blocked: set[int] = set()
+    found = []
+    for row in line:
         request = requests.get(row.id)
-        if request is None or row.lane != job.lane or shape_of(request) != shape:
-            return InLine(pictures=1, alike=False)
-        return InLine(pictures=request.count, alike=True)
-
-    return line, company(job.request.count, [in_line(row) for row in line], paces, party.most_pictures)
+        alike = request is not None and row.lane == job.lane and shape_of(request) == shape
+        if several and not alike:
+            blocked.add(row.guild_id)
+        alike = alike and row.guild_id not in blocked
+        found.append(InLine(pictures=1 if request is None else request.count, alike=alike))
+    return line, company(job.request.count, found, paces, party.most_pictures)

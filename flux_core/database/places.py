@@ -86,5 +86,6 @@ def _running(crew: Crew, job: Job) -> float | None:
     own = [row for row in mine if row.id == job.id]
     if any(row.provider not in (None, LOCAL) for row in own):
         return total([crew.remaining(row) for row in own])  # a hosted provider draws many at once
-    before = [row for row in mine if (row.started_at or 0.0, row.id) < (job.started_at or 0.0, job.id)]
-    return total([crew.remaining(row) for row in [*before, *own]])
+    # Those claimed at the same moment are drawn side by side: all of them take what they take together.
+    by_then = [row for row in mine if (row.started_at or 0.0) <= (job.started_at or 0.0)]
+    return total([crew.remaining(row) for row in by_then])

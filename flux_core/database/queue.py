@@ -9,13 +9,14 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from flux_core.batching import Shape
-from flux_core.database import alike, batches, claims, hosted, leases, passing, pictures, speeds, workers
+from flux_core.database import alike, batches, claims, hosted, leases, passing, pictures, policies, speeds, workers
 from flux_core.database.engine import Database
 from flux_core.database.hosted import Terms
 from flux_core.database.policies import DEFAULT_ROUTING
 from flux_core.database.workers import WorkerInfo
 from flux_core.errors import GenerationFailed, LeaseLost, Refused, StorageUnavailable
 from flux_core.jobs import Job, JobState, Picture
+from flux_core.policy import GuildPolicy
 from flux_core.quota import UTC
 from flux_core.router import RoutingPolicy
 
@@ -60,8 +61,8 @@ class JobQueue:
         """
         now = self._db.clock()
         job = await self._db.write(claims.claim, worker_id, models, now, self.lease_seconds)
-        if job is None:
-            return []
+        if job is None or most_pictures < 2:
+            return [] if job is None else [job]
         party = alike.Party(job, models, device, most_pictures)
         with suppress(StorageUnavailable):  # the first one is claimed all the same
             if await self._db.read(alike.find, party):
@@ -181,6 +182,10 @@ class JobQueue:
     async def note_input(self, key: str) -> None:
         """Note that a picture is about to be stored that nothing may refer to: maintenance deletes it after a day."""
         await self._db.write(pictures.note_input, key, self._db.clock())
+
+    async def policy_of(self, guild_id: int) -> GuildPolicy:
+        """Return what a guild has decided."""
+        return await self._db.read(policies.policy_of, guild_id)
 
     async def rescue(self, now: float | None = None) -> list[Job]:
         """Take the jobs with expired leases from their workers; return them as they are after.
