@@ -8,6 +8,7 @@ from discord import app_commands
 
 from bot.commands.account import quota
 from bot.commands.admin import admin
+from bot.commands.data import data
 from bot.commands.imagine import imagine
 from bot.commands.library import help_command, history, jobs
 from bot.commands.report_menu import report
@@ -19,6 +20,7 @@ COMMANDS: tuple[app_commands.Command[Any, ..., Any] | app_commands.Group | app_c
     history,
     quota,
     settings,
+    data,
     help_command,
     admin,
     report,

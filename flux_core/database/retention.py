@@ -70,13 +70,18 @@ def forget_jobs(connection: Connection, before: float, now: float, limit: int) -
     """
     due = connection.execute(_OLD, {"before": before, "most": limit}).all()
     if due:
-        ids = [row.id for row in due]
-        _drop_pictures_of(connection, ids, now)
-        connection.execute(_DELETE_ROWS, {"jobs": ids})
-        discard(connection, [row.preview_key for row in due if row.preview_key is not None], now)
-        connection.execute(_FORGET, [{"job": row.id, "rest": _without_words(row.request)} for row in due])
-        reviews.forget(connection, ids, now)
+        forget(connection, due, now)
     return len(due)
+
+
+def forget(connection: Connection, ended: Sequence[Any], now: float) -> None:
+    """Forget what ``ended`` jobs (rows with id, request and preview_key; at least one) say of their members."""
+    ids = [row.id for row in ended]
+    _drop_pictures_of(connection, ids, now)
+    connection.execute(_DELETE_ROWS, {"jobs": ids})
+    discard(connection, [row.preview_key for row in ended if row.preview_key is not None], now)
+    connection.execute(_FORGET, [{"job": row.id, "rest": _without_words(row.request)} for row in ended])
+    reviews.forget(connection, ids, now)
 
 
 def _drop_pictures_of(connection: Connection, ids: Sequence[str], now: float) -> None:

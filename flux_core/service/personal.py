@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import Connection
 
-from flux_core.database import members, policies, preferences
+from flux_core.database import members, own_data, policies, preferences
 from flux_core.database.engine import Database
 from flux_core.database.history import History, history_of
+from flux_core.database.own_data import Forgotten
 from flux_core.entitlement import entitled
 from flux_core.errors import AlreadySo
 from flux_core.jobs import Account, Whereabouts
@@ -18,6 +22,11 @@ from flux_core.policy import Defaults
 from flux_core.preferences import Preferences
 from flux_core.quota import QuotaRules
 from flux_core.service.store import PictureStore
+
+PAGE = 500
+"""Rows read at once: others read in between."""
+AT_ONCE = 50
+"""Jobs changed in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,57 @@ class Personal:
         ``model``: of this one alone.
         """
         return await self._db.read(history_of, account, words, model, skipped, limit)
+
+    # Data
+
+    async def export(self, account: Account) -> dict[str, Any]:
+        """Return everything that is kept about a member in this community, as JSON takes it; times are UTC."""
+        now = self._db.clock()
+        document = await self._db.read(own_data.about, account, now)
+        document["exported_at"] = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+        listed: list[dict[str, Any]] = []
+        while page := await self._db.read(own_data.jobs_page, account, listed[-1]["id"] if listed else "", PAGE):
+            listed += page
+        booked: list[dict[str, Any]] = []
+        while rows := await self._db.read(own_data.ledger_page, account, booked[-1]["number"] if booked else 0, PAGE):
+            booked += rows
+        return document | {"jobs": listed, "ledger": booked}
+
+    async def forget(self, account: Account, *, patience: float = 15.0) -> Forgotten:
+        """Forget a member in this community: settings, prompts, pictures; have their messages deleted.
+
+        What waits or runs is cancelled; running jobs, and those being handed over, are waited for up to ``patience``
+        seconds. Amounts in the ledger, limits, bans, the audit log and reports stay. Every step is a transaction of
+        its own, so that others can go on meanwhile; asking again goes on where a step failed.
+        """
+        cancelled = 0
+        while some := await self._db.write(own_data.stop, account, self._db.clock(), AT_ONCE):
+            cancelled += some
+        cancelled += await self._db.write(own_data.stop_running, account)
+        await self._db.write(own_data.forget_settings, account)
+        done = Forgotten(cancelled=cancelled)
+        deadline = time.monotonic() + patience
+        while True:
+            # Asked for before the look, so that nothing is missed that changes during it.
+            version = await self._db.changed(None, 0.0)
+            done = await self._forget_ended(account, done)
+            left = deadline - time.monotonic()
+            if not done.busy or left <= 0:
+                return done
+            await self._db.changed(version, min(1.0, left))
+
+    async def _forget_ended(self, account: Account, done: Forgotten) -> Forgotten:
+        while True:
+            some = await self._db.write(own_data.forget_some, account, self._db.clock(), AT_ONCE)
+            done = replace(
+                done,
+                jobs=done.jobs + some.jobs,
+                pictures=done.pictures + some.pictures,
+                messages=done.messages + some.messages,
+                busy=some.busy,
+            )
+            if not some.jobs:
+                return done
 
 
 def _change(connection: Connection, account: Account, change: Callable[[Preferences], Preferences]) -> Preferences:
