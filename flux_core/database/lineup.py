@@ -25,12 +25,15 @@ _OF_OURS = (*_TURN, c.waits_for)
 _OF_HOSTED = (*_OF_OURS, c.waits_hosted, c.asked, c.rests_until, c.provider_job_id)
 
 
-def _in_turn(columns: Sequence[sa.Column[Any]], condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    """Return the waiting jobs that fit, with ``turn`` (where it starts among the guilds) and ``place`` (1 is next).
+def _that_fit(columns: Sequence[sa.Column[Any]], condition: sa.ColumnElement[bool]) -> sa.Subquery:
+    return sa.select(*columns).where(condition).limit(bindparam("far")).subquery("fit")
+
+
+def _in_turn(waiting: sa.Subquery) -> sa.Select[Any]:
+    """Return jobs with ``turn`` (where it starts among the guilds) and ``place`` (1 is next).
 
     Lanes come one after the other.
     """
-    waiting = sa.select(*columns).where(condition).limit(FAR).subquery("waiting")
     w = waiting.c
     before = sa.func.sum(w.price).over(partition_by=w.guild_id, order_by=[w.lane, w.start_tag, w.id], rows=(None, -1))
     next_turn = sa.case((guilds.c.finish > virtual_time.c.value, guilds.c.finish), else_=virtual_time.c.value)
@@ -53,22 +56,23 @@ def _first(line: sa.Select[Any]) -> sa.Select[Any]:
     return line.order_by(sa.literal_column("place")).limit(bindparam("most"))
 
 
-_OURS = _first(_in_turn(_OF_OURS, _IS_OURS))
-_HOSTED = _first(_in_turn(_OF_HOSTED, _IS_HOSTED))
+_OURS = _first(_in_turn(_that_fit(_OF_OURS, _IS_OURS)))
+_HOSTED = _first(_in_turn(_that_fit(_OF_HOSTED, _IS_HOSTED)))
 
 
 def for_hosted(connection: Connection, models: Collection[str], most: int) -> Sequence[Any]:
     """Return the first ``most`` jobs that hosted providers may claim, in their turn."""
-    return connection.execute(_HOSTED, {"models": sorted(models), "most": most}).all()
+    return connection.execute(_HOSTED, {"models": sorted(models), "most": most, "far": FAR}).all()
 
 
 def for_us(connection: Connection, models: Collection[str], most: int) -> Sequence[Any]:
     """Return the first ``most`` jobs that our own cards may claim, in their turn."""
-    return connection.execute(_OURS, {"models": sorted(models), "most": most}).all() if models else []
+    return connection.execute(_OURS, {"models": sorted(models), "most": most, "far": FAR}).all() if models else []
 
 
 def _ahead(columns: Sequence[sa.Column[Any]], name: str, condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    line = _in_turn(columns, sa.or_(condition, c.id == bindparam("job"))).cte("line")
+    own_row = sa.select(*columns).where(c.id == bindparam("job"))
+    line = _in_turn(sa.union(sa.select(_that_fit(columns, condition)), own_row).subquery("waiting")).cte("line")
     own = sa.select(line.c.place).where(line.c.id == bindparam("job")).scalar_subquery()
     of = line.c[name]
     return (
@@ -90,5 +94,5 @@ def ahead_of(
     ``hosted``: among those that wait for hosted providers alone.
     """
     statement = _AHEAD_OF_HOSTED if hosted else _AHEAD_OF_US
-    rows = connection.execute(statement, {"job": job_id, "models": sorted(models)})
+    rows = connection.execute(statement, {"job": job_id, "models": sorted(models), "far": FAR})
     return {row.model: (row.jobs, row.units) for row in rows}

@@ -34,7 +34,11 @@ _SERVED = {
 }
 _ADD = sa.insert(guilds).inline()
 
-_WHERE_IT_STANDS = sa.select(virtual_time.c.value, guilds.c.finish).where(guilds.c.guild_id == bindparam("guild"))
+_WHERE_IT_STANDS = (
+    sa.select(virtual_time.c.value, guilds.c.finish)
+    .select_from(guilds.join(virtual_time, sa.true()))
+    .where(guilds.c.guild_id == bindparam("guild"))
+)
 _FINISH_AT = sa.update(guilds).where(guilds.c.guild_id == bindparam("guild")).values(finish=bindparam("finish"))
 _OWN_TIME = {
     lane: sa.update(guilds)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from sqlalchemy import Connection
 
-from flux_core.database.tables import jobs, ledger, spending, virtual_time
+from flux_core.database.tables import guilds, jobs, ledger, spending, virtual_time
 from flux_core.errors import (
     DrawingBroken,
     LeaseLost,
@@ -54,7 +54,12 @@ class Studio(RuleBasedStateMachine):
         self.scene: Scene = self.runner.run(self._open())
         self.jobs: dict[str, Job] = {}
         self.paused: set[int] = set()
-        self.claimed_starts: list[float] = [0.0]
+        self.now = 0.0
+        """The guilds' virtual time."""
+        self.finish = {account.guild_id: 0.0 for account in ACCOUNTS}
+        """Where each guild's next turn starts."""
+        self.claimed_starts = {account.guild_id: 0.0 for account in ACCOUNTS}
+        """The largest start claimed in each guild."""
 
     async def _open(self) -> Scene:
         folder = self.stack.enter_context(TemporaryDirectory())
@@ -110,6 +115,25 @@ class Studio(RuleBasedStateMachine):
         able = [vendor for vendor in VENDORS if vendor not in job.tried and job.request.provider in (None, vendor)]
         return min(able, key=VENDORS.__getitem__, default=None)
 
+    def in_turn(self, waiting: list[Job]) -> list[Job]:
+        """Return jobs in the order in which the guilds and their members take turns."""
+        taken = dict.fromkeys(self.finish, 0.0)
+        turns = {}
+        for job in waiting:
+            guild = job.account.guild_id
+            start = max(self.now, self.finish[guild]) + taken[guild]
+            turns[job.id] = (start, self.finish[guild], guild, job.start_tag, job.id)
+            taken[guild] += job.price
+        return sorted(waiting, key=lambda job: turns[job.id])
+
+    def charge(self, job: Job) -> None:
+        """Note that it was this job's turn."""
+        guild = job.account.guild_id
+        self.now = max(self.now, self.finish[guild])
+        self.finish[guild] = self.now + job.price
+        self.claimed_starts[guild] = max(self.claimed_starts[guild], job.start_tag)
+        self.jobs[job.id] = job
+
     def refresh(self) -> None:
         """Read all jobs again."""
         for id in self.jobs:
@@ -138,29 +162,31 @@ class Studio(RuleBasedStateMachine):
             assert account.guild_id not in self.paused
             assert job.cost <= left
             before = [other.finish_tag for other in self.of(JobState.QUEUED, account)]
-            assert job.start_tag >= max([self.claimed_starts[-1], *before])
+            assert job.start_tag >= max([self.claimed_starts[account.guild_id], *before])
             self.jobs[job.id] = job
 
     @rule(worker=st.sampled_from(OURS), models=st.sampled_from([[SCHNELL], [TINY], [SCHNELL, TINY]]))
     def claim(self, worker: str, models: list[str]) -> None:
-        able = [job for job in self.for_us() if job.request.model in models]
+        able = self.in_turn([job for job in self.for_us() if job.request.model in models])
         job = self.runner.run(self.scene.queue.claim(worker, models))
         assert (job and job.id) == (able[0].id if able else None)
         if job is not None:
-            self.claimed_starts.append(max(self.claimed_starts[-1], job.start_tag))
-            self.jobs[job.id] = job
+            self.charge(job)
 
     @rule(vendor=st.sampled_from([*VENDORS]))
     def claim_hosted(self, vendor: str) -> None:
         self.runner.run(self._wake())
-        sent = [job for job in self.for_vendors() if self.best_of(job) == vendor]
-        sent.sort(key=lambda job: job.provider_job_id is None)
+        bound = [job for job in self.for_vendors() if job.provider_job_id is not None]
+        others = self.in_turn([job for job in self.for_vendors() if job.provider_job_id is None])
+        sent = [job for job in [*bound, *others] if self.best_of(job) == vendor]
         job = self.runner.run(self.scene.queue.claim_hosted(vendor))
         assert (job and job.id) == (sent[0].id if sent else None)
         if job is not None:
             assert (job.provider, job.provider_job_id) == (vendor, sent[0].provider_job_id)
-            self.claimed_starts.append(max(self.claimed_starts[-1], job.start_tag))
-            self.jobs[job.id] = job
+            if sent[0] in bound:
+                self.jobs[job.id] = job  # its turn was charged when it was submitted there
+            else:
+                self.charge(job)
 
     @precondition(lambda self: any(job.worker_id in VENDORS for job in self.of(JobState.RUNNING)))
     @rule(data=st.data(), told=st.sampled_from(["about to submit", "prediction-1", ""]))
@@ -256,11 +282,16 @@ class Studio(RuleBasedStateMachine):
                 assert first.finish_tag <= second.start_tag
 
     @invariant()
-    def virtual_time_is_the_largest_start_claimed(self) -> None:
-        now = self.runner.run(
-            self.scene.db.read(lambda connection: connection.execute(sa.select(virtual_time.c.value)).scalar_one())
-        )
-        assert now == self.claimed_starts[-1]
+    def virtual_times_are_the_largest_starts_claimed(self) -> None:
+        def times(connection: Connection) -> tuple[float, dict[int, tuple[float, float]]]:
+            now = connection.execute(sa.select(virtual_time.c.value)).scalar_one()
+            rows = connection.execute(sa.select(guilds.c.guild_id, guilds.c.finish, guilds.c.fast))
+            return now, {row.guild_id: (row.finish, row.fast) for row in rows}
+
+        now, found = self.runner.run(self.scene.db.read(times))
+        assert now == self.now
+        for guild, told in found.items():
+            assert told == (self.finish[guild], self.claimed_starts[guild])
 
     @invariant()
     def what_may_be_claimed_is_what_waits_where_nobody_paused(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flux_core.database import passing, places
+from flux_core.database import lineup, passing
 from flux_core.database.places import Place
 from flux_core.errors import JobNotFound, OutOfMemory, ProviderDown
 from flux_core.router import LOCAL, RoutingPolicy
@@ -91,7 +91,7 @@ async def test_a_held_job_has_no_estimate(scene: Scene) -> None:
 
 
 async def test_a_look_ends_at_the_far_end(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "FAR", 3)
+    monkeypatch.setattr(lineup, "FAR", 3)
     jobs = [await scene.submit() for _ in range(6)]
     assert [(await scene.studio.place(job.id)).position for job in jobs] == [1, 2, 3, 4, 4, 4]
 

@@ -58,7 +58,9 @@ async def plans(scene: Scene, query, *args) -> str:  # type: ignore[no-untyped-d
 async def test_a_claim_steps_into_its_index_once_per_model(scene: Scene) -> None:
     await scene.submit()
     plan = await plans(scene, claims.claim, "w", [SCHNELL, TINY], 0.0, 30.0)
-    assert plan.count("USING COVERING INDEX ix_jobs_claim (waits_for=?)") == 2
+    # From guild to guild, and to the first job of the one whose turn it is.
+    assert plan.count("USING COVERING INDEX ix_jobs_claim (waits_for=? AND lane=? AND guild_id>?)") == 2
+    assert plan.count("USING COVERING INDEX ix_jobs_claim (waits_for=? AND lane=? AND guild_id=?)") == 2
     assert "SCAN jobs" not in plan
     assert "SCAN waiting" not in plan
 
@@ -68,12 +70,10 @@ async def test_a_hosted_claim_walks_along_its_index(scene: Scene) -> None:
     await scene.vendor("acme", SCHNELL, TINY)
     await scene.submit(request=a_request(provider="acme"))
     plan = await plans(scene, hosted.claim, "acme", TERMS, scene.clock.now)
-    assert plan.count("USING COVERING INDEX ix_jobs_hosted (waits_hosted=?)") == 2
-    assert plan.count("USING COVERING INDEX ix_jobs_claim (waits_for=?)") == 2
+    assert plan.count("USING COVERING INDEX ix_jobs_hosted (waits_hosted=?)") == 1
+    assert plan.count("USING COVERING INDEX ix_jobs_claim (waits_for=?)") == 1
     assert "USING INDEX ix_jobs_bound (provider=?)" in plan
     assert plan.count("SCAN jobs") == plan.count("SCAN jobs USING INDEX ix_jobs_running") == 1
-    # Sorted are the workers and the running jobs; what waits comes in its order.
-    assert plan.count("TEMP B-TREE") == 2
 
 
 async def test_a_days_spending_is_read_from_its_index(scene: Scene) -> None:
@@ -94,7 +94,7 @@ async def test_submitting_reads_nothing_but_the_accounts_own(scene: Scene) -> No
     plan = await plans(
         scene, submissions.check, ANNE, a_request(), Origin.IMAGINE, NOWHERE, 1, rules(), OFFERED, scene.clock.now
     )
-    assert plan.count("USING COVERING INDEX ix_ledger_balance (guild_id=? AND user_id=? AND purse=?") == 3
+    assert plan.count("USING COVERING INDEX ix_ledger_balance (guild_id=? AND user_id=? AND purse") == 2
     assert "ix_jobs_queued (guild_id=? AND user_id=?)" in plan
     assert "SCAN jobs" not in plan
     assert period_at(scene.clock.now, Renewal(), rules().zone).purse == (await scene.ledger(job))[0][1]

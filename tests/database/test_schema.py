@@ -19,11 +19,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 import flux_core.database
-from flux_core.database import leases
+from flux_core.database import claims
 from flux_core.database.jobs import values_of
 from flux_core.database.schema import config_for
-from flux_core.database.tables import jobs, ledger, members, metadata, pictures
+from flux_core.database.tables import audit, jobs, ledger, metadata, pictures
 from flux_core.jobs import Job
+from flux_core.router import RoutingPolicy
 from tests.database.scene import ANNE, Scene, a_reply, a_request
 
 
@@ -45,7 +46,11 @@ async def test_migrations_write_the_same_constraints_and_conditions_as_the_table
     with plain.begin() as connection:
         metadata.create_all(connection)
         declared = {name: _parts(sql) for name, sql in _shape(connection)}
-    migrated = {name: _parts(sql) for name, sql in await scene.db.read(_shape) if not name.startswith("ledger_no_")}
+    migrated = {
+        name: _parts(sql)
+        for name, sql in await scene.db.read(_shape)
+        if not name.startswith(("ledger_no_", "audit_no_"))
+    }
     assert migrated == declared
 
 
@@ -81,7 +86,7 @@ def test_every_statement_can_be_said_to_postgresql() -> None:
             assert isinstance(statement, sa.ClauseElement)
             assert str(statement.compile(dialect=dialect))
             said += 1
-    assert "LIMIT 1" in str(leases._claim(3).compile(dialect=dialect))
+    assert "LIMIT 1" in str(claims._claim(3).compile(dialect=dialect))
     assert said > 50
 
 
@@ -167,10 +172,11 @@ async def test_pictures_belong_to_a_job(scene: Scene) -> None:
         await scene.db.write(lambda connection: connection.execute(sa.insert(pictures), row).rowcount)
 
 
-async def test_a_member_weighs_something(scene: Scene) -> None:
-    row = {"guild_id": 1, "user_id": 1, "weight": 0.0}
-    with pytest.raises(IntegrityError):
-        await scene.db.write(lambda connection: connection.execute(sa.insert(members), row).rowcount)
+@pytest.mark.parametrize("change", [sa.update(audit).values(action="none"), sa.delete(audit)])
+async def test_the_audit_log_only_grows(scene: Scene, change: sa.Update | sa.Delete) -> None:
+    await scene.studio.set_routing(ANNE.guild_id, RoutingPolicy(providers=()), by=1)
+    with pytest.raises(IntegrityError, match="append-only"):
+        await scene.db.write(lambda connection: connection.execute(change).rowcount)
 
 
 async def test_large_discord_ids_and_any_text_come_back(scene: Scene) -> None:

@@ -12,12 +12,17 @@ from alembic import command
 from sqlalchemy import Connection
 
 from flux_core.database.jobs import values_of
+from flux_core.database.members import limits_of
 from flux_core.database.schema import config_for
 from flux_core.database.tables import jobs
 from flux_core.jobs import Account, Job, JobState, Origin
+from flux_core.policy import Limits, Renewal
 from tests.database.scene import ANNE, SCHNELL, Scene, a_reply, a_request, a_scene
 
-NEW = ("waits_hosted", "venue", "asked", "tried", "remarks", "microdollars", "kept")
+NEW = (
+    *("waits_hosted", "venue", "asked", "tried", "remarks", "microdollars", "kept"),
+    *("lane", "price", "held", "age_restricted", "notify"),
+)
 
 
 def a_row(number: int, **changes: Any) -> dict[str, Any]:
@@ -96,7 +101,8 @@ async def test_every_job_survives_and_may_be_drawn_by_anybody(old_database: str,
             assert (now["asked"], now["tried"], now["remarks"], now["microdollars"]) == (None,) * 4
         assert await scene.studio.venues() == []
         assert len(await scene.studio.pictures(f"{4:024x}")) == 1
-        assert (await scene.studio.member(ANNE)).allowance == 5000
+        assert await scene.db.read(limits_of, ANNE) == Limits(credits=5, renewal=Renewal(every="day"), weight=2)
+        assert {row["price"] for row in found.values()} == {1000}
         assert await scene.studio.paused(8) == "storm"
 
 

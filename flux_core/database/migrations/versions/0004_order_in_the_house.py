@@ -164,7 +164,8 @@ def _guilds() -> None:
     # Turns were counted in one virtual time for all; each guild goes on from there in its own.
     op.execute(
         "INSERT INTO guilds (guild_id, finish, fast)"
-        " SELECT DISTINCT guild_id, 0, (SELECT value FROM virtual_time) FROM members"
+        " SELECT guild_id, 0, (SELECT value FROM virtual_time)"
+        " FROM (SELECT guild_id FROM members UNION SELECT guild_id FROM jobs) AS known"
     )
     op.create_table(
         "pools",
