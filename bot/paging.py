@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import discord
 from discord import ui
 
 from bot.answers import answer, report, sent_once
-from bot.cards import Card
-from bot.wording import FOREIGN_BUTTON
+from bot.cards import BLURPLE, Card
+from bot.wording import FOREIGN_BUTTON, shorten
 
 Render = Callable[[discord.Interaction[Any], str], Awaitable[Card]]
 """Makes the page of a list that begins at a cursor ("" is the first), for whoever presses: it checks the right to see
@@ -44,6 +44,31 @@ def page_buttons(name: str, *, back: str | None, on: str | None) -> list[ui.Acti
         if cursor is not None
     ]
     return [ui.ActionRow(*buttons)] if buttons else []
+
+
+LINES = 10
+"""Lines of a list in one page: of up to 390 characters each, and they fit a message."""
+LINE_LIMIT = 390
+
+
+def page_of(name: str, title: str, lines: Sequence[str], cursor: str, *, empty: str) -> Card:
+    """Return the page of the list ``name`` that begins at a cursor: the number of lines before it.
+
+    ``empty`` is what it says where there are no lines. A page that is not there any more is the last one.
+    """
+    first = min(int(cursor) if cursor.isdecimal() and len(cursor) < 9 else 0, max(len(lines) - 1, 0) // LINES * LINES)
+    return line_page(name, title, lines[first : first + LINES], first, len(lines), empty=empty)
+
+
+def line_page(name: str, title: str, shown: Sequence[str], first: int, total: int, *, empty: str) -> Card:
+    """Return the page with the lines ``shown``, of ``total``, that begins behind the ``first``."""
+    back, on = max(first - LINES, 0), first + LINES
+    text = "\n".join(f"- {shorten(line, LINE_LIMIT)}" for line in shown) or empty
+    which = f"\n-# {first + 1} to {first + len(shown)} of {total}" if total > len(shown) and shown else ""
+    return Card(
+        ui.Container(ui.TextDisplay(f"### {title}\n{text}{which}"), accent_colour=BLURPLE),
+        *page_buttons(name, back=str(back) if first > 0 else None, on=str(on) if on < total else None),
+    )
 
 
 class PageButton(ui.DynamicItem[ui.Button[Any]], template=PAGED):

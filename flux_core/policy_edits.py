@@ -135,6 +135,12 @@ def models_named(text: str, known: Collection[str]) -> tuple[str, ...] | None:
     return named
 
 
+def with_server(policy: GuildPolicy, changes: dict[str, Any], *, clear: bool) -> GuildPolicy:
+    """Change what holds for all members together; ``clear`` forgets the earlier pool, cooldown and relaxed lane."""
+    before = {"pool": None, "cooldown_seconds": 0, "relaxed": False} if clear else {}
+    return policy.model_copy(update=before | changes)
+
+
 # Tiers
 
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from bot.commands.admin import old  # noqa: F401 (puts its commands into the group)
+from discord import app_commands
+
+from bot.commands.admin import ban  # noqa: F401 (puts its commands into the group)
+from bot.commands.admin.channel import channel
 from bot.commands.admin.group import admin
+from bot.commands.admin.models import models
 from bot.commands.admin.provider import provider
 from bot.commands.admin.queue import queue
+from bot.commands.admin.quota import quota
+from bot.commands.admin.tier import tier
+from bot.commands.admin.usage import usage
 
-GROUPS = (provider, queue)
+GROUPS: tuple[app_commands.Group, ...] = (quota, tier, channel, models, provider, queue, usage)
 """Discord takes up to 25 commands and groups in one group."""
 
 for _group in GROUPS:

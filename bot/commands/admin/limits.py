@@ -1,0 +1,58 @@
+"""The options with which moderators set limits, the same in ``/admin quota set`` and ``/admin tier``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+from discord import app_commands
+
+from bot.commands.admin import choosing
+from flux_core.errors import InvalidPolicy
+from flux_core.policy import MOST_CREDITS
+from flux_core.policy_edits import LimitsGiven
+
+Credits = app_commands.Range[float, 0.0, MOST_CREDITS]
+Renews = Literal["day", "week", "month", "rolling"]
+Clock = app_commands.Range[str, 1, 10]
+Zone = app_commands.Range[str, 1, 60]
+Hours = app_commands.Range[int, 1, 31 * 24]
+Weight = app_commands.Range[float, 0.01, 100.0]
+Jobs = app_commands.Range[int, 1, 1000]
+Megapixels = app_commands.Range[float, 0.01, 64.0]
+Count = app_commands.Range[int, 1, 10]
+ModelList = app_commands.Range[str, 1, 500]
+
+DESCRIPTIONS = {
+    "credits": "Allowance: how many credits, each time it renews",
+    "renews": "When the allowance is new again; rolling: each job's cost comes back some hours later",
+    "at": "Local time at which it renews, such as 06:00",
+    "timezone": "Whose local time, such as Europe/Berlin",
+    "hours": "With renews: rolling, after how many hours credits come back",
+    "weight": "Share of the machines against everybody's 1, when several wait",
+    "waiting": "Most jobs waiting at once",
+    "running": "Most jobs being drawn at the same time",
+    "megapixels": "Largest picture; 1 is 1024 × 1024",
+    "count": "Most pictures of one job",
+    "models": "The only models, with commas between; all for every one",
+}
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def limit_options(**more: str) -> Callable[[F], F]:
+    """Describe the options of a command that sets limits, and ``more`` of its own; offer time zones and models."""
+
+    def decorate(command: F) -> F:
+        described = app_commands.describe(**DESCRIPTIONS, **more)(command)
+        return app_commands.autocomplete(timezone=choosing.zones, models=choosing.models)(described)
+
+    return decorate
+
+
+def facts(given: LimitsGiven, *, clear: bool = False) -> dict[str, Any]:
+    """Return what was said, as the audit log tells it; raises InvalidPolicy where that is nothing."""
+    said = given.said() | ({"clear": True} if clear else {})
+    if not said:
+        raise InvalidPolicy(problems=["say at least one limit"])
+    return said
