@@ -23,7 +23,8 @@ DUE_AT_ONCE = 20
 c = reviews.c
 
 _OPEN = c.verdict.is_(None)
-_UNTOLD = c.told == sa.false()
+# As in the condition of the index: SQLite recognises it only in these words.
+_UNTOLD = c.told == sa.literal_column("false")
 _ONE = c.id == bindparam("review")
 _OF_JOB = c.job_id == bindparam("job")
 
@@ -150,9 +151,10 @@ def decide(connection: Connection, review: Review, verdict: Verdict, by: int | N
         connection.execute(_DECIDE_REPORTS, said | {"job": review.job_id})
 
 
-_APPROVALS = sa.select(*_COLUMNS).where(c.kind == sa.literal_column("'approval'"), _OPEN)
+# Nobody reports what is to be approved. Said of the kind, SQLite would walk through all approvals there ever were.
+_APPROVALS = sa.select(*_COLUMNS).where(c.by_user.is_(None), _OPEN)
 _ENDED = _APPROVALS.join(jobs, jobs.c.id == c.job_id).where(jobs.c.ended_at.is_not(None))
-_EXPIRED = _APPROVALS.where(c.opened_at < bindparam("before")).order_by(c.id).limit(bindparam("most"))
+_EXPIRED = _APPROVALS.where(c.opened_at < bindparam("before")).order_by(c.guild_id, c.id).limit(bindparam("most"))
 
 
 def ended(connection: Connection) -> list[Review]:
@@ -161,7 +163,7 @@ def ended(connection: Connection) -> list[Review]:
 
 
 def expired(connection: Connection, before: float, limit: int) -> list[Review]:
-    """Return approvals that were asked for before ``before`` and are still open, the oldest first."""
+    """Return approvals that were asked for before ``before`` and are still open."""
     return [_review(row) for row in connection.execute(_EXPIRED, {"before": before, "most": limit})]
 
 
