@@ -18,7 +18,10 @@ import {module}
 @pytest.mark.parametrize(
     ("module", "missing"),
     [
-        ("bot.session, bot.house, bot.cli, bot.sandbox.server", ["torch", "diffusers", "transformers", "numpy", "matplotlib"]),
+        (
+            "bot.session, bot.house, bot.cli, bot.sandbox.server",
+            ["torch", "diffusers", "transformers", "numpy", "matplotlib"],
+        ),
         ("flux_core.worker_process, flux_core.providers.local, bot.cli", ["discord", "aiohttp"]),
         ("flux_core.service, flux_core.bootstrap", ["discord", "aiohttp", "torch", "diffusers", "transformers"]),
     ],
