@@ -81,7 +81,8 @@ def slash_commands(commands):
 
 @pytest.mark.parametrize("command", list(slash_commands(COMMANDS)), ids=lambda command: command.qualified_name)
 def test_each_slash_command_is_in_the_readme(command):
-    assert f"`/{command.qualified_name}`" in README
+    menu = isinstance(command, app_commands.ContextMenu)
+    assert (f"**{command.name}**" if menu else f"`/{command.qualified_name}`") in README
 
 
 def test_each_option_of_imagine_is_in_the_readme():
