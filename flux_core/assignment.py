@@ -7,7 +7,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from enum import Enum, auto
 
@@ -49,8 +49,12 @@ class Assignment:
         provider: str,
         preview_every: int,
         on_step: Callable[[], None],
+        shows_previews: Callable[[Job], Awaitable[bool]] | None = None,
     ) -> None:
-        """Hold ``job``; ``on_step`` is called in the event loop after each step. Made in the event loop."""
+        """Hold ``job``; ``on_step`` is called in the event loop after each step. Made in the event loop.
+
+        ``shows_previews`` is asked with the first preview whether the job may have any; None: it may.
+        """
         self.job = job
         self.phase = Phase.PREPARING
         self.verdict: Exception | None = None
@@ -61,6 +65,7 @@ class Assignment:
         self._provider = provider
         self._preview_every = preview_every
         self._on_step = on_step
+        self._shows_previews = shows_previews
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._news = asyncio.Event()
@@ -152,6 +157,10 @@ class Assignment:
             return None
         try:
             preview = self._preview
+            if self._shows_previews is not None and not await self._shows_previews(self.job):
+                self._preview_every = 0
+                return None
+            self._shows_previews = None
             encoded = await in_picture_thread(lambda: encode_preview(preview))
             # No name is used twice, in no attempt: what a job no longer shows is deleted by name, some time later.
             key = f"previews/{self.job.id}/{secrets.token_hex(8)}.{encoded.extension}"

@@ -2,29 +2,64 @@
 
 from __future__ import annotations
 
-from flux_core.errors import PictureGone
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+from flux_core.errors import FluxError, GenerationFailed, PictureGone
 from flux_core.images.encoding import EncodedPicture, encode, read_source
 from flux_core.images.provenance import DigitalSource, Provenance
 from flux_core.images.store import PictureStore
 from flux_core.images.threads import in_picture_thread
 from flux_core.insistence import insist
 from flux_core.jobs import Job, Picture
+from flux_core.moderation.output import CERTAIN, OutputCheck, needs_check
+from flux_core.policy import OutputRule
 from flux_core.providers.base import Drawing, Drawn
+
+log = logging.getLogger(__name__)
 
 PICTURES = "pictures/"
 """What the keys of finished pictures begin with; a member's uploads lie elsewhere."""
 
 
-async def store_pictures(store: PictureStore, job: Job, drawing: Drawing, *, tell_prompt: bool = True) -> list[Picture]:
+async def store_pictures(
+    store: PictureStore,
+    job: Job,
+    drawing: Drawing,
+    *,
+    tell_prompt: bool = True,
+    unsafe: Sequence[float | None] | None = None,
+) -> list[Picture]:
     """Encode and store what was drawn for ``job``; raises StorageUnavailable when the store stays away.
 
-    ``tell_prompt``: whether the files say which words they were drawn from.
+    ``tell_prompt``: whether the files say which words they were drawn from. ``unsafe``: what ``looked_at`` returned.
     """
     source = await _source(store, job, drawing)
+    known = [None] * len(drawing.pictures) if unsafe is None else unsafe
     return [
-        await _store(store, job, position, drawn, source, tell_prompt)
-        for position, drawn in enumerate(drawing.pictures)
+        replace(await _store(store, job, position, drawn, source, tell_prompt), unsafe=sure)
+        for position, (drawn, sure) in enumerate(zip(drawing.pictures, known, strict=True))
     ]
+
+
+async def looked_at(check: OutputCheck | None, drawing: Drawing, rule: OutputRule, job: Job) -> list[float | None]:
+    """Return for each picture how sure the check, or the provider, is that it is not for everybody; None: not checked.
+
+    Raises GenerationFailed where there is a check that does not work, and the community's ``rule`` would have it
+    refuse pictures: then none is shown that nobody looked at. Elsewhere they pass unchecked.
+    """
+    told: list[float | None] = [CERTAIN if drawn.flagged else None for drawn in drawing.pictures]
+    if check is None:
+        return told
+    try:
+        seen = await check.unsafe([drawn.image for drawn in drawing.pictures])
+    except FluxError as error:
+        if needs_check(rule, age_restricted=job.age_restricted):
+            raise GenerationFailed(f"The pictures could not be checked, so they are not shown: {error}") from error
+        log.warning("The pictures of job %s are shown unchecked: %s", job.id, error)
+        return told
+    return [sure if known is None else max(known, sure) for known, sure in zip(told, seen, strict=True)]
 
 
 async def _source(store: PictureStore, job: Job, drawing: Drawing) -> DigitalSource:

@@ -30,10 +30,11 @@ from flux_core.errors import (
     ProviderFault,
     StorageUnavailable,
 )
-from flux_core.finishing import store_pictures
+from flux_core.finishing import looked_at, store_pictures
 from flux_core.images.store import PictureStore
 from flux_core.insistence import RETRY_SECONDS, insist
-from flux_core.jobs import Job
+from flux_core.jobs import Job, JobState
+from flux_core.moderation.output import OutputCheck, shows_drafts
 from flux_core.providers.base import Drawing, DrawsTogether, Provider
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class Worker:
         money_cap: int | None = None,
         batch_pictures: int = 1,
         tell_prompt: bool = True,
+        check: OutputCheck | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Work as ``worker_id``; ``changed`` is ``Database.changed``.
@@ -80,7 +82,8 @@ class Worker:
         When stopped, a drawing gets ``stop_seconds`` to end before its job is handed back. ``money_cap``: the most
         that the provider may be paid a day, in millionths of a dollar. ``batch_pictures``: the most that are drawn at
         once, by a provider that can, where that is faster (``flux_core.batching``); 1: every job alone.
-        ``tell_prompt``: whether the files say which words they were drawn from.
+        ``tell_prompt``: whether the files say which words they were drawn from, where the community does not mind.
+        ``check`` looks at every picture before anybody sees it.
         """
         self._queue = queue
         self._pictures = pictures
@@ -94,6 +97,7 @@ class Worker:
         self._stop_seconds = stop_seconds
         self._money_cap = money_cap
         self._tell_prompt = tell_prompt
+        self._check = check
         self._clock = clock
         self._said: str | None = provider.closed
         """Why the provider takes no jobs, as others know it."""
@@ -220,6 +224,7 @@ class Worker:
             preview_every=self._preview_every,
             # Half a drawing done is a reason to fetch the next job, but not for a hosted provider (see `_has_room`).
             on_step=_nothing if self._provider.hosted else self._wake.set,
+            shows_previews=None if self._check is None else self._shows_previews,
         )
 
     # Keeping in touch
@@ -318,8 +323,11 @@ class Worker:
             await asyncio.wait({working}, timeout=LAST_WORD_SECONDS)
 
     async def _finish(self, job: Job, drawing: Drawing, seconds: float) -> None:
-        finished = await store_pictures(self._pictures, job, drawing, tell_prompt=self._tell_prompt)
-        await insist(
+        policy = await insist(lambda: self._queue.policy_of(job.account.guild_id))
+        unsafe = await looked_at(self._check, drawing, policy.output, job)
+        telling = self._tell_prompt and policy.tell_prompt
+        finished = await store_pictures(self._pictures, job, drawing, tell_prompt=telling, unsafe=unsafe)
+        ended = await insist(
             lambda: self._queue.succeed(
                 self._id,
                 job.id,
@@ -332,7 +340,13 @@ class Worker:
                 microdollars=drawing.microdollars,
             )
         )
-        log.info("Job %s: %d pictures in %.1f s", job.id, len(finished), seconds)
+        shown = "" if ended.state is JobState.SUCCEEDED else f", {ended.state} by its community's rules"
+        log.info("Job %s: %d pictures in %.1f s%s", job.id, len(finished), seconds, shown)
+
+    async def _shows_previews(self, job: Job) -> bool:
+        """Say whether what nobody checks may be shown of a job whose pictures will be checked."""
+        policy = await self._queue.policy_of(job.account.guild_id)
+        return shows_drafts(policy.output, age_restricted=job.age_restricted)
 
     async def _fail(self, job: Job, error: GenerationFailed) -> None:
         log.warning("Job %s failed (%s): %s", job.id, error.code, error)

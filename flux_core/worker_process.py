@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flux_core.bootstrap import hosted_providers, job_queue, maintained, open_database, retention
+from flux_core.errors import ConfigurationError
 from flux_core.images.store import PictureStore
 from flux_core.lifetime import end_with_supervisor, obey_signals
+from flux_core.moderation.output import OutputCheck
 from flux_core.providers.base import Provider
 from flux_core.settings import Settings
 from flux_core.worker import Worker
@@ -83,6 +85,7 @@ def _new_id() -> str:
 
 async def _work(settings: Settings, posts: Sequence[Post], stop: asyncio.Event) -> None:
     """Run a worker for each post until ``stop``; when one breaks, all end, and its error is raised."""
+    check = await asyncio.to_thread(output_check, settings)
     try:
         async with open_database(settings) as database:
             queue, pictures = job_queue(settings, database), PictureStore(settings.pictures)
@@ -101,6 +104,7 @@ async def _work(settings: Settings, posts: Sequence[Post], stop: asyncio.Event) 
                     money_cap=post.money_cap,
                     batch_pictures=settings.batch_pictures,
                     tell_prompt=settings.prompt_in_pictures,
+                    check=check,
                 )
                 try:
                     await worker.run(stop)
@@ -125,11 +129,31 @@ async def _work(settings: Settings, posts: Sequence[Post], stop: asyncio.Event) 
             os._exit(1)
 
 
+def output_check(settings: Settings) -> OutputCheck | None:
+    """Return what looks at the pictures of this process, if anything. Takes seconds then: it imports torch.
+
+    Raises ConfigurationError where torch is missing.
+    """
+    if not settings.output_check_model:
+        return None
+    _before_torch()
+    try:
+        from flux_core.gpu.classifier import Classifier
+    except ImportError as error:
+        raise ConfigurationError(
+            f"OUTPUT_CHECK_MODEL needs what a worker needs: pip install '.[worker]' ({error})."
+        ) from error
+    token = settings.hf_token
+    return Classifier(
+        settings.output_check_model,
+        settings.output_check_labels,
+        hub_token=None if token is None else token.get_secret_value(),
+    )
+
+
 def local_provider(settings: Settings) -> Provider:
     """Return the engine of this machine; raises ConfigurationError. Takes seconds: it imports torch."""
-    # Threads of a team that wait for each other by spinning make a step a hundred times slower as soon as anything
-    # else needs the CPU. OpenMP reads this once, when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _before_torch()
     from flux_core.gpu.quiet import silence
 
     silence()
@@ -142,3 +166,9 @@ def local_provider(settings: Settings) -> Provider:
         threads=settings.torch_threads,
         hub_token=None if token is None else token.get_secret_value(),
     )
+
+
+def _before_torch() -> None:
+    # Threads of a team that wait for each other by spinning make a step a hundred times slower as soon as anything
+    # else needs the CPU. OpenMP reads this once, when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

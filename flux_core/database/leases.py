@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
-from flux_core.database import ledger, spending
+from flux_core.database import ledger, policies, spending
 from flux_core.database.jobs import (
     CLAIMED_AGAIN,
     COLUMNS,
@@ -21,8 +21,9 @@ from flux_core.database.jobs import (
 from flux_core.database.pictures import discard, insert_pictures
 from flux_core.database.tables import jobs
 from flux_core.database.tables import spending as spending_table
-from flux_core.errors import FluxError, LeaseLost, OutcomeUnknown, TimedOut, WorkerLost
+from flux_core.errors import FluxError, LeaseLost, OutcomeUnknown, OutputRefused, TimedOut, WorkerLost
 from flux_core.jobs import Job, JobState, Picture, Remark
+from flux_core.moderation.output import fate
 
 c = jobs.c
 
@@ -101,7 +102,7 @@ _END = (
     )
     .returning(*COLUMNS)
 )
-_SUCCEED = _END.values(
+_DRAWN = _END.values(
     microdollars=sa.func.coalesce(
         bindparam("paid", type_=sa.BigInteger),
         # What was expected, where the provider does not tell.
@@ -123,6 +124,7 @@ def _end(
     provider: str | None = None,
     began: float | None = None,
     microdollars: int | None = None,
+    drawn: bool = False,
 ) -> Job:
     changes = {
         "job": job_id,
@@ -135,7 +137,7 @@ def _end(
         "facts": error and json.dumps(error.facts, default=str),
         "paid": microdollars,
     }
-    row = connection.execute(_SUCCEED if state is JobState.SUCCEEDED else _END, changes).one_or_none()
+    row = connection.execute(_DRAWN if drawn else _END, changes).one_or_none()
     if row is None:
         raise LeaseLost(job=job_id)
     job = job_of(row)
@@ -158,20 +160,33 @@ class Drawn:
 def succeed(
     connection: Connection, worker_id: str, job_id: str, pictures: Sequence[Picture], drawn: Drawn, now: float
 ) -> Job:
-    """End a job with its pictures and keep its cost, except for pictures that are missing; raises LeaseLost."""
+    """End a job with its pictures and keep its cost, except for pictures that are missing; raises LeaseLost.
+
+    Where its community does not want them shown, they are discarded, and the job ends as refused with its cost back:
+    what a hosted provider got for them is spent all the same.
+    """
+    before = owned(connection, worker_id, job_id)
     if drawn.microdollars is not None:
         spending.correct(connection, job_id, drawn.provider, drawn.microdollars)
-    began = now - max(drawn.seconds, 0.0)
+    rule = policies.policy_of(connection, before.account.guild_id).output
+    decided = fate(rule, [picture.unsafe for picture in pictures], age_restricted=before.age_restricted)
+    error = OutputRefused(elsewhere=rule.action == "age_restricted") if decided == "refuse" else None
     job = _end(
         connection,
         worker_id,
         job_id,
-        JobState.SUCCEEDED,
+        JobState.SUCCEEDED if error is None else JobState.REFUSED,
         now,
+        error=error,
         provider=drawn.provider,
-        began=began,
+        began=now - max(drawn.seconds, 0.0),
         microdollars=drawn.microdollars,
+        drawn=True,
     )
+    if error is not None:
+        return _not_shown(connection, job, pictures, error, now)
+    if decided == "spoiler":
+        job = job_of(connection.execute(_HIDE, {"job": job_id}).one())
     insert_pictures(connection, job_id, pictures)
     remarks = []
     if drawn.missing:
@@ -184,6 +199,17 @@ def succeed(
     if drawn.from_words:
         remarks.append(Remark("from_words", {"provider": drawn.provider}))
     return remark(connection, job, *remarks) if remarks else job
+
+
+_HIDE = sa.update(jobs).where(c.id == bindparam("job")).values(spoiler=True).returning(*COLUMNS)
+_NO_PREVIEW = sa.update(jobs).where(c.id == bindparam("job")).values(preview_key=None).returning(*COLUMNS)
+
+
+def _not_shown(connection: Connection, job: Job, pictures: Sequence[Picture], error: FluxError, now: float) -> Job:
+    keys = [*(picture.key for picture in pictures), job.preview_key]
+    discard(connection, [key for key in keys if key is not None], now)
+    ledger.refund(connection, job, now, error.code)
+    return job_of(connection.execute(_NO_PREVIEW, {"job": job.id}).one())
 
 
 def end_without_pictures(

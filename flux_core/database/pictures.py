@@ -56,6 +56,7 @@ def insert_pictures(connection: Connection, job_id: str, finished: Sequence[Pict
                 "seed": picture.seed,
                 "content_type": picture.content_type,
                 "size": picture.size,
+                "unsafe": picture.unsafe,
             }
             for picture in finished
         ]
@@ -73,6 +74,7 @@ def pictures_of(connection: Connection, job_id: str) -> list[Picture]:
             seed=row.seed,
             content_type=row.content_type,
             size=row.size,
+            unsafe=row.unsafe,
         )
         for row in connection.execute(_OF_JOB, {"job": job_id})
     ]

@@ -217,7 +217,7 @@ def in_words(reading: Reading) -> Reading:
 
 
 def words_of(text: str) -> Iterator[tuple[int, int]]:
-    """Yield where the words of a reading begin and end; symbols that stand for letters belong to the word they touch."""
+    """Yield where the words of a reading begin and end; symbols that stand for letters belong to what they touch."""
     start: int | None = None
     for n in range(len(text) + 1):
         inside = n < len(text) and (is_part_of_word(text[n]) or text[n] in SYMBOLS)

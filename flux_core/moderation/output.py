@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Protocol
+
+from PIL import Image
 
 from flux_core.policy import OutputRule
 
 Fate = Literal["show", "spoiler", "refuse"]
+
+CERTAIN = 1.0
+"""How sure a provider is that flags a picture: it tells no number."""
+
+
+class OutputCheck(Protocol):
+    """Looks at pictures."""
+
+    async def unsafe(self, images: Sequence[Image.Image]) -> list[float]:
+        """Return for each RGB picture how sure the check is that it is not for everybody, 0 to 1.
+
+        Raises a FluxError where it cannot tell, and does not hold up the event loop.
+        """
 
 
 def fate(rule: OutputRule, unsafe: Sequence[float | None], *, age_restricted: bool) -> Fate:
@@ -15,4 +30,23 @@ def fate(rule: OutputRule, unsafe: Sequence[float | None], *, age_restricted: bo
 
     ``unsafe``: per picture 0 to 1, None where nothing was checked. ``age_restricted``: where they were asked for.
     """
-    raise NotImplementedError
+    if not any(sure is not None and sure >= rule.threshold for sure in unsafe):
+        return "show"
+    match rule.action:
+        case "spoiler":
+            return "spoiler"
+        case "refuse":
+            return "refuse"
+        case "age_restricted" if not age_restricted:
+            return "refuse"
+    return "show"
+
+
+def needs_check(rule: OutputRule, *, age_restricted: bool) -> bool:
+    """Say whether a picture that a broken check could not look at must not be shown: it might have been refused."""
+    return rule.action == "refuse" or (rule.action == "age_restricted" and not age_restricted)
+
+
+def shows_drafts(rule: OutputRule, *, age_restricted: bool) -> bool:
+    """Say whether previews, which nobody checks, may be shown where the finished pictures are checked."""
+    return rule.action == "allow" or (rule.action == "age_restricted" and age_restricted)

@@ -33,6 +33,8 @@ class Drawn:
 
     image: Image.Image
     seed: int
+    flagged: bool = False
+    """Whether the provider says that it is not for everybody, and gave it all the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,7 +123,7 @@ class HostedDrawing:
                 log.warning("A picture of job %s is lost: %s", plan.job_id, error)
                 errors.append(error)
                 return NOT_DRAWN
-            return Drawn(image=image, seed=seed if picture.seed is None else picture.seed)
+            return Drawn(image=image, seed=seed if picture.seed is None else picture.seed, flagged=picture.flagged)
 
         pictures = await asyncio.gather(*(one(*pair) for pair in zip(found, seeds, strict=True)))
         if not any(isinstance(picture, Drawn) for picture in pictures):

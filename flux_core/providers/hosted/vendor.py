@@ -72,6 +72,8 @@ class Found:
     """As the vendor tells it; None: the one asked for counts."""
     withheld: str | None = None
     """Why there is no picture, in plain words for the member."""
+    flagged: bool = False
+    """Whether the vendor says that the picture, which it gives all the same, is not for everybody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

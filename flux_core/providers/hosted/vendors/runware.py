@@ -135,12 +135,14 @@ def _task(shot: Shot) -> dict[str, Any]:
 def _found(item: Mapping[str, Any], asked: int) -> Found | None:
     told = item.get("seed")
     seed = told if isinstance(told, int) else asked
-    if item.get("NSFWContent") is True:
-        return Found(seed=seed, withheld=CENSORED)
+    # The flag comes with the picture itself: each community decides what becomes of it.
+    flagged = item.get("NSFWContent") is True
     if isinstance(data := item.get("imageBase64Data"), str):
-        return Found(url=f"data:image/png;base64,{data}", seed=seed)
+        return Found(url=f"data:image/png;base64,{data}", seed=seed, flagged=flagged)
     url = item.get("imageDataURI") or item.get("imageURL")
-    return Found(url=url, seed=seed) if isinstance(url, str) else None
+    if isinstance(url, str):
+        return Found(url=url, seed=seed, flagged=flagged)
+    return Found(seed=seed, withheld=CENSORED) if flagged else None
 
 
 def _listed(answer: Answer, name: str) -> list[dict[str, Any]]:

@@ -19,6 +19,8 @@ class RunwareStandIn(StandIn):
     cost = 0.0006
     draws = True
     """Whether an answer holds a picture."""
+    gives_flagged = False
+    """Whether a flagged picture comes with its flag."""
     shown_error: dict[str, Any] | None = None
     """Told with status 200, as a task's own error is."""
 
@@ -56,7 +58,7 @@ class RunwareStandIn(StandIn):
             "NSFWContent": self.moderated(request["number"]),
             "cost": self.cost,
         }
-        if not self.draws:
+        if not self.draws or (answer["NSFWContent"] and not self.gives_flagged):
             del answer["imageBase64Data"]
         return web.json_response({"data": [answer]})
 

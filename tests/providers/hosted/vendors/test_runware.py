@@ -60,6 +60,17 @@ async def test_a_flagged_picture_is_withheld_and_its_cost_known() -> None:
     assert done.microdollars == 600
 
 
+async def test_a_flagged_picture_that_comes_all_the_same_is_passed_on_with_its_flag() -> None:
+    async with RunwareStandIn() as standin, alone(standin, CASE) as runware:
+        standin.moderate, standin.gives_flagged = {0}, True
+        (flagged,) = (await runware.draw()).found
+        (innocent,) = (await runware.draw()).found
+    assert flagged.flagged
+    assert flagged.withheld is None
+    assert flagged.url is not None
+    assert not innocent.flagged
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
