@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from discord import app_commands
 
 from bot.commands.admin import ban  # noqa: F401 (puts its commands into the group)
@@ -14,7 +16,15 @@ from bot.commands.admin.quota import quota
 from bot.commands.admin.tier import tier
 from bot.commands.admin.usage import usage
 
-GROUPS: tuple[app_commands.Group, ...] = (quota, tier, channel, models, provider, queue, usage)
+GROUPS: tuple[app_commands.Group | app_commands.Command[Any, ..., None], ...] = (
+    quota,
+    tier,
+    channel,
+    models,
+    provider,
+    queue,
+    usage,
+)
 """Discord takes up to 25 commands and groups in one group."""
 
 for _group in GROUPS:
