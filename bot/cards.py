@@ -147,11 +147,8 @@ def result(job: Job, shown: Sequence[Shown], *, lead: str | None = None) -> Card
         parts.append(ui.TextDisplay(sentence(from_code("picture_gone", {}))))
     if notes := remarks.notes(job):
         parts.append(ui.TextDisplay("\n".join(f"-# {note}" for note in notes[:NOTES])))
-    variations = [
-        _button(f"V{one.picture.position + 1}", Press(Action.VARY, job.id, one.picture.position)) for one in shown
-    ]
-    if variations:
-        parts.append(ui.ActionRow(*variations))
+    if shown:
+        parts.append(variations(job, [one.picture for one in shown]))
     parts.append(
         ui.ActionRow(
             _button("Reroll", Press(Action.REROLL, job.id), discord.ButtonStyle.primary),
@@ -160,6 +157,13 @@ def result(job: Job, shown: Sequence[Shown], *, lead: str | None = None) -> Card
         )
     )
     return Card(*_lead(lead), _box(GREEN, *parts))
+
+
+def variations(job: Job, pictures: Sequence[Picture]) -> ui.ActionRow[Any]:
+    """Return a row with a button for each of up to 5 pictures, which varies it."""
+    return ui.ActionRow(
+        *(_button(f"V{one.position + 1}", Press(Action.VARY, job.id, one.position)) for one in pictures)
+    )
 
 
 def ended_without(job: Job, *, lead: str | None = None) -> Card:

@@ -51,7 +51,7 @@ class JobButton(ui.DynamicItem[ui.Button[Any]], template=CUSTOM_ID):
             await report(interaction, error)
 
 
-async def _visible(studio: Studio, interaction: Interaction, job_id: str) -> Job:
+async def visible(studio: Studio, interaction: Interaction, job_id: str) -> Job:
     """Return a job that this member may know of here; raises JobNotFound for any other.
 
     A job belongs to its server, a private one to its member alone; its member also meets it in direct messages.
@@ -66,20 +66,25 @@ async def _visible(studio: Studio, interaction: Interaction, job_id: str) -> Job
 
 
 async def _own(studio: Studio, interaction: Interaction, job_id: str) -> Job:
-    job = await _visible(studio, interaction, job_id)
+    job = await visible(studio, interaction, job_id)
     if job.account.user_id != interaction.user.id:
         raise JobNotFound()
     return job
 
 
 async def _reroll(studio: Studio, interaction: Interaction, press: Press) -> None:
-    job = await _visible(studio, interaction, press.job_id)
+    job = await visible(studio, interaction, press.job_id)
     await _follow(studio, interaction, job, reroll_request(job), Origin.REROLL)
 
 
 async def _vary(studio: Studio, interaction: Interaction, press: Press) -> None:
-    job = await _visible(studio, interaction, press.job_id)
-    picture = next((one for one in await studio.pictures(job.id) if one.position == press.position), None)
+    assert press.position is not None
+    await vary(studio, interaction, await visible(studio, interaction, press.job_id), press.position)
+
+
+async def vary(studio: Studio, interaction: Interaction, job: Job, position: int) -> None:
+    """Order a variation of the picture ``position`` (0-based) of ``job``; raises PictureGone."""
+    picture = next((one for one in await studio.pictures(job.id) if one.position == position), None)
     if picture is None or picture.key is None:
         raise PictureGone()
     request = variation_request(job, picture, studio.catalogue)
@@ -116,18 +121,21 @@ async def _follow(
 
 
 async def _details(studio: Studio, interaction: Interaction, press: Press) -> None:
-    job = await _visible(studio, interaction, press.job_id)
+    await tell_details(studio, interaction, press.job_id)
+
+
+async def tell_details(studio: Studio, interaction: Interaction, job_id: str) -> None:
+    """Tell everything about a job, privately; raises JobNotFound for one that this member may not know of here."""
+    job = await visible(studio, interaction, job_id)
     parent = None
     if job.parent_id is not None:
-        try:
-            parent = await _visible(studio, interaction, job.parent_id)
-        except JobNotFound:
-            parent = None
+        with suppress(JobNotFound):
+            parent = await visible(studio, interaction, job.parent_id)
     await answer(interaction, panels.details(job, await studio.pictures(job.id), parent=parent))
 
 
 async def _cancel(studio: Studio, interaction: Interaction, press: Press) -> None:
-    job = await _visible(studio, interaction, press.job_id)
+    job = await visible(studio, interaction, press.job_id)
     await studio.cancel(job.id, by=interaction.user.id, moderator=moderates(interaction.permissions))
     # The outbox, woken by this change, tells the outcome on the card itself.
     with sent_once():
@@ -155,7 +163,7 @@ async def _up(studio: Studio, interaction: Interaction, press: Press) -> None:
 
 
 async def _delete(studio: Studio, interaction: Interaction, press: Press) -> None:
-    job = await _visible(studio, interaction, press.job_id)
+    job = await visible(studio, interaction, press.job_id)
     moderator = moderates(interaction.permissions)
     if job.account.user_id != interaction.user.id and not moderator:
         raise NotAllowed(action="delete")

@@ -49,7 +49,7 @@ def details(job: Job, pictures: Sequence[Picture], *, parent: Job | None) -> Car
     ]
     if job.started_at is not None:
         rows.append(("Waited", duration(max(0.0, job.started_at - job.created_at))))
-        if job.ended_at is not None:
+        if job.ended_at is not None and job.state is JobState.SUCCEEDED:
             rows.append(("Drawn in", duration(max(0.0, job.ended_at - job.started_at))))
     if job.parent_id is not None:
         rows.append(("Came from", _parent(job, parent)))
@@ -78,11 +78,16 @@ def _cost(job: Job) -> str:
 def quota(held: Quota, *, whose: int | None = None) -> Card:
     """Tell what an account has left and when it renews; ``whose``: the member's user id, for moderators."""
     heading = [] if whose is None else [f"### <@{whose}>"]
-    lines = [*heading, *_purse(held), *_conditions(held)]
+    lines = [*heading, *quota_lines(held)]
     lines.append(
         "-# One credit is one 1-megapixel picture by FLUX.1 \\[schnell\\]. Failed and cancelled jobs cost nothing."
     )
     return Card(ui.Container(ui.TextDisplay("\n".join(lines)), accent_colour=GREEN if held.left > 0 else GREY))
+
+
+def quota_lines(held: Quota) -> list[str]:
+    """Return what an account has left, when it renews, and what else holds for it."""
+    return [*_purse(held), *_conditions(held)]
 
 
 _PERIODS = {"day": "today's", "week": "this week's", "month": "this month's"}
@@ -117,15 +122,15 @@ def _purse(held: Quota) -> list[str]:
 def _conditions(held: Quota) -> list[str]:
     lines = []
     if held.relaxed:
-        lines.append("Without credits you can still draw: relaxed, when nobody with credits is waiting.")
+        lines.append("Without credits, jobs are still drawn: relaxed, when nobody with credits is waiting.")
     if held.ready_at is not None:
-        lines.append(f"You can order again {moment(held.ready_at)}.")
+        lines.append(f"The next order is possible {moment(held.ready_at)}.")
     at_once = f", {held.running} of at most {held.max_running} being drawn" if held.max_running is not None else ""
     lines.append(f"{held.waiting} of at most {held.max_waiting} jobs waiting{at_once}.")
     if held.tiers:
         lines.append(f"Tiers: {', '.join(f'**{escape(shorten(name, 60))}**' for name in held.tiers[:TIERS_SHOWN])}")
     if held.weight != 1:
-        lines.append(f"Your turns come {held.weight:g} times as often as everybody's.")
+        lines.append(f"Turns come {held.weight:g} times as often as everybody's.")
     return lines
 
 

@@ -253,7 +253,7 @@ def _quota_spent(f: Facts) -> str:
     renews = f" It renews {moment(f['renews_at'])}." if f.get("renews_at") else ""
     if "cost" not in f:
         return f"Your allowance is used up.{renews}"
-    smaller = " Fewer pictures, fewer steps or a smaller size cost less." if f.get("left", 0) > 0 else ""
+    smaller = " Fewer or smaller pictures cost less." if f.get("left", 0) > 0 else ""
     return f"This costs {credits(f['cost'])} and you have {credits(f.get('left', 0))} left.{renews}{smaller}"
 
 
@@ -363,6 +363,7 @@ _FORBIDDEN = {
     "cancel": "Only the member who asked for this picture, or a moderator, can cancel it.",
     "delete": "Only the member who asked for this picture, or a moderator, can delete it.",
     "move": "Only the member who asked for this picture can move it up.",
+    "watch": "Only moderators can look at what other members do.",
     "admin": "You need the permission **Manage Server** for this.",
     "review": "Only moderators can decide this: members with **Manage Messages** or **Manage Server** here.",
     "ban yourself": "You can't ban yourself. **Delete** removes the picture.",
@@ -486,6 +487,10 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "not_allowed": lambda f: _FORBIDDEN.get(str(f.get("action", "")), "You are not allowed to do that here."),
     "job_not_found": _fixed("I don't know this picture here. It may be too old, or from another server."),
     "job_already_ended": _fixed("This one has already ended, so there is nothing left to cancel."),
+    "too_many_reports": lambda f: (
+        f"You have {f.get('limit', 'several')} reports that the moderators have not decided yet. "
+        "Please wait until they have."
+    ),
     "picture_gone": _fixed("This picture was deleted, so it can't be used any more."),
     "generation_failed": _fixed("The drawing failed. Your credits are back; please try again."),
     "refused": _refused,

@@ -325,7 +325,7 @@ def test_the_quota_panel_tells_all_that_holds() -> None:
         "The next part comes back <t:1800000000:R>",
         "together have 0 credits of it left",
         "relaxed, when nobody with credits is waiting",
-        "order again <t:1800000010:R>",
+        "next order is possible <t:1800000010:R>",
         "1 of at most 10 jobs waiting, 1 of at most 2 being drawn",
         "2.5 times as often",
     ):
