@@ -43,9 +43,11 @@ class Turns:
         """Set what a guild has decided."""
         policies.put_policy(self.connection, guild_id, policy, by=1, now=self.now)
 
-    def submit(self, account: Account, count: int = 1, *, model: str = SCHNELL, roles: Collection[int] = ()) -> Job:
+    def submit(
+        self, account: Account, count: int = 1, *, model: str = SCHNELL, roles: Collection[int] = (), **options: Any
+    ) -> Job:
         """Order ``count`` pictures of one megapixel."""
-        request = a_request(model, count=count)
+        request = a_request(model, count=count, **options)
         submission = Submission(
             account=account, request=request, origin=Origin.IMAGINE, where=Whereabouts(role_ids=frozenset(roles))
         )
