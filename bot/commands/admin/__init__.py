@@ -7,6 +7,7 @@ from typing import Any
 from discord import app_commands
 
 from bot.commands.admin import ban  # noqa: F401 (puts its commands into the group)
+from bot.commands.admin.audit import audit
 from bot.commands.admin.channel import channel
 from bot.commands.admin.group import admin
 from bot.commands.admin.models import models
@@ -24,6 +25,7 @@ GROUPS: tuple[app_commands.Group | app_commands.Command[Any, ..., None], ...] = 
     provider,
     queue,
     usage,
+    audit,
 )
 """Discord takes up to 25 commands and groups in one group."""
 
