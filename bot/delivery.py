@@ -13,13 +13,14 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
 
 import discord
 
 from bot import cards, uploads
+from bot.notices import nonce, notice
 from bot.posting import DM_UPLOAD_LIMIT, Poster, Way, passing, progress_way, ways
 from bot.turns import turn_of
 from flux_core.errors import FluxError, JobNotFound, PictureGone, StorageUnavailable
@@ -46,6 +47,8 @@ LEASE = 30.0
 """Seconds for which a delivery belongs to this process; after a crash, the next one waits that long."""
 SEND_TIMEOUT = 60.0
 """Seconds for one request with its uploads. It may outlast the lease: what two bots send then is the same post."""
+NOTICE_TIMEOUT = 10.0
+"""Seconds for telling a member in a direct message that their pictures are there."""
 LONGEST_RETRY = 300.0
 GIVE_UP_AFTER = 24 * 3600.0
 """Seconds after its end at which a job that Discord keeps refusing for passing reasons waits in /jobs instead."""
@@ -297,6 +300,9 @@ class Delivery:
         assert reply is not None
         if way is Way.CHANNEL and message_id is not None:
             await self._studio.attach_message(job.id, message_id)
+        if job.notify and job.state is not JobState.CANCELLED and way is not Way.DIRECT:
+            # Before it counts as delivered: after a crash in between, the nonce makes a second notice the first one.
+            await self._notify(job.evolve(reply_to=replace(reply, message_id=message_id or reply.message_id)))
         await self._studio.delivered(job.id)
         if way is Way.CHANNEL and reply.message_id not in (None, message_id):
             assert reply.message_id is not None
@@ -304,6 +310,16 @@ class Delivery:
                 await self._poster.remove(job, reply.message_id)
             except discord.HTTPException:
                 log.info("the placeholder of job %s stays", job.id)
+
+    async def _notify(self, job: Job) -> None:
+        """Send a direct message about a delivered job; a courtesy, so what is in its way is in nobody else's."""
+        try:
+            async with asyncio.timeout(NOTICE_TIMEOUT):
+                await self._poster.tell(job.account.user_id, notice(job), nonce(job))
+        except Exception as error:
+            if not passing(error) and not isinstance(error, discord.HTTPException):
+                raise
+            log.info("the notice of job %s did not arrive: %s", job.id, getattr(error, "code", type(error).__name__))
 
     async def _later(self, one: LiveJob, error: BaseException) -> None:
         now = self._clock()

@@ -96,6 +96,11 @@ class Poster:
                 direct = await self._client.create_dm(discord.Object(job.account.user_id))
                 return (await direct.send(**self._new(job, card, files))).id
 
+    async def tell(self, user_id: int, card: Card, nonce: str) -> None:
+        """Send ``card`` as a direct message; a repeated one with the same ``nonce`` is the same message for minutes."""
+        direct = await self._client.create_dm(discord.Object(user_id))
+        await direct.send(view=card, nonce=nonce)
+
     async def remove(self, job: Job, message_id: int) -> None:
         """Delete one of the bot's own messages in the job's channel."""
         await self._message(job, message_id).delete()
