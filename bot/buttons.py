@@ -8,11 +8,12 @@ from typing import Any
 import discord
 from discord import ui
 
-from bot.answers import answer, explain
+from bot.answers import answer, explain, report
 from bot.confirmation import QuestionButton, is_question
 from bot.controls import JobButton
 from bot.paging import PageButton
 from bot.reviews.buttons import ReviewButton
+from bot.reviews.modals import is_lost
 from bot.wording import FOREIGN_BUTTON
 from flux_core.errors import Expired
 
@@ -35,6 +36,13 @@ async def refuse_foreign(interaction: discord.Interaction[Any]) -> None:
         await answer(interaction, explain(Expired()) if is_question(custom_id) else FOREIGN_BUTTON)
     except discord.HTTPException as failure:
         log.warning("could not answer a foreign button: %s (code %s)", failure.status, failure.code)
+
+
+async def refuse_lost(interaction: discord.Interaction[Any]) -> None:
+    """Answer a form that nobody remembers any more."""
+    sent: Any = interaction.data or {}
+    if is_lost(str(sent.get("custom_id", ""))):
+        await report(interaction, Expired())
 
 
 def _ids_on(message: discord.Message | None) -> set[str]:

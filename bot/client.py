@@ -14,7 +14,7 @@ from discord import app_commands
 
 from bot.answers import report
 from bot.attachments import AttachmentReader
-from bot.buttons import KINDS, refuse_foreign
+from bot.buttons import KINDS, refuse_foreign, refuse_lost
 from bot.confirmation import Questions
 from bot.delivery import Delivery
 from bot.permissions import owners
@@ -77,9 +77,11 @@ class FluxBot(discord.AutoShardedClient):
         ]
 
     async def on_interaction(self, interaction: discord.Interaction[FluxBot]) -> None:
-        """Answer the buttons that no handler of ours will take."""
+        """Answer the buttons that no handler of ours will take, and the forms that were opened before a restart."""
         if interaction.type is discord.InteractionType.component:
             await refuse_foreign(interaction)
+        elif interaction.type is discord.InteractionType.modal_submit:
+            await refuse_lost(interaction)
 
     async def close(self) -> None:
         """End deliveries in flight, then the connections."""

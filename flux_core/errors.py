@@ -16,7 +16,7 @@
     │   ├── QuotaSpent, PoolSpent, TooManyWaiting, TooSoon, QueuePaused
     │   ├── Banned, ChannelClosed, ModelDenied, BeyondLimit, PromptForbidden
     │   ├── UnknownProvider, NobodyDraws
-    │   ├── NotAllowed, JobNotFound, JobAlreadyEnded, PictureGone
+    │   ├── NotAllowed, JobNotFound, JobAlreadyEnded, PictureGone, TooManyReports
     │   └── InvalidPolicy, NotThere, AlreadySo, AlreadyDecided, Expired
     ├── GenerationFailed           a job ended without pictures and was refunded
     │   ├── Refused, OutcomeUnknown, InputGone
@@ -317,6 +317,12 @@ class PictureGone(MemberError):
     """Say that a picture was deleted."""
 
     code = "picture_gone"
+
+
+class TooManyReports(MemberError):
+    """Refuse one more report of a member whose earlier ones the moderators have not decided. Facts: limit."""
+
+    code = "too_many_reports"
 
 
 class GenerationFailed(FluxError):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import secrets
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,7 +15,7 @@ from bot.answers import report
 
 LONGEST_REASON = 200
 """Characters: members read it within one sentence."""
-LONGEST_REPORT = 500
+LONGEST_REPORT = 400
 SECONDS = 15 * 60.0
 """How long a modal is remembered; whoever takes longer presses the button again."""
 
@@ -27,12 +30,24 @@ DURATIONS: dict[str, float | None] = {
 
 Interaction = discord.Interaction[Any]
 
+_PROCESS = secrets.token_hex(8)
+_CUSTOM_ID = re.compile(r"flux:form:(?P<process>[0-9a-f]{16}):(?P<until>[0-9]{1,12}):[0-9a-f]{16}")
+
+
+def is_lost(custom_id: str) -> bool:
+    """Say whether a modal of ours is no longer remembered: by an earlier process, or after its time."""
+    found = _CUSTOM_ID.fullmatch(custom_id)
+    return found is not None and (found["process"] != _PROCESS or time.time() > int(found["until"]))
+
 
 class _Modal(ui.Modal):
     """A modal whose failures are explained to whoever sent it."""
 
     def __init__(self, title: str) -> None:
-        super().__init__(title=title, timeout=SECONDS)
+        # Later than discord.py lets go of it, so that nobody is answered twice.
+        until = int(time.time() + SECONDS) + 1
+        custom_id = f"flux:form:{_PROCESS}:{until}:{secrets.token_hex(8)}"
+        super().__init__(title=title, timeout=SECONDS, custom_id=custom_id)
 
     async def on_error(self, interaction: Interaction, error: Exception, /) -> None:  # type: ignore[override]
         """Tell the member privately, and log what nobody foresaw."""

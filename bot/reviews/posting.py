@@ -28,11 +28,14 @@ from flux_core.service.reviews import Due
 log = logging.getLogger(__name__)
 
 AT_ONCE = 4
+TIDY_GAP = 1.0
+"""Least seconds between two looks for reviews that nobody needs any more: it reads more than a look does."""
 SEND_TIMEOUT = 60.0
 """Seconds for one request with its uploads."""
 LONGEST_PAUSE = 600.0
 GIVE_UP_AFTER = 24 * 3600.0
 """Seconds after the verdict for which a message is tried that cannot be edited. A post is tried until it works."""
+MOST_PICTURES = 4
 FILE_LIMIT = 2 * 1024 * 1024
 """Bytes per picture: enough to judge it, and four of them stay within any server's limit for one message."""
 
@@ -49,13 +52,16 @@ class Posting:
         self._studio = studio
         self._clock = clock
         self._sending = asyncio.Semaphore(AT_ONCE)
+        self._next_tidy = 0.0
 
     async def run(self) -> None:
         """Post and edit until cancelled."""
         await rounds(self._studio, self._look, "reviews")
 
     async def _look(self) -> None:
-        await self._studio.reviews.tidy()
+        if time.monotonic() >= self._next_tidy:
+            self._next_tidy = time.monotonic() + TIDY_GAP
+            await self._studio.reviews.tidy()
         await asyncio.gather(*(self._attend(due) for due in await self._studio.reviews.due()))
 
     async def _attend(self, due: Due) -> None:
@@ -92,7 +98,7 @@ class Posting:
 
     async def _asking(self, due: Due, job: Job) -> tuple[Card, list[discord.File]]:
         if due.review.kind == "report":
-            loaded = await uploads.load(self._studio, job, limit=FILE_LIMIT)
+            loaded = (await uploads.load(self._studio, job, limit=FILE_LIMIT))[:MOST_PICTURES]
             return cards.report(due.review, job, [one.shown for one in loaded]), uploads.files(loaded)
         start = job.request.input_picture
         if start is None:

@@ -9,14 +9,17 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
+from flux_core.database import removals
 from flux_core.database.tables import jobs, reviews
-from flux_core.errors import AlreadyDecided, AlreadySo
-from flux_core.jobs import Job, new_job_id
+from flux_core.errors import AlreadyDecided, AlreadySo, TooManyReports
+from flux_core.jobs import Account, Job, new_job_id
 
 Kind = Literal["approval", "report"]
 Verdict = Literal["approved", "rejected", "expired", "withdrawn", "deleted", "banned", "dismissed", "forgotten"]
 """``withdrawn``: its member took the job back. ``forgotten``: its words are gone, by retention or by its member."""
 
+MOST_REPORTS = 20
+"""Open reports of one member in a guild: nobody buries the moderators."""
 DUE_AT_ONCE = 20
 """Reviews of one guild that are posted in one go: Discord takes about five messages in five seconds."""
 
@@ -60,6 +63,11 @@ class Review:
 _COLUMNS = [column for column in c if column is not c.told]
 _INSERT = sa.insert(reviews).inline()
 _BY_ID = sa.select(*_COLUMNS).where(_ONE)
+_OPEN_BY = (
+    sa.select(sa.func.count())
+    .select_from(reviews)
+    .where(_OPEN, c.guild_id == bindparam("guild"), c.by_user == bindparam("by"))
+)
 _REPORTED = sa.select(c.id).where(c.kind == sa.literal_column("'report'"), _OF_JOB, c.by_user == bindparam("by"))
 
 
@@ -104,13 +112,15 @@ def open_approval(connection: Connection, job: Job, reason: str, now: float) -> 
 
 
 def allow_report(connection: Connection, job: Job, by: int) -> None:
-    """Raise AlreadySo where the user ``by`` has reported ``job`` before."""
+    """Raise AlreadySo where the user ``by`` has reported ``job`` before, TooManyReports where many are undecided."""
     if connection.execute(_REPORTED, {"job": job.id, "by": by}).first() is not None:
         raise AlreadySo(what="you have reported this picture before")
+    if connection.execute(_OPEN_BY, {"guild": job.account.guild_id, "by": by}).scalar_one() >= MOST_REPORTS:
+        raise TooManyReports(limit=MOST_REPORTS)
 
 
 def open_report(connection: Connection, job: Job, by: int, reason: str, now: float) -> Review:
-    """Note that the user ``by`` reports what came of ``job``; raises AlreadySo for a second report of the same."""
+    """Note that the user ``by`` reports what came of ``job``; raises what ``allow_report`` raises."""
     allow_report(connection, job, by)
     return _open(connection, "report", job, by, reason, now)
 
@@ -187,6 +197,26 @@ def forget(connection: Connection, job_ids: Sequence[str], now: float) -> None:
     """Let go of the words in the reviews of jobs that are being forgotten, also in what moderators see of them."""
     if job_ids:
         connection.execute(_FORGET, {"jobs": list(job_ids), "now": now})
+
+
+_OF_REPORTER = (c.guild_id == bindparam("guild"), c.by_user == bindparam("by"), c.reason != "")
+_POSTED_OF_REPORTER = sa.select(c.id, c.channel_id, c.message_id).where(*_OF_REPORTER, _OPEN, c.message_id.is_not(None))
+_FORGET_WORDS = (
+    sa.update(reviews)
+    .where(*_OF_REPORTER)
+    .values(reason="", told=sa.and_(c.verdict.is_not(None), c.message_id.is_(None)), attempts=0, next_at=0.0)
+)
+
+
+def forget_words_of(connection: Connection, account: Account, now: float) -> None:
+    """Let go of what a member wrote in reports, also in what moderators see of them; that they reported stays."""
+    key = {"guild": account.guild_id, "by": account.user_id}
+    standing = connection.execute(_POSTED_OF_REPORTER, key).all()
+    connection.execute(_FORGET_WORDS, key)
+    for row in standing:
+        # The message of an open one is posted anew, without the words.
+        connection.execute(_UNPOST, {"review": row.id})
+        removals.note(connection, account.guild_id, row.channel_id, row.message_id, now)
 
 
 # Telling the moderators

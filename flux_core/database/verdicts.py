@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from flux_core.database import audit, bans, jobs, outbox, pictures, removals, reviews, submissions
-from flux_core.database.policies import policies_of_all
+from flux_core.database.policies import policy_of
 from flux_core.database.reviews import Kind, Review, Verdict
 from flux_core.errors import AlreadyDecided, ApprovalExpired, NotThere, Rejected
 from flux_core.jobs import Account, Job, JobState
@@ -67,10 +67,9 @@ def untidy(connection: Connection) -> bool:
 def _left(connection: Connection) -> list[tuple[int, int]]:
     """Return the (guild, channel) in which open reviews stand though the guild's moderators have another channel."""
     places = reviews.places(connection)
-    decided = policies_of_all(connection) if places else {}
-    channels = {guild_id: policy.moderators_channel for guild_id, policy in decided.items()}
+    channels = {guild_id: policy_of(connection, guild_id).moderators_channel for guild_id, _ in places}
     # Without any channel they stay where they are: there is no better place.
-    return [place for place in places if channels.get(place[0]) not in (None, place[1])]
+    return [(guild_id, at) for guild_id, at in places if channels[guild_id] not in (None, at)]
 
 
 def delete(connection: Connection, review_id: str, guild_id: int, by: int, now: float) -> list[str]:

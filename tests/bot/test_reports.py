@@ -150,12 +150,15 @@ async def test_pictures_that_may_not_be_attached_are_left_out(
 async def test_a_report_survives_a_restart(stage: Stage, ada: Person, linus: Person, grace: Person) -> None:
     await moderate(stage, grace)
     message, _ = await drawn(stage, ada)
-    opened = await linus.message_menu("Report", message)
-    await linus.modal(opened)
-    await linus.response(await linus.submit_modal(opened, {"What is wrong with it?": "all"}))
+    lost = await grace.message_menu("Report", message)
+    await grace.modal(lost)
+    await report(linus, message)
     await asked(grace, "Dismiss")
     await stage.kill_bot()
     await stage.start_bot()
+    late = await grace.response(await grace.submit_modal(lost, {"What is wrong with it?": "too late"}))
+    assert "too late" in text_of(late)
+    assert len(await stage.studio.reviews.waiting(GUILD)) == 1
     await grace.press(await asked(grace, "Dismiss"), "Delete")
     await ada.wait_gone(message["id"])
 

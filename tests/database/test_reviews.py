@@ -13,7 +13,7 @@ from flux_core.database.pictures import discarded_keys
 from flux_core.database.reviews import Review
 from flux_core.database.tables import audit
 from flux_core.database.tables import bans as banned
-from flux_core.errors import AlreadyDecided, AlreadySo, Banned, JobNotFound, NotThere
+from flux_core.errors import AlreadyDecided, AlreadySo, Banned, JobNotFound, NotThere, TooManyReports
 from flux_core.jobs import Job, JobState
 from flux_core.maintenance import APPROVAL_WAITS, Retention, chores
 from flux_core.policy import PromptRule
@@ -187,6 +187,39 @@ async def test_who_may_report_what(scene: Scene) -> None:
     assert [(one.by, one.reason) for one in await desk.waiting(GUILD)] == [(1, "my own"), (2, "x"), (3, "x")]
 
 
+async def test_nobody_buries_the_moderators_in_reports(scene: Scene) -> None:
+    desk = scene.studio.reviews
+    for number in range(reviews.MOST_REPORTS + 1):
+        job = await scene.submit(CLEO if number % 2 else BERT, reply_to=a_reply())
+        await scene.studio.cancel(job.id, by=1, moderator=True)
+        if number < reviews.MOST_REPORTS:
+            await desk.report(job.id, account=ANNE, reason="x")
+    with pytest.raises(TooManyReports) as raised:
+        await desk.report(job.id, account=ANNE, reason="x")
+    assert raised.value.facts == {"limit": reviews.MOST_REPORTS}
+    await desk.report(job.id, account=BERT, reason="x")
+    await desk.dismiss((await desk.waiting(GUILD))[0].id, guild_id=GUILD, by=MODERATOR)
+    await desk.report(job.id, account=ANNE, reason="x")
+
+
+async def test_what_a_member_wrote_in_reports_can_be_forgotten(scene: Scene) -> None:
+    await moderated(scene)
+    desk = scene.studio.reviews
+    made = [await reported(scene) for _ in range(3)]
+    for number, (_, review) in enumerate(made[:2]):
+        await desk.posted(review.id, CHANNEL, number)
+    await desk.dismiss(made[0][1].id, guild_id=GUILD, by=MODERATOR)
+    await desk.told(made[0][1].id)
+    await desk.report(made[0][0].id, account=CLEO, reason="mine stays")
+    await scene.db.write(reviews.forget_words_of, BERT, scene.clock.now)
+    words = {one.by: one.reason for one in await desk.waiting(GUILD)}
+    assert words == {BERT.user_id: "", CLEO.user_id: "mine stays"}
+    due = {one.review.id: one.review for one in await desk.due()}
+    assert due[made[0][1].id].verdict == "dismissed"  # its message is edited again
+    assert due[made[1][1].id].message_id is None  # posted anew, and the old message deleted
+    assert [one.message_id for one in await scene.studio.removals.due()] == [1]
+
+
 async def test_a_deleted_job_has_no_pictures_and_no_message(scene: Scene) -> None:
     job, review = await reported(scene)
     keys = [picture.key for picture in await scene.studio.pictures(job.id)]
@@ -333,7 +366,7 @@ async def test_many_reviews_of_one_guild_do_not_keep_others_waiting(scene: Scene
     for number in range(reviews.DUE_AT_ONCE + 5):
         job = await scene.submit(CLEO if number % 2 else BERT, reply_to=a_reply())
         await scene.studio.cancel(job.id, by=1, moderator=True)
-        await desk.report(job.id, account=ANNE, reason="x")
+        await desk.report(job.id, account=ANNE if number % 2 else CLEO, reason="x")
     abroad = await scene.submit(ABROAD, reply_to=a_reply())
     await desk.report(abroad.id, account=ABROAD, reason="x")
     await moderated(scene)
