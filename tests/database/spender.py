@@ -14,9 +14,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from flux_core.batching import TRIALS, shape_of
 from flux_core.errors import DrawingBroken, LeaseLost, MemberError, OutOfMemory, ProviderDown
 from flux_core.jobs import Account, Job, Origin, Whereabouts
-from flux_core.policy import GuildPolicy, Limits, Renewal, Tier
+from flux_core.policy import GuildPolicy, Limits, PromptRule, Renewal, Tier
 from flux_core.router import RoutingPolicy
 from flux_core.service import Submission
 from tests.database.scene import NOON, SCHNELL, Scene, a_request, a_scene, pictures
@@ -26,7 +27,8 @@ HOURS_A_SECOND = 6.0
 LEASE_HOURS = 3.0
 GUILDS, USERS, SUPPORTER, ARTIST = (7, 8), 6, 1, 2
 ACCOUNTS = [Account(guild, user) for guild in GUILDS for user in range(1, USERS + 1)]
-REQUESTS = [a_request(count=number) for number in (1, 2, 3)]
+REQUESTS = [*(a_request(count=number) for number in (1, 1, 2, 3)), a_request(prompt="something wild")]
+TO_BE_APPROVED = PromptRule(kind="word", pattern="wild", action="approve")
 RENEWALS = [
     Renewal(),
     Renewal(at="06:00", zone="Europe/Berlin"),
@@ -97,16 +99,21 @@ class Spender:
         await self.scene.studio.move_up(job.id, by=job.account.user_id)
 
     async def claim(self) -> None:
-        """Take what comes next to a card of our own, or to a hosted provider."""
-        if self.chance.random() < 0.7:
-            worker, job = self.name, await self.scene.queue.claim(self.name, [SCHNELL])
+        """Take what comes next to a card of our own, alone or with company, or to a hosted provider."""
+        queue, way = self.scene.queue, self.chance.random()
+        worker = self.name if way < 0.7 else f"acme-{self.name}"
+        taken: list[Job | None]
+        if way < 0.4:
+            taken = [*await queue.claim_together(worker, [SCHNELL], "cpu", 8)]
+        elif way < 0.7:
+            taken = [await queue.claim(worker, [SCHNELL])]
         else:
-            worker = f"acme-{self.name}"
-            await self.scene.queue.beat(worker)
-            job = await self.scene.queue.claim_hosted(worker)
-        if job is None:
+            await queue.beat(worker)
+            taken = [await queue.claim_hosted(worker)]
+        found = [(worker, job) for job in taken if job is not None]
+        if not found:
             raise NothingToDo
-        self.claimed.append((worker, job))
+        self.claimed += found
 
     async def end(self) -> None:
         """End one of the jobs taken, one way or another."""
@@ -136,6 +143,17 @@ class Spender:
         if not self.claimed:
             raise NothingToDo
         self.claimed.pop(0)
+
+    async def judge(self) -> None:
+        """Approve or reject a job that waits for a moderator."""
+        guild, reviews = self.chance.choice(GUILDS), self.scene.studio.reviews
+        found = await reviews.waiting(guild)
+        if not found:
+            raise NothingToDo
+        if self.chance.random() < 0.6:
+            await reviews.approve(self.chance.choice(found).id, guild_id=guild, by=1)
+        else:
+            await reviews.reject(self.chance.choice(found).id, guild_id=guild, by=1)
 
     async def rescue(self) -> None:
         """Do what maintenance does."""
@@ -181,6 +199,8 @@ class Spender:
             ),
             pool=chance.choice((None, None, 50, 500)),
             relaxed=chance.random() < 0.5,
+            prompt_rules=chance.choice(((), (TO_BE_APPROVED,))),
+            moderators_channel=9,
             routing=chance.choice((None, RoutingPolicy(first="hosted"))),
         )
 
@@ -191,11 +211,19 @@ class Spender:
         )
         await self.scene.studio.members.change_limits(self.account, lambda before: limits, by=1)
 
-    async def pause(self) -> None:
-        """Pause a server's queue for a moment."""
-        guild = self.chance.choice(GUILDS)
-        await self.scene.studio.pause(guild, by=1, reason="a moment")
-        await self.scene.studio.resume(guild, by=1)
+    async def stop(self) -> None:
+        """Resume a server's queue; where that runs, pause it now and then, or let it drain."""
+        guild, line = self.chance.choice(GUILDS), self.scene.studio.line
+        if not await line.resume(guild, by=1) and self.chance.random() < 0.3:
+            await line.pause(guild, by=1, reason="a moment", drains=self.chance.random() < 0.5)
+
+    async def clear(self) -> None:
+        """Cancel what a member has waiting, or forget the member altogether."""
+        if self.chance.random() < 0.7:
+            account = self.account
+            await self.scene.studio.line.cancel_of(account.guild_id, account.user_id, by=1)
+        else:
+            await self.scene.studio.personal.forget(self.account, patience=0)
 
     async def look(self) -> None:
         """Read what somebody has: never more than an allowance and grants, never less than nothing."""
@@ -205,7 +233,7 @@ class Spender:
 
 
 WHAT: dict[str, tuple[Callable[[Spender], Any], int]] = {
-    "s": (Spender.submit, 30),
+    "s": (Spender.submit, 34),
     "c": (Spender.claim, 27),
     "e": (Spender.end, 27),
     "x": (Spender.cancel, 5),
@@ -216,10 +244,20 @@ WHAT: dict[str, tuple[Callable[[Spender], Any], int]] = {
     "d": (Spender.decide, 1),
     "l": (Spender.limit, 1),
     "m": (Spender.move_up, 2),
-    "p": (Spender.pause, 1),
+    "p": (Spender.stop, 2),
+    "v": (Spender.judge, 4),
+    "w": (Spender.clear, 1),
     "q": (Spender.look, 2),
 }
 """Letter in the tally → what it stands for, and how often it comes."""
+
+
+async def _agree_that_company_helps(scene: Scene) -> None:
+    shape = shape_of(REQUESTS[0])
+    assert shape is not None
+    for at_once, seconds in ((1, 1.0), (2, 1.0), (4, 2.0), (8, 4.0)):
+        for _ in range(TRIALS):
+            await scene.queue.record_pace("cpu", shape, at_once, float(at_once), seconds)
 
 
 async def main(url: str, folder: str, number: str, life: str, seed: str, began: str) -> None:
@@ -232,6 +270,7 @@ async def main(url: str, folder: str, number: str, life: str, seed: str, began: 
         scene.queue.lease_seconds = LEASE_HOURS * 3600
         await scene.worker(name)
         await scene.vendor("acme", worker=f"acme-{name}")
+        await _agree_that_company_helps(scene)
         spender = Spender(scene, name, chance)
         letters, weights = list(WHAT), [weight for _, weight in WHAT.values()]
         for _ in count():
