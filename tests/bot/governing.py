@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
 from bot.sandbox import driver
 from bot.sandbox.community import GUILD_ID
@@ -22,17 +23,17 @@ from tests.bot.scenes import is_private
 GUILD = int(GUILD_ID)
 
 
-async def answered(person: Person, command: str, /, *, channel: str | None = None, **options: Any) -> RawMessage:
-    """Give a command below /admin; its answer is private."""
-    message = await person.response(await person.command(f"admin {command}", options, channel=channel))
+async def answered(person: Person, command: str, /, *, within: str | None = None, **options: Any) -> RawMessage:
+    """Give a command below /admin ``within`` a channel; its answer is private."""
+    message = await person.response(await person.command(f"admin {command}", options, channel=within))
     assert is_private(message)
     return message
 
 
-async def say(person: Person, command: str, /, *, channel: str | None = None, **options: Any) -> str:
+async def say(person: Person, command: str, /, *, within: str | None = None, **options: Any) -> str:
     """Give a command below /admin, and return what people read; what Discord itself refuses, it says, too."""
     try:
-        return as_read(await answered(person, command, channel=channel, **options))
+        return as_read(await answered(person, command, within=within, **options))
     except driver.Refused as refused:
         return str(refused)
 
@@ -78,8 +79,11 @@ async def nothing_changes(stage: Stage) -> AsyncIterator[None]:
 
 async def _everything(stage: Stage) -> list[Any]:
     tables = (policies, members, bans, ledger)
-    rows = [await stage.studio._db.read(lambda c, t=table: c.execute(sa.select(t)).all()) for table in tables]
-    return [rows, await log(stage)]
+
+    def rows(connection: Connection) -> list[Any]:
+        return [connection.execute(sa.select(table)).all() for table in tables]
+
+    return [await stage.studio._db.read(rows), await log(stage)]
 
 
 def open_admin(stage: Stage) -> None:

@@ -15,6 +15,7 @@ from bot.choices import CHOICE_LIMIT, MOST_CHOICES
 from bot.commands.admin.check import check
 from bot.wording import shorten
 from flux_core import policy_edits
+from flux_core.errors import NotAllowed
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ def for_moderators(offer: Offer) -> Offer:
         try:
             check(interaction)
             return (await offer(interaction, typed))[:MOST_CHOICES]
+        except NotAllowed:
+            return []
         except Exception:
             log.warning("nothing could be offered", exc_info=True)
             return []
@@ -90,7 +93,8 @@ async def models(interaction: discord.Interaction[Any], typed: str) -> Choices:
     known = [spec.id for spec in interaction.client.studio.catalogue]
     fitting = [id for id in known if last in id and id not in before]
     lists = [", ".join([*before, id]) for id in fitting]
-    return [choice(one) for one in ([] if before else [policy_edits.ALL]) + lists if len(one) <= CHOICE_LIMIT]
+    every = [policy_edits.ALL] if not before and policy_edits.ALL.startswith(last) else []
+    return [choice(one) for one in every + lists if len(one) <= CHOICE_LIMIT]
 
 
 @for_moderators
