@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from math import floor, sqrt
 from typing import Any
 
-from flux_core.generation import OutputFormat, RequestOptions
-from flux_core.models import ASPECTS, Catalogue, ModelSpec, Operation
+from flux_core.generation import InputPicture, OutputFormat, RequestOptions
+from flux_core.models import ASPECTS, MEGAPIXEL, MIN_SIDE, MULTIPLE, Catalogue, ModelSpec, Operation
 from flux_core.permitted import Permitted
 from flux_core.policy import Defaults
 from flux_core.preferences import Preferences
@@ -45,20 +46,22 @@ def settle(
     catalogue: Catalogue,
     permitted: Permitted,
     *,
-    picture: bool = False,
+    picture: InputPicture | None = None,
     private: bool | None = None,
     spoiler: bool | None = None,
 ) -> Settled:
-    """Fill in what ``typed`` leaves open; ``picture``: whether the drawing starts from one.
+    """Fill in what ``typed`` leaves open; ``picture``: the one that the drawing starts from.
 
     ``private`` and ``spoiler`` are as typed, None where they were not.
     """
     found: dict[str, tuple[Any, Source]] = {}
-    operation = Operation.IMAGE_TO_IMAGE if picture else Operation.TEXT_TO_IMAGE
+    operation = Operation.TEXT_TO_IMAGE if picture is None else Operation.IMAGE_TO_IMAGE
     spec = _model(typed, own, channel, catalogue, permitted, operation, found)
-    if typed.aspect is None and typed.size is None and not picture:
+    if typed.aspect is None and typed.size is None and picture is None:
         # A picture to start from brings its own shape.
         _first(found, "aspect", [(own.aspect, Source.OWN), (channel.aspect, Source.CHANNEL)], ASPECTS)
+    if typed.size is None and spec is not None:
+        _size(typed, picture, spec, permitted, found)
     if typed.count is None and spec is not None:
         _count(own, channel, spec, permitted, found)
     if typed.steps is None and channel.steps is not None and spec is not None:
@@ -110,6 +113,30 @@ def _model(
                 found["model"] = spec.id, Source.STUDIO
                 break
     return catalogue[found["model"][0]] if "model" in found else catalogue.default
+
+
+def _size(
+    typed: RequestOptions,
+    picture: InputPicture | None,
+    spec: ModelSpec,
+    permitted: Permitted,
+    found: dict[str, tuple[Any, Source]],
+) -> None:
+    """Settle for a smaller size of the same shape where the model's own is more than the member may have."""
+    aspect = typed.aspect or found.get("aspect", ("1:1",))[0]
+    if permitted.max_megapixels is None or spec.native_short_side is not None or aspect not in ASPECTS:
+        return
+    by_picture = picture is not None and typed.aspect is None
+    ratio = picture.width / picture.height if picture is not None and by_picture else ASPECTS[aspect]
+    width, height = spec.size_for_ratio(ratio)
+    if width * height <= permitted.max_megapixels * MEGAPIXEL:
+        return
+    ratio, area = width / height, permitted.max_megapixels * MEGAPIXEL
+    width, height = (floor(side / MULTIPLE) * MULTIPLE for side in (sqrt(area * ratio), sqrt(area / ratio)))
+    if min(width, height) >= MIN_SIDE:
+        # The size says the shape now; rounded, it may be a little off the aspect.
+        source = found["aspect"][1] if "aspect" in found else Source.STUDIO
+        found["size"], found["aspect"] = (f"{width}x{height}", Source.STUDIO), (None, source)
 
 
 def _count(

@@ -104,7 +104,7 @@ async def _placeholder_first(
 ) -> Job | None:
     try:
         async with asyncio.timeout(QUICK_SECONDS):
-            await studio.check(order.account, order.request, origin=order.origin)
+            await studio.check(order.account, order.request, origin=order.origin, where=order.where)
     except TimeoutError:
         log.warning("the check before an acknowledgement took more than %s s", QUICK_SECONDS)
     card = preparing(order.request, order.account.user_id)

@@ -1,4 +1,4 @@
-"""What a member may choose from in a community: its models, and how many pictures at once. Pure."""
+"""What a member may choose from in a community: its models, how many pictures at once, how large. Pure."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ class Permitted:
     """Models that the community does not use."""
     max_count: int | None = None
     """Pictures of one job."""
+    max_megapixels: float | None = None
+    """Of one picture as it is drawn; 1 is 1024 × 1024."""
 
     def allows(self, model: str) -> bool:
         """Say whether the member may use ``model``."""
@@ -31,4 +33,9 @@ EVERYTHING = Permitted()
 
 def permitted_to(entitlement: Entitlement, policy: GuildPolicy) -> Permitted:
     """Return what a member with ``entitlement`` may choose from in a community with ``policy``."""
-    return Permitted(models=entitlement.models, denied=frozenset(policy.models_denied), max_count=entitlement.max_count)
+    return Permitted(
+        models=entitlement.models,
+        denied=frozenset(policy.models_denied),
+        max_count=entitlement.max_count,
+        max_megapixels=entitlement.max_megapixels,
+    )

@@ -83,6 +83,11 @@ async def imagine(
         output_format=format,
     )
     typed = prompt_flags.combine(prompt_flags.parse(prompt), given)
+    declared = None
+    if image is not None:
+        bot.attachments.check(size=image.size, content_type=image.content_type)
+        # What Discord says of its size serves until the picture itself is here.
+        declared = InputPicture(key="", width=image.width or 1024, height=image.height or 1024)
     account, where = account_of(interaction), whereabouts(interaction)
     # Whether the answer may be seen by others is part of it, so nothing can be answered before it is known.
     async with asyncio.timeout(KNOWN_WITHIN):
@@ -93,16 +98,11 @@ async def imagine(
         known.channel,
         bot.studio.catalogue,
         known.permitted,
-        picture=image is not None,
+        picture=declared,
         private=private,
         spoiler=spoiler,
     )
     options = settled.options
-    declared = None
-    if image is not None:
-        bot.attachments.check(size=image.size, content_type=image.content_type)
-        # What Discord says of its size serves until the picture itself is here.
-        declared = InputPicture(key="", width=image.width or 1024, height=image.height or 1024)
     draft = resolve(options, bot.studio.catalogue, picture=declared)
 
     async def with_picture(image: discord.Attachment) -> GenerationRequest:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bot.defaults import Settled, Source, settle
 from flux_core.generation import InputPicture, RequestOptions, resolve
-from flux_core.models import ASPECTS, FAMILY, Catalogue
+from flux_core.models import ASPECTS, FAMILY, MEGAPIXEL, Catalogue
 from flux_core.permitted import EVERYTHING, Permitted
 from flux_core.policy import Defaults
 from flux_core.preferences import NOTHING_SET, Preferences
@@ -19,6 +19,7 @@ CATALOGUE = Catalogue(
     {"flux-schnell": "schnell", "flux-dev": "dev"}, hosted=["flux-pro-1.1", "flux-kontext-pro"], default="flux-schnell"
 )
 NO_DEFAULTS = Defaults()
+PICTURE = InputPicture(key="k", width=640, height=480)
 
 
 def settled(
@@ -26,7 +27,7 @@ def settled(
     channel: Defaults = NO_DEFAULTS,
     permitted: Permitted = EVERYTHING,
     *,
-    picture: bool = False,
+    picture: InputPicture | None = None,
     private: bool | None = None,
     spoiler: bool | None = None,
     **typed: Any,
@@ -63,7 +64,7 @@ def test_an_own_choice_that_cannot_be_had_leaves_the_channels() -> None:
     assert settled(own, channel, Permitted(models=frozenset({"flux-schnell"}))).options.model is None
     assert settled(Preferences(model="a-model-of-yesterday"), channel).options.model == "flux-dev"
     # It draws from words only.
-    assert settled(own, channel, picture=True).options.model == "flux-dev"
+    assert settled(own, channel, picture=PICTURE).options.model == "flux-dev"
 
 
 def test_where_the_studios_model_is_denied_the_first_allowed_one_draws() -> None:
@@ -98,13 +99,26 @@ def test_a_shape_gives_way_to_a_size_and_to_a_picture() -> None:
     own = Preferences(aspect="16:9")
     assert settled(own).options.aspect == "16:9"
     assert settled(own, size="512x512").options.aspect is None
-    assert settled(own, picture=True).options.aspect is None
+    assert settled(own, picture=PICTURE).options.aspect is None
     assert settled(Preferences(aspect="7:5"), Defaults(aspect="3:2")).options.aspect == "3:2"
 
 
 @pytest.mark.parametrize("wrong", ["tiff", ""])
 def test_a_format_of_another_time_is_left_aside(wrong: str) -> None:
     assert settled(Preferences(output_format=wrong)).options.output_format is None
+
+
+def test_a_picture_is_no_larger_than_the_member_may_have() -> None:
+    quarter = Permitted(max_megapixels=0.25)
+    assert settled(permitted=quarter).options.size == "512x512"
+    assert settled(Preferences(aspect="16:9"), permitted=quarter).options.size == "672x384"
+    assert settled(permitted=quarter, aspect="9:16").options.size == "384x672"
+    assert settled(permitted=quarter, picture=PICTURE).options.size == "592x432"
+    # What was typed is never touched, and what fits stays as it is.
+    assert settled(permitted=quarter, size="1024x1024").options.size == "1024x1024"
+    assert settled(permitted=Permitted(max_megapixels=1)).options.size is None
+    # Nothing that small can be drawn: the member is told.
+    assert settled(permitted=Permitted(max_megapixels=0.01)).options.size is None
 
 
 _text = st.sampled_from([None, "flux-dev", "flux-pro-1.1", "flux-kontext-pro", "gone", *ASPECTS, "png", "x"])
@@ -125,16 +139,24 @@ _number = st.sampled_from([None, 1, 2, 4, 9, 50, 200])
     ),
     model=st.sampled_from([None, *(spec.id for spec in CATALOGUE)]),
     max_count=st.sampled_from([None, 1, 2, 3]),
+    max_megapixels=st.sampled_from([None, 0.25, 0.5, 1.0, 2.0]),
     picture=st.booleans(),
 )
 def test_no_default_ever_makes_a_request_impossible(
-    own: Preferences, channel: Defaults, model: str | None, max_count: int | None, picture: bool
+    own: Preferences,
+    channel: Defaults,
+    model: str | None,
+    max_count: int | None,
+    max_megapixels: float | None,
+    picture: bool,
 ) -> None:
     if picture and model == "flux-pro-1.1":
         model = None
-    start = InputPicture(key="k", width=640, height=480) if picture else None
-    found = settled(own, channel, Permitted(max_count=max_count), picture=picture, model=model)
+    start = PICTURE if picture else None
+    permitted = Permitted(max_count=max_count, max_megapixels=max_megapixels)
+    found = settled(own, channel, permitted, picture=start, model=model)
     request = resolve(found.options, CATALOGUE, picture=start)
     assert model in (None, request.model)
     assert max_count is None or request.count <= max_count
+    assert max_megapixels is None or request.width * request.height <= max_megapixels * MEGAPIXEL
     assert request.model in {spec.id for spec in FAMILY}
