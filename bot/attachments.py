@@ -94,11 +94,15 @@ class AttachmentReader:
 
     async def read(self, url: str) -> VettedPicture:
         """Return the picture at ``url``; raises the InvalidPicture that says what is wrong with it."""
+        async with self._turn:
+            data = await self.fetch(url, max_bytes=self._max_bytes)
+            return await asyncio.to_thread(vet, data, max_bytes=self._max_bytes, max_pixels=self._max_pixels)
+
+    async def fetch(self, url: str, *, max_bytes: int) -> bytes:
+        """Return an uploaded file as it is; raises PictureTooHeavy or PictureNotFetched, see ``fetch``."""
         if self._session is None:
             self._session = aiohttp.ClientSession()
-        async with self._turn:
-            data = await fetch(self._session, url, cdn=self._cdn, max_bytes=self._max_bytes)
-            return await asyncio.to_thread(vet, data, max_bytes=self._max_bytes, max_pixels=self._max_pixels)
+        return await fetch(self._session, url, cdn=self._cdn, max_bytes=max_bytes)
 
     async def close(self) -> None:
         """Close the connections."""

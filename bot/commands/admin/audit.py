@@ -38,12 +38,12 @@ _CURSOR = re.compile(
 """Whose log, which member (hexadecimal), action and first hour since 1970; and the entry before or after the page."""
 
 
-@app_commands.command(description="What moderators changed: who, what, when and why; the newest first.")
+@app_commands.command(description="What moderators changed, the newest first.")
 @app_commands.describe(
     member="Who did it, or to whom it was done",
     action="Only this command",
     days="Only so many days back",
-    everywhere="What was done to every server at once (the bot's owner only)",
+    everywhere="What was done to every server (owner only)",
 )
 async def audit(
     interaction: discord.Interaction[FluxBot],

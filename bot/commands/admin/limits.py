@@ -24,17 +24,17 @@ Count = app_commands.Range[int, 1, 10]
 ModelList = app_commands.Range[str, 1, 500]
 
 DESCRIPTIONS = {
-    "credits": "Allowance: how many credits, each time it renews",
-    "renews": "When the allowance is new again; rolling: each job's cost comes back some hours later",
-    "at": "Local time at which it renews, such as 06:00",
-    "timezone": "Whose local time, such as Europe/Berlin",
-    "hours": "With renews: rolling, after how many hours credits come back",
-    "weight": "Share of the machines against everybody's 1, when several wait",
-    "waiting": "Most jobs waiting at once",
-    "running": "Most jobs being drawn at the same time",
+    "credits": "Allowance, each time it renews",
+    "renews": "When it is new again; rolling: each cost comes back by itself",
+    "at": "Local time, such as 06:00",
+    "timezone": "Such as Europe/Berlin",
+    "hours": "Rolling: after how many hours",
+    "weight": "Share of the machines, against 1",
+    "waiting": "Most jobs waiting",
+    "running": "Most jobs drawn at once",
     "megapixels": "Largest picture; 1 is 1024 × 1024",
     "count": "Most pictures of one job",
-    "models": "The only models, with commas between; all for every one",
+    "models": "With commas between, or all",
 }
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -2,6 +2,150 @@
 
 from __future__ import annotations
 
-from discord import app_commands
+import io
+from typing import TYPE_CHECKING
+
+import discord
+from discord import app_commands, ui
+
+from bot import policy_card
+from bot.answers import answer, sent_once
+from bot.cards import BLURPLE, Card
+from bot.commands.admin.check import check
+from bot.confirmation import confirm
+from bot.provider_choices import hosted_offers
+from bot.wording import counted
+from flux_core import policy_check
+from flux_core.database.policies import parse
+from flux_core.errors import AlreadySo, InvalidPicture, InvalidPolicy
+from flux_core.policy import NOTHING_DECIDED, GuildPolicy
+from flux_core.policy_diff import Change, changes
+
+if TYPE_CHECKING:
+    from bot.client import FluxBot
+
+LARGEST = 256 * 1024
+"""Bytes of a document: one as full as it may be has less."""
+FILENAME = "flux-bot-policy.json"
+PATHS_NOTED = 10
+"""Places of an import that the audit log names."""
 
 policy = app_commands.Group(name="policy", description="All that this server has decided, as one document.")
+
+
+@policy.command(description="All that this server has decided, to read.")
+async def show(interaction: discord.Interaction[FluxBot]) -> None:
+    """Tell the policy in sentences."""
+    check(interaction)
+    decided = await interaction.client.studio.policies.of(interaction.guild_id or 0)
+    told = policy_card.summary(decided, interaction.client.settings.timezone)
+    await answer(interaction, Card(ui.Container(ui.TextDisplay(told), accent_colour=BLURPLE)))
+
+
+@policy.command(description="All that this server has decided, as a JSON file.")
+async def export(interaction: discord.Interaction[FluxBot]) -> None:
+    """Send the document."""
+    check(interaction)
+    decided = await interaction.client.studio.policies.of(interaction.guild_id or 0)
+    text = decided.model_dump_json(indent=2, exclude_none=True) + "\n"
+    card = Card(
+        ui.Container(
+            ui.TextDisplay("### The policy of this server\n`/admin policy import` reads it again, here or elsewhere."),
+            ui.File(f"attachment://{FILENAME}"),
+            accent_colour=BLURPLE,
+        )
+    )
+    file = discord.File(io.BytesIO(text.encode()), FILENAME)
+    with sent_once():
+        await interaction.response.send_message(view=card, file=file, ephemeral=True)
+
+
+@policy.command(name="import", description="Take a JSON file as the policy, after a look at what changes.")
+@app_commands.describe(file="As /admin policy export writes it")
+async def import_(interaction: discord.Interaction[FluxBot], file: discord.Attachment) -> None:
+    """Check the document, show what would change, and apply it when that is confirmed."""
+    check(interaction)
+    _allow_size(file.size)
+    # Discord may take longer to hand the file over than it waits for a first answer.
+    with sent_once():
+        await interaction.response.defer(ephemeral=True, thinking=True)
+    studio, guild_id = interaction.client.studio, interaction.guild_id or 0
+    wanted = parse(await _text(interaction, file))
+    before = await studio.policies.of(guild_id)
+    problems = policy_check.problems(
+        wanted,
+        models=[spec.id for spec in studio.catalogue],
+        providers=list(hosted_offers(interaction.client.settings, await studio.venues())),
+        before=before,
+    )
+    if problems:
+        raise InvalidPolicy(problems=problems)
+    found = changes(before, wanted)
+    if not found:
+        raise AlreadySo(what="the file says what holds already")
+
+    async def act() -> str:
+        await studio.policies.change(
+            guild_id,
+            lambda now: _unless_changed(now, before, wanted),
+            by=interaction.user.id,
+            action="policy import",
+            changes=len(found),
+            changed=_paths(found),
+        )
+        return f"Applied: {counted(len(found), 'change')}. `/admin policy show` tells what holds now."
+
+    await confirm(interaction, policy_card.changed(found), act, label="Apply", guard=check)
+
+
+@policy.command(description="Take back all that this server has decided.")
+async def reset(interaction: discord.Interaction[FluxBot]) -> None:
+    """Ask, and then forget the policy."""
+    check(interaction)
+    studio, guild_id = interaction.client.studio, interaction.guild_id or 0
+    before = await studio.policies.of(guild_id)
+    if before == NOTHING_DECIDED:
+        raise AlreadySo(what="this server has decided nothing")
+
+    async def act() -> str:
+        await studio.policies.change(
+            guild_id,
+            lambda now: _unless_changed(now, before, NOTHING_DECIDED),
+            by=interaction.user.id,
+            action="policy reset",
+        )
+        return "This server has decided nothing any more; all is as the bot's owner has set it."
+
+    told = policy_card.changed(changes(before, NOTHING_DECIDED))
+    question = f"{told}\nThis cannot be undone; `/admin policy export` keeps it."
+    await confirm(interaction, question, act, label="Forget it all", guard=check)
+
+
+def _unless_changed(now: GuildPolicy, seen: GuildPolicy, wanted: GuildPolicy) -> GuildPolicy:
+    """Return ``wanted``; raises InvalidPolicy where the policy is not the one that was ``seen``."""
+    if now != seen:
+        raise InvalidPolicy(problems=["the policy has changed since you were asked; please give the command again"])
+    return wanted
+
+
+def _paths(found: list[Change]) -> list[str]:
+    return [one.path for one in found[:PATHS_NOTED]]
+
+
+def _allow_size(size: int) -> None:
+    if size > LARGEST:
+        kilobytes = -(-size // 1024)
+        problem = f"this file has {kilobytes:,} KB, and a policy has {LARGEST // 1024} KB at most"
+        raise InvalidPolicy(problems=[problem])
+
+
+async def _text(interaction: discord.Interaction[FluxBot], file: discord.Attachment) -> str:
+    """Return what an uploaded file says; raises InvalidPolicy where it is no text, or too much of it."""
+    try:
+        data = await interaction.client.attachments.fetch(file.url, max_bytes=LARGEST)
+        return data.decode("utf-8-sig")
+    except InvalidPicture as error:
+        _allow_size(int(error.facts.get("size", 0)))
+        raise InvalidPolicy(problems=["Discord did not hand over the file; please upload it again"]) from None
+    except UnicodeDecodeError:
+        raise InvalidPolicy(problems=["this file is no JSON text in UTF-8"]) from None

@@ -34,19 +34,19 @@ LONGEST_WAIT = 24 * 3600
 provider = app_commands.Group(name="provider", description="Who draws for this server.")
 
 
-@provider.command(description="Who draws for this server, what each hosted provider got today, and how it is doing.")
+@provider.command(description="Who draws here, at what cost, and how each is doing.")
 async def show(interaction: discord.Interaction[FluxBot]) -> None:
     """Tell the policy and the state of every hosted provider, privately."""
     check(interaction)
     await answer(interaction, await _told(interaction))
 
 
-@provider.command(name="set", description="Change who draws for this server; what is left out stays as it is.")
+@provider.command(name="set", description="Change who draws; what is left out stays as it is.")
 @app_commands.describe(
-    first="Who draws when both could: this studio's own machines, or a hosted provider",
-    order="Which hosted provider comes first",
-    overflow="With local first: seconds a job may wait before a hosted provider takes it",
-    providers="Hosted providers that may draw: names with commas between, all, or none",
+    first="Who draws when both could",
+    order="Which hosted one comes first",
+    overflow="Local first: seconds a job waits before a hosted one takes it",
+    providers="Those that may draw: names with commas between, all, or none",
 )
 async def set_(
     interaction: discord.Interaction[FluxBot],
@@ -82,7 +82,7 @@ def _named(text: str, known: list[str]) -> tuple[str, ...] | None:
     return names
 
 
-@provider.command(description="Let a hosted provider draw for this server.")
+@provider.command(description="Let a hosted provider draw here.")
 @app_commands.describe(name="Which one")
 async def enable(interaction: discord.Interaction[FluxBot], name: str) -> None:
     """Add a provider to those that may draw."""
@@ -90,7 +90,7 @@ async def enable(interaction: discord.Interaction[FluxBot], name: str) -> None:
     await _allow(interaction, name, allowed=True)
 
 
-@provider.command(description="Let a hosted provider draw no more for this server, not even what waits.")
+@provider.command(description="Let a hosted provider draw no more here.")
 @app_commands.describe(name="Which one")
 async def disable(interaction: discord.Interaction[FluxBot], name: str) -> None:
     """Take a provider out of those that may draw."""
@@ -121,8 +121,8 @@ async def _allow(interaction: discord.Interaction[FluxBot], text: str, *, allowe
     await answer(interaction, await _told(interaction))
 
 
-@provider.command(description="Limit what hosted providers may get for this server's pictures in a day.")
-@app_commands.describe(dollars="US dollars a day, such as 5 or 0.50; off for no limit of this server's own")
+@provider.command(description="Limit what hosted providers may get in a day.")
+@app_commands.describe(dollars="US dollars, such as 5 or 0.50; off for no limit")
 async def cap(interaction: discord.Interaction[FluxBot], dollars: str) -> None:
     """Set the server's own cap of money."""
     check(interaction)

@@ -39,7 +39,7 @@ Reason = app_commands.Range[str, 1, LONGEST_REASON]
 queue = app_commands.Group(name="queue", description="What waits and what is being drawn.")
 
 
-@queue.command(description="What waits and what is being drawn in this server, in the order of the turns.")
+@queue.command(description="What waits and is being drawn, in the order of the turns.")
 async def show(interaction: discord.Interaction[FluxBot]) -> None:
     """Tell how long the queue is and who is in it."""
     await answer(interaction, await _page(interaction, ""))
@@ -68,8 +68,8 @@ async def _page(interaction: discord.Interaction[Any], cursor: str) -> Card:
     return queue_card.queue(crowd, stops, shown, skipped, rest, buttons, now=time.time())
 
 
-@queue.command(description="Refuse new jobs and hold the waiting ones; those being drawn are finished.")
-@app_commands.describe(reason="What members read", everywhere="In every server (the bot's owner only)")
+@queue.command(description="Refuse new jobs and hold the waiting ones.")
+@app_commands.describe(reason="What members read", everywhere="In every server (owner only)")
 async def pause(
     interaction: discord.Interaction[FluxBot], reason: Reason | None = None, everywhere: bool = False
 ) -> None:
@@ -78,7 +78,7 @@ async def pause(
 
 
 @queue.command(description="Refuse new jobs, and draw what waits already.")
-@app_commands.describe(reason="What members read", everywhere="In every server (the bot's owner only)")
+@app_commands.describe(reason="What members read", everywhere="In every server (owner only)")
 async def drain(
     interaction: discord.Interaction[FluxBot], reason: Reason | None = None, everywhere: bool = False
 ) -> None:
@@ -101,7 +101,7 @@ async def _stop(
 
 
 @queue.command(description="Let a paused or drained queue go on.")
-@app_commands.describe(everywhere="In every server (the bot's owner only)")
+@app_commands.describe(everywhere="In every server (owner only)")
 async def resume(interaction: discord.Interaction[FluxBot], everywhere: bool = False) -> None:
     """End a pause, or a drain."""
     check(interaction, everywhere=everywhere)
@@ -118,8 +118,8 @@ async def resume(interaction: discord.Interaction[FluxBot], everywhere: bool = F
         await answer(interaction, f"{done}.")
 
 
-@queue.command(description="Stop one job, or all of a member's; what has not been drawn costs nothing.")
-@app_commands.describe(job="One that waits or is being drawn", member="All jobs of this member")
+@queue.command(description="Stop a job, or all of a member's.")
+@app_commands.describe(job="Which one", member="All of this member's")
 async def cancel(
     interaction: discord.Interaction[FluxBot], job: str | None = None, member: discord.User | None = None
 ) -> None:
@@ -165,8 +165,8 @@ async def _cancel_all_of(interaction: discord.Interaction[FluxBot], member: disc
     await confirm(interaction, question, act, label="Stop them", guard=check)
 
 
-@queue.command(description="Cancel everything that waits, with its cost back; what is being drawn is finished.")
-@app_commands.describe(everywhere="In every server (the bot's owner only)")
+@queue.command(description="Cancel everything that waits.")
+@app_commands.describe(everywhere="In every server (owner only)")
 async def clear(interaction: discord.Interaction[FluxBot], everywhere: bool = False) -> None:
     """Ask, and then empty the queue."""
     check(interaction, everywhere=everywhere)

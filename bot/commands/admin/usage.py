@@ -27,11 +27,11 @@ NAMES_WITHIN = 5.0
 """Seconds after which the report goes without the names that are still missing."""
 
 
-@app_commands.command(description="Who drew how much with what: a table, a chart, and a file for spreadsheets.")
+@app_commands.command(description="Who drew how much: a table, a chart and a CSV file.")
 @app_commands.describe(
-    days="How many days, today among them (7 when left out)",
-    by="What the jobs are counted by (day when left out)",
-    everywhere="Of every server (the bot's owner only)",
+    days="Today and the days before (7 when left out)",
+    by="Counted by (day when left out)",
+    everywhere="Of every server (owner only)",
 )
 async def usage(
     interaction: discord.Interaction[FluxBot],

@@ -1,0 +1,124 @@
+"""What a server has decided, and what a change to it would do, as moderators read it. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from bot import panels_admin
+from bot.wording import counted, credits, dollars, duration, escape, shorten, title_of
+from flux_core.policy import GuildPolicy, millicredits
+from flux_core.policy_diff import Change
+from flux_core.router import LOCAL, RoutingPolicy
+
+ROOM = 3600
+"""Characters of a summary, or of a list of changes; Discord takes 4,000 in a message."""
+SHOWN = 10
+"""Tiers and channels told one by one."""
+VALUE = 120
+"""Characters of one value before and after."""
+MICRODOLLARS = 1_000_000
+
+_PICTURES = {
+    "allow": "shown",
+    "spoiler": "hidden until clicked",
+    "age_restricted": "shown in age-restricted channels alone",
+    "refuse": "refused",
+}
+
+
+def summary(policy: GuildPolicy, zone: str) -> str:
+    """Tell all that a server has decided; ``zone`` is the operator's, where the server has set none."""
+    if policy == GuildPolicy():
+        return "### What this server has decided\nNothing yet: all is as the bot's owner has set it for every server."
+    lines: list[str] = []
+    if said := panels_admin.limits(policy.everybody, zone):
+        lines.append(f"**Everybody:** {' · '.join(said)}")
+    lines += _shared(policy)
+    lines += _some("Tiers", [panels_admin.tier(tier, zone) for tier in policy.tiers], "/admin tier show")
+    lines += _some("Channels", [panels_admin.channel(rule) for rule in policy.channels], "/admin channel show")
+    if policy.models_denied:
+        lines.append(f"**Models denied:** {', '.join(f'`{escape(id)}`' for id in policy.models_denied)}")
+    if policy.routing is not None:
+        lines.append(f"**Who draws:** {_routing(policy.routing)}")
+    lines += _moderation(policy)
+    return _fitting("### What this server has decided", lines, "things")
+
+
+def _shared(policy: GuildPolicy) -> list[str]:
+    lines = []
+    if policy.pool is not None:
+        lines.append(f"**Pool:** {credits(millicredits(policy.pool))} of their allowances for all members together")
+    if policy.dollars_a_day is not None:
+        most = dollars(round(policy.dollars_a_day * MICRODOLLARS))
+        lines.append(f"**Hosted providers:** at most {most} a day")
+    if policy.cooldown_seconds:
+        lines.append(f"**Cooldown:** {duration(policy.cooldown_seconds)} between two orders of a member")
+    if policy.relaxed:
+        lines.append("**Relaxed:** without credits left, still drawn when nobody with credits is waiting")
+    return lines
+
+
+def _some(title: str, told: Sequence[str], command: str) -> list[str]:
+    if not told:
+        return []
+    more = [f"- and {len(told) - SHOWN} more: `{command}`"] if len(told) > SHOWN else []
+    return [f"**{title}:**", *(f"- {shorten(line, 300)}" for line in told[:SHOWN]), *more]
+
+
+def _routing(routing: RoutingPolicy) -> str:
+    first = title_of(LOCAL) if routing.first == "local" else "hosted providers"
+    match routing.providers:
+        case None:
+            may = "all hosted providers may draw"
+        case ():
+            may = "no hosted provider may draw"
+        case named:
+            may = f"{', '.join(escape(title_of(name)) for name in named)} may draw"
+    wait = f", a hosted one after {duration(routing.overflow_seconds)}" if routing.first == "local" else ""
+    return f"{first} first{wait}; {may}, the {routing.order} before others"
+
+
+def _moderation(policy: GuildPolicy) -> list[str]:
+    lines = []
+    if policy.prompt_rules:
+        actions = Counter(rule.action for rule in policy.prompt_rules)
+        told = ", ".join(f"{number} {action}" for action, number in sorted(actions.items()))
+        lines.append(f"**Prompt rules:** {counted(len(policy.prompt_rules), 'rule')} ({told})")
+    if policy.moderators_channel is not None:
+        lines.append(f"**Approvals and reports:** <#{policy.moderators_channel}>")
+    if policy.output != GuildPolicy().output:
+        sure = f"where the check is {policy.output.threshold:.0%} sure"
+        lines.append(f"**Pictures not for everybody:** {_PICTURES[policy.output.action]}, {sure}")
+    if not policy.tell_prompt:
+        lines.append("**Picture files:** do not tell their prompt")
+    return lines
+
+
+def changed(found: Sequence[Change]) -> str:
+    """Tell what would change, a line for each place in the document."""
+    return _fitting("### What would change", [_change(one) for one in found], "changes")
+
+
+def _change(one: Change) -> str:
+    if one.before is None:
+        return f"- {_code(one.path)}: {_code(one.after)}"
+    if one.after is None:
+        return f"- {_code(one.path)}: {_code(one.before)} → not said"
+    return f"- {_code(one.path)}: {_code(one.before)} → {_code(one.after)}"
+
+
+def _code(text: str | None) -> str:
+    """Return text as code, in which nothing is markdown and nobody is mentioned; only backticks could end it."""
+    return f"`{shorten(' '.join((text or '').split()).replace('`', chr(39)), VALUE)}`"
+
+
+def _fitting(title: str, lines: Iterable[str], things: str) -> str:
+    kept, room, missing = [title], ROOM - len(title), 0
+    for line in lines:
+        room -= len(line) + 1
+        if room < 0:
+            missing += 1
+        else:
+            kept.append(line)
+    return "\n".join([*kept, f"… and {missing:,} more {things}"] if missing else kept)
