@@ -41,7 +41,7 @@ async def refuse_foreign(interaction: discord.Interaction[Any]) -> None:
 async def refuse_lost(interaction: discord.Interaction[Any]) -> None:
     """Answer a form that nobody remembers any more."""
     sent: Any = interaction.data or {}
-    if is_lost(str(sent.get("custom_id", ""))):
+    if is_lost(str(sent.get("custom_id", "")), interaction.client.this_run):
         await report(interaction, Expired())
 
 

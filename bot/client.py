@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,6 +63,8 @@ class FluxBot(discord.AutoShardedClient):
             self.tree.add_command(command)
         self.add_dynamic_items(*KINDS)
         self.questions = Questions()
+        self.this_run = secrets.token_hex(8)
+        """Tells forms that this bot has opened from those of one before it."""
         self.owners: frozenset[int] = settings.owner_ids
         self._delivery: asyncio.Task[None] | None = None
         self._loops: list[asyncio.Task[None]] = []

@@ -40,4 +40,4 @@ async def report(interaction: discord.Interaction[FluxBot], message: discord.Mes
         await answer(sent, KEPT if channel is None else THANKS)
 
     with sent_once():
-        await interaction.response.send_modal(ReportModal(act))
+        await interaction.response.send_modal(ReportModal(interaction.client.this_run, act))

@@ -69,7 +69,7 @@ async def _reject(interaction: Interaction, review_id: str) -> None:
         await _decided(pressed)
 
     with sent_once():
-        await interaction.response.send_modal(RejectModal(act))
+        await interaction.response.send_modal(RejectModal(interaction.client.this_run, act))
 
 
 async def _delete(interaction: Interaction, review_id: str) -> None:
@@ -95,7 +95,7 @@ async def _ban(interaction: Interaction, review_id: str) -> None:
         await _decided(pressed)
 
     with sent_once():
-        await interaction.response.send_modal(BanModal(act))
+        await interaction.response.send_modal(BanModal(interaction.client.this_run, act))
 
 
 async def _dismiss(interaction: Interaction, review_id: str) -> None:

@@ -17,7 +17,7 @@ from flux_core.jobs import Job
 
 PROMPT_KEPT = 200
 """Characters of the prompt that stay with a decided review."""
-REASON_SHOWN = 400
+REASON_SHOWN = 300
 
 _THIRD_BACKTICK = re.compile(r"``(?=`)")
 _VERDICTS = {

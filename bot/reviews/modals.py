@@ -15,7 +15,7 @@ from bot.answers import report
 
 LONGEST_REASON = 200
 """Characters: members read it within one sentence."""
-LONGEST_REPORT = 400
+LONGEST_REPORT = 300
 SECONDS = 15 * 60.0
 """How long a modal is remembered; whoever takes longer presses the button again."""
 
@@ -30,23 +30,22 @@ DURATIONS: dict[str, float | None] = {
 
 Interaction = discord.Interaction[Any]
 
-_PROCESS = secrets.token_hex(8)
-_CUSTOM_ID = re.compile(r"flux:form:(?P<process>[0-9a-f]{16}):(?P<until>[0-9]{1,12}):[0-9a-f]{16}")
+_CUSTOM_ID = re.compile(r"flux:form:(?P<run>[0-9a-f]{16}):(?P<until>[0-9]{1,12}):[0-9a-f]{16}")
 
 
-def is_lost(custom_id: str) -> bool:
-    """Say whether a modal of ours is no longer remembered: by an earlier process, or after its time."""
+def is_lost(custom_id: str, run: str) -> bool:
+    """Say whether a modal of ours is no longer remembered: of an earlier bot than ``run``, or after its time."""
     found = _CUSTOM_ID.fullmatch(custom_id)
-    return found is not None and (found["process"] != _PROCESS or time.time() > int(found["until"]))
+    return found is not None and (found["run"] != run or time.time() > int(found["until"]))
 
 
 class _Modal(ui.Modal):
     """A modal whose failures are explained to whoever sent it."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, run: str, title: str) -> None:
         # Later than discord.py lets go of it, so that nobody is answered twice.
         until = int(time.time() + SECONDS) + 1
-        custom_id = f"flux:form:{_PROCESS}:{until}:{secrets.token_hex(8)}"
+        custom_id = f"flux:form:{run}:{until}:{secrets.token_hex(8)}"
         super().__init__(title=title, timeout=SECONDS, custom_id=custom_id)
 
     async def on_error(self, interaction: Interaction, error: Exception, /) -> None:  # type: ignore[override]
@@ -57,8 +56,8 @@ class _Modal(ui.Modal):
 class RejectModal(_Modal):
     """Asks why a prompt is not approved; it may be left open."""
 
-    def __init__(self, act: Callable[[Interaction, str], Awaitable[None]]) -> None:
-        super().__init__("Reject this prompt")
+    def __init__(self, run: str, act: Callable[[Interaction, str], Awaitable[None]]) -> None:
+        super().__init__(run, "Reject this prompt")
         self._act = act
         self._reason: ui.TextInput[Any] = ui.TextInput(required=False, max_length=LONGEST_REASON)
         self.add_item(ui.Label(text="Reason", description="The member reads it.", component=self._reason))
@@ -71,8 +70,8 @@ class RejectModal(_Modal):
 class BanModal(_Modal):
     """Asks for how long and why a member may not draw."""
 
-    def __init__(self, act: Callable[[Interaction, str, float | None], Awaitable[None]]) -> None:
-        super().__init__("Ban the member and delete the picture")
+    def __init__(self, run: str, act: Callable[[Interaction, str, float | None], Awaitable[None]]) -> None:
+        super().__init__(run, "Ban the member and delete the picture")
         self._act = act
         self._duration: ui.Select[Any] = ui.Select(
             options=[discord.SelectOption(label=name, value=name, default=name == "1 day") for name in DURATIONS]
@@ -89,8 +88,8 @@ class BanModal(_Modal):
 class ReportModal(_Modal):
     """Asks what is wrong with a picture."""
 
-    def __init__(self, act: Callable[[Interaction, str], Awaitable[None]]) -> None:
-        super().__init__("Report this picture")
+    def __init__(self, run: str, act: Callable[[Interaction, str], Awaitable[None]]) -> None:
+        super().__init__(run, "Report this picture")
         self._act = act
         self._reason: ui.TextInput[Any] = ui.TextInput(style=discord.TextStyle.paragraph, max_length=LONGEST_REPORT)
         self.add_item(
