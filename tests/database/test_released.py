@@ -1,0 +1,55 @@
+"""Jobs held because their member has too many running wait no longer than that holds."""
+
+from __future__ import annotations
+
+from flux_core.database.bookkeeping import discrepancies
+from flux_core.jobs import Job
+from flux_core.policy import Limits
+from tests.database.scene import ANNE, SCHNELL, Scene
+
+
+async def limit(scene: Scene, most: int | None) -> None:
+    """Let Anne have ``most`` jobs running, from her next one on."""
+    await scene.studio.members.change_limits(ANNE, lambda before: Limits(max_running=most), by=1)
+
+
+async def held(scene: Scene, *jobs: Job) -> list[bool]:
+    """Say which of the jobs nobody may claim."""
+    return [await scene.column(job, "waits_for") is None for job in jobs]
+
+
+async def test_a_limit_that_is_lifted_lets_what_it_held_go(scene: Scene) -> None:
+    await limit(scene, 1)
+    first, second = await scene.submit(), await scene.submit()
+    assert (await scene.claim()).id == first.id
+    assert await held(scene, second) == [True]
+    await limit(scene, None)
+    third = await scene.submit()
+    assert await held(scene, second, third) == [False, False]
+    assert await scene.db.read(discrepancies) == []
+
+
+async def test_a_limit_that_is_lowered_holds_what_waits(scene: Scene) -> None:
+    first, second = await scene.submit(), await scene.submit()
+    assert (await scene.claim()).id == first.id
+    await limit(scene, 1)
+    third = await scene.submit()
+    assert await held(scene, second, third) == [True, True]
+    assert await scene.queue.claim("w1", [SCHNELL]) is None
+    await scene.succeed(first)
+    assert (await scene.claim()).id == second.id
+    assert await scene.db.read(discrepancies) == []
+
+
+async def test_what_waits_for_a_moderator_is_not_let_go_with_it(scene: Scene) -> None:
+    await limit(scene, 1)
+    job = await scene.submit()
+    await scene.db.write(
+        lambda connection: connection.exec_driver_sql(
+            "UPDATE jobs SET held = 'approval', waits_for = NULL, waits_hosted = NULL"
+        )
+    )
+    await limit(scene, None)
+    await scene.submit()
+    assert await held(scene, job) == [True]
+    assert await scene.db.read(discrepancies) == []
