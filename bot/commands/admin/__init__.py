@@ -6,11 +6,14 @@ from typing import Any
 
 from discord import app_commands
 
-from bot.commands.admin import ban  # noqa: F401 (puts its commands into the group)
+from bot.commands.admin import ban, granting  # noqa: F401 (they put their commands into groups)
 from bot.commands.admin.audit import audit
+from bot.commands.admin.blocklist import blocklist
 from bot.commands.admin.channel import channel
 from bot.commands.admin.group import admin
 from bot.commands.admin.models import models
+from bot.commands.admin.moderation import moderation
+from bot.commands.admin.policy import policy
 from bot.commands.admin.provider import provider
 from bot.commands.admin.queue import queue
 from bot.commands.admin.quota import quota
@@ -22,10 +25,13 @@ GROUPS: tuple[app_commands.Group | app_commands.Command[Any, ..., None], ...] = 
     tier,
     channel,
     models,
+    blocklist,
+    moderation,
     provider,
     queue,
     usage,
     audit,
+    policy,
 )
 """Discord takes up to 25 commands and groups in one group."""
 

@@ -2,8 +2,130 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Literal
+
+import discord
 from discord import app_commands
 
-moderation = app_commands.Group(
-    name="moderation", description="What moderators look at, and what happens to pictures that are not for everybody."
+from bot import panels_moderation
+from bot.answers import answer
+from bot.cards import note
+from bot.commands.admin.channel import WithMessages
+from bot.commands.admin.check import check
+from flux_core.errors import AlreadySo, InvalidPolicy
+from flux_core.moderation.rule_edits import with_moderators_channel, with_output
+
+if TYPE_CHECKING:
+    from bot.client import FluxBot
+
+
+class OnlyText(WithMessages):
+    """A channel for messages alone."""
+
+    @property
+    def channel_types(self) -> list[discord.ChannelType]:
+        """Return what Discord lets moderators choose."""
+        return [discord.ChannelType.text, discord.ChannelType.news]
+
+
+TextChannel = app_commands.Transform[app_commands.AppCommandChannel, OnlyText]
+GREETING = "Approvals and reports of members come here from now on."
+
+moderation = app_commands.Group(name="moderation", description="Approvals, and pictures that are not for everybody.")
+
+
+@moderation.command(description="What was decided.")
+async def show(interaction: discord.Interaction[FluxBot]) -> None:
+    """Tell all of it, privately."""
+    check(interaction)
+    policy = await interaction.client.studio.policies.of(interaction.guild_id or 0)
+    await answer(interaction, panels_moderation.moderation(policy, checked=_is_checked(interaction)))
+
+
+@moderation.command(description="Where approvals and reports go.")
+@app_commands.describe(channel="One that only moderators see", off="Nowhere any more")
+async def channel(
+    interaction: discord.Interaction[FluxBot],
+    channel: TextChannel | None = None,
+    off: bool = False,
+) -> None:
+    """Set the moderators' channel, after posting into it, or take it away."""
+    check(interaction)
+    if (channel is None) != off:
+        raise InvalidPolicy(problems=["say either a channel or off:True"])
+    studio, guild_id = interaction.client.studio, interaction.guild_id or 0
+    channel_id = None if channel is None else channel.id
+    with_moderators_channel(await studio.policies.of(guild_id), channel_id)  # what speaks against it comes first
+    if channel is not None:
+        await interaction.response.defer(ephemeral=True)
+        await _greet(interaction, channel)
+    await studio.policies.change(
+        guild_id,
+        lambda before: with_moderators_channel(before, channel_id),
+        by=interaction.user.id,
+        action="moderation channel",
+        channel=None if channel_id is None else str(channel_id),
+    )
+    if channel_id is None:
+        await answer(interaction, "Approvals and reports have no channel any more: members cannot report pictures.")
+    else:
+        await answer(interaction, f"Approvals and reports go to <#{channel_id}>.")
+
+
+async def _greet(interaction: discord.Interaction[FluxBot], channel: app_commands.AppCommandChannel) -> None:
+    """Post into the channel; raises InvalidPolicy where that cannot be done."""
+    try:
+        place = interaction.client.get_partial_messageable(channel.id, guild_id=interaction.guild_id)
+        await place.send(view=note(GREETING))
+    except discord.Forbidden:
+        raise InvalidPolicy(
+            problems=[f"I cannot post in <#{channel.id}>: I need View Channel, Send Messages and Embed Links there"]
+        ) from None
+
+
+@moderation.command(description="What happens to pictures that are not for everybody.")
+@app_commands.describe(
+    action="age_restricted: shown in such channels only",
+    threshold="How sure the check has to be, 0 to 1",
 )
+async def output(
+    interaction: discord.Interaction[FluxBot],
+    action: Literal["allow", "spoiler", "age_restricted", "refuse"] | None = None,
+    threshold: app_commands.Range[float, 0.01, 1.0] | None = None,
+) -> None:
+    """Change the rule for drawn pictures."""
+    check(interaction)
+    policy = await interaction.client.studio.policies.change(
+        interaction.guild_id or 0,
+        lambda before: with_output(before, action, threshold),
+        by=interaction.user.id,
+        action="moderation output",
+        does=action,
+        threshold=threshold,
+    )
+    said = panels_moderation.output(policy.output)
+    await answer(interaction, f"{said}{panels_moderation.unchecked(_is_checked(interaction))}")
+
+
+@moderation.command(description="Whether picture files tell their prompt.")
+@app_commands.describe(told="False: from now on they do not")
+async def prompts(interaction: discord.Interaction[FluxBot], told: bool) -> None:
+    """Change what picture files tell."""
+    check(interaction)
+    studio, guild_id = interaction.client.studio, interaction.guild_id or 0
+    if (await studio.policies.of(guild_id)).tell_prompt is told:
+        raise AlreadySo(what=f"picture files {'tell' if told else 'do not tell'} their prompt already")
+    policy = await studio.policies.change(
+        guild_id,
+        lambda before: before.model_copy(update={"tell_prompt": told}),
+        by=interaction.user.id,
+        action="moderation prompts",
+        told=told,
+    )
+    operator = interaction.client.settings.prompt_in_pictures
+    silenced = "" if operator or not told else " But this bot's operator has turned that off for every server."
+    await answer(interaction, f"{panels_moderation.told_prompts(policy)}{silenced}")
+
+
+def _is_checked(interaction: discord.Interaction[FluxBot]) -> bool:
+    return bool(interaction.client.settings.output_check_model)
