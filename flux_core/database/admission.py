@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from flux_core.database import policies, speeds, workers
+from flux_core.database import speeds, workers
 from flux_core.database.crew import within_budget
 from flux_core.errors import NobodyDraws, UnknownProvider
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Origin, VenueKind
 from flux_core.offers import Offer
+from flux_core.policy import GuildPolicy
 from flux_core.router import LOCAL, Errand, Nobody, RoutingPolicy, Venue, route
 
 
@@ -39,11 +40,15 @@ class Offered:
 
 
 def venue_for(
-    connection: Connection, request: GenerationRequest, origin: Origin, guild_id: int, offered: Offered, now: float
+    connection: Connection,
+    request: GenerationRequest,
+    origin: Origin,
+    decided: GuildPolicy,
+    offered: Offered,
+    now: float,
 ) -> VenueKind:
-    """Return who may draw ``request``; raises UnknownProvider or NobodyDraws."""
+    """Return who may draw ``request`` where a guild has ``decided`` that; raises UnknownProvider or NobodyDraws."""
     model = request.model
-    decided = policies.policy_of(connection, guild_id)
     policy = decided.routing or offered.policy
     if request.provider is None and model in offered.local and policy.first == "local":
         return "any"  # our own cards draw all of it, whoever else may: the usual case, and the quick one

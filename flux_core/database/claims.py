@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
-from flux_core.database.jobs import CLAIMED_BY_NOBODY, COLUMNS, job_of, reconsider
+from flux_core.database.jobs import CLAIMED_BY_NOBODY, COLUMNS, LIMITED, job_of, reconsider
 from flux_core.database.tables import EVERYWHERE, jobs, pauses
 from flux_core.database.turns import guild_first, serve
 from flux_core.jobs import Job, JobState, Lane
@@ -51,7 +51,12 @@ def _claim(models: int) -> sa.sql.dml.ReturningUpdate[Any]:
         )
     first = sa.union_all(*(sa.select(head) for head in heads)).subquery("first")
     chosen = sa.select(first.c.id).order_by(first.c.start_tag, first.c.id).limit(sa.literal_column("1"))
-    return sa.update(jobs).where(c.id == chosen.scalar_subquery(), OPEN_EVERYWHERE).values(TAKEN).returning(*COLUMNS)
+    return (
+        sa.update(jobs)
+        .where(c.id == chosen.scalar_subquery(), OPEN_EVERYWHERE)
+        .values(TAKEN)
+        .returning(*COLUMNS, LIMITED)
+    )
 
 
 def claim(connection: Connection, worker_id: str, models: Sequence[str], now: float, lease: float) -> Job | None:
@@ -65,6 +70,7 @@ def claim(connection: Connection, worker_id: str, models: Sequence[str], now: fl
         if row is not None:
             job = job_of(row)
             serve(connection, job)
-            reconsider(connection, job.account)
+            if row.limited is not None:
+                reconsider(connection, job.account)
             return job
     return None

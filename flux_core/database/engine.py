@@ -30,6 +30,8 @@ SETTINGS = (
     "foreign_keys = ON",
 )
 READERS = 2
+STATEMENTS = 512
+"""Prepared statements that a connection remembers: all of ours."""
 POLL_SECONDS = 0.025
 
 P = ParamSpec("P")
@@ -162,7 +164,7 @@ def _engine(url: URL, *, writes: bool) -> Engine:
         max_overflow=0,
         # Every transaction ends in a commit or rollback of its own.
         pool_reset_on_return=None,
-        connect_args={"timeout": BUSY_SECONDS},
+        connect_args={"timeout": BUSY_SECONDS, "cached_statements": STATEMENTS},
     )
 
     @event.listens_for(engine, "connect")

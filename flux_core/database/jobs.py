@@ -59,6 +59,15 @@ CLAIMED_AGAIN = {
 }
 """Those of a job that waits (again): whoever may claim it now, if anybody."""
 
+LIMITED = (
+    sa.select(members.c.most_running)
+    .where(members.c.guild_id == c.guild_id, members.c.user_id == c.user_id)
+    .correlate(jobs)
+    .scalar_subquery()
+    .label("limited")
+)
+"""Most jobs that a job's member may have running; NULL: any number, and nothing has to be reconsidered."""
+
 AFTER_ALL = "g"
 """Behind every id, which is hexadecimal, in any collation."""
 

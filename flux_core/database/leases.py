@@ -14,6 +14,7 @@ from flux_core.database.jobs import (
     CLAIMED_AGAIN,
     COLUMNS,
     IS_RUNNING,
+    LIMITED,
     job_of,
     reconsider,
     remark,
@@ -23,7 +24,7 @@ from flux_core.database.tables import jobs
 from flux_core.database.tables import spending as spending_table
 from flux_core.errors import FluxError, LeaseLost, OutcomeUnknown, OutputRefused, TimedOut, WorkerLost
 from flux_core.jobs import Job, JobState, Picture, Remark
-from flux_core.moderation.output import fate
+from flux_core.moderation.output import Fate, fate
 
 c = jobs.c
 
@@ -100,7 +101,7 @@ _END = (
         error_facts=bindparam("facts"),
         microdollars=bindparam("paid", type_=sa.BigInteger),
     )
-    .returning(*COLUMNS)
+    .returning(*COLUMNS, LIMITED)
 )
 _DRAWN = _END.values(
     microdollars=sa.func.coalesce(
@@ -141,7 +142,8 @@ def _end(
     if row is None:
         raise LeaseLost(job=job_id)
     job = job_of(row)
-    reconsider(connection, job.account)
+    if row.limited is not None:
+        reconsider(connection, job.account)
     return job
 
 
@@ -165,12 +167,9 @@ def succeed(
     Where its community does not want them shown, they are discarded, and the job ends as refused with its cost back:
     what a hosted provider got for them is spent all the same.
     """
-    before = owned(connection, worker_id, job_id)
     if drawn.microdollars is not None:
         spending.correct(connection, job_id, drawn.provider, drawn.microdollars)
-    rule = policies.policy_of(connection, before.account.guild_id).output
-    decided = fate(rule, [picture.unsafe for picture in pictures], age_restricted=before.age_restricted)
-    error = OutputRefused(elsewhere=rule.action == "age_restricted") if decided == "refuse" else None
+    decided, error = _fate(connection, worker_id, job_id, pictures)
     job = _end(
         connection,
         worker_id,
@@ -199,6 +198,20 @@ def succeed(
     if drawn.from_words:
         remarks.append(Remark("from_words", {"provider": drawn.provider}))
     return remark(connection, job, *remarks) if remarks else job
+
+
+def _fate(
+    connection: Connection, worker_id: str, job_id: str, pictures: Sequence[Picture]
+) -> tuple[Fate, OutputRefused | None]:
+    """Return what becomes of drawn pictures, and what their member is told where they are not shown."""
+    unsafe = [picture.unsafe for picture in pictures]
+    if not any(unsafe):
+        return "show", None  # nothing was found, or nobody looked: whatever the community has decided
+    job = owned(connection, worker_id, job_id)
+    rule = policies.policy_of(connection, job.account.guild_id).output
+    decided = fate(rule, unsafe, age_restricted=job.age_restricted)
+    error = OutputRefused(elsewhere=rule.action == "age_restricted") if decided == "refuse" else None
+    return decided, error
 
 
 _HIDE = sa.update(jobs).where(c.id == bindparam("job")).values(spoiler=True).returning(*COLUMNS)

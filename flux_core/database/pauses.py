@@ -66,9 +66,7 @@ def holding(connection: Connection, guild_id: int | None) -> bool:
     return bool(connection.execute(_HOLDING, {"guild": _where(guild_id)}).scalar())
 
 
-def pause(
-    connection: Connection, guild_id: int | None, by: int, why: str, now: float, *, drains: bool = False
-) -> None:
+def pause(connection: Connection, guild_id: int | None, by: int, why: str, now: float, *, drains: bool = False) -> None:
     """Stop a guild, or everything for None; a second stop replaces the first one with its reason.
 
     ``drains``: what waits is still drawn, and only new jobs are refused.

@@ -9,10 +9,9 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
-from flux_core.database import removals
 from flux_core.database.tables import jobs, reviews
 from flux_core.errors import AlreadyDecided, AlreadySo, TooManyReports
-from flux_core.jobs import Account, Job, new_job_id
+from flux_core.jobs import Job, new_job_id
 
 Kind = Literal["approval", "report"]
 Verdict = Literal["approved", "rejected", "expired", "withdrawn", "deleted", "banned", "dismissed", "forgotten"]
@@ -197,26 +196,6 @@ def forget(connection: Connection, job_ids: Sequence[str], now: float) -> None:
     """Let go of the words in the reviews of jobs that are being forgotten, also in what moderators see of them."""
     if job_ids:
         connection.execute(_FORGET, {"jobs": list(job_ids), "now": now})
-
-
-_OF_REPORTER = (c.guild_id == bindparam("guild"), c.by_user == bindparam("by"), c.reason != "")
-_POSTED_OF_REPORTER = sa.select(c.id, c.channel_id, c.message_id).where(*_OF_REPORTER, _OPEN, c.message_id.is_not(None))
-_FORGET_WORDS = (
-    sa.update(reviews)
-    .where(*_OF_REPORTER)
-    .values(reason="", told=sa.and_(c.verdict.is_not(None), c.message_id.is_(None)), attempts=0, next_at=0.0)
-)
-
-
-def forget_words_of(connection: Connection, account: Account, now: float) -> None:
-    """Let go of what a member wrote in reports, also in what moderators see of them; that they reported stays."""
-    key = {"guild": account.guild_id, "by": account.user_id}
-    standing = connection.execute(_POSTED_OF_REPORTER, key).all()
-    connection.execute(_FORGET_WORDS, key)
-    for row in standing:
-        # The message of an open one is posted anew, without the words.
-        connection.execute(_UNPOST, {"review": row.id})
-        removals.note(connection, account.guild_id, row.channel_id, row.message_id, now)
 
 
 # Telling the moderators

@@ -61,6 +61,10 @@ class Standing:
     running: int
     last_order: float | None
     """When the account's last job was submitted."""
+    submitted: str | None
+    """The job that was submitted with the same key before."""
+    was_limited: bool
+    """Whether the account had a limit of running jobs when it submitted last."""
     period: Period
     topped_up: int
     """What the period's purse has not received of the allowance; 0 for a rolling one."""
@@ -103,6 +107,7 @@ _ACCOUNT = sa.select(
     guilds.c.relaxed,
     members.c.user_id.label("member_row"),
     members.c.limits,
+    members.c.most_running,
     members.c.last_finish,
     members.c.last_relaxed,
     kept.c.policy,
@@ -113,6 +118,7 @@ _ACCOUNT = sa.select(
     _count("queued").label("waiting"),
     _count("running").label("running"),
     _LAST_ORDER.label("last_order"),
+    sa.select(jobs.c.id).where(jobs.c.key == bindparam("key")).scalar_subquery().label("submitted"),
 ).select_from(
     virtual_time.outerjoin(guilds, guilds.c.guild_id == bindparam("guild"))
     .outerjoin(members, _mine(members))
@@ -152,11 +158,16 @@ _POOL = sa.select(pools.c.spent).where(pools.c.guild_id == bindparam("guild"), p
 
 
 def standing(
-    connection: Connection, account: Account, role_ids: Collection[int], rules: QuotaRules, now: float
+    connection: Connection,
+    account: Account,
+    role_ids: Collection[int],
+    rules: QuotaRules,
+    now: float,
+    submitted_as: str | None = None,
 ) -> Standing:
-    """Return how ``account`` stands now, as a member with these roles."""
+    """Return how ``account`` stands now, as a member with these roles, and what was submitted as that key already."""
     key = {"guild": account.guild_id, "user": account.user_id}
-    row = connection.execute(_ACCOUNT, key | {"now": now}).one()
+    row = connection.execute(_ACCOUNT, key | {"now": now, "key": submitted_as}).one()
     if account == SHELL_ACCOUNT:
         policy, entitlement = NOTHING_DECIDED, UNLIMITED
     else:
@@ -188,6 +199,8 @@ def standing(
         waiting=row.waiting,
         running=row.running,
         last_order=row.last_order,
+        submitted=row.submitted,
+        was_limited=row.most_running is not None,
         period=period,
         topped_up=topped_up,
         spent=spent,

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-import sqlalchemy as sa
-from sqlalchemy import Connection, bindparam
+from sqlalchemy import Connection
 
 from flux_core import house_rules
 from flux_core.database import jobs, ledger, members, reviews, turns
 from flux_core.database.admission import Offered, venue_for
 from flux_core.database.ledger import Payment
 from flux_core.database.standing import Standing, roles_text, standing
-from flux_core.database.tables import jobs as table
 from flux_core.errors import FluxError, MemberError, PoolSpent, QuotaSpent
 from flux_core.fairness import Turn, change_hands, move_up, next_turn
 from flux_core.generation import GenerationRequest
@@ -91,7 +89,6 @@ class Quota:
 class _Accepted:
     """How a job would be accepted."""
 
-    known: Standing
     venue: VenueKind
     lane: Lane
     cost: int
@@ -101,23 +98,22 @@ class _Accepted:
 
 def _accept(
     connection: Connection,
+    known: Standing,
     account: Account,
     request: GenerationRequest,
     origin: Origin,
     where: Whereabouts,
     price: int,
-    rules: QuotaRules,
     offered: Offered,
     now: float,
 ) -> _Accepted:
-    known = standing(connection, account, where.role_ids, rules, now)
     house_rules.allow_member(known.banned, known.paused)
     judgement = None
     if account != SHELL_ACCOUNT:
         house_rules.allow_channel(known.policy, where)
         house_rules.allow_request(known.policy, known.entitlement, request, offered.models)
         judgement = house_rules.judge_prompt(known.policy, request, where)
-    venue = venue_for(connection, request, origin, account.guild_id, offered, now)
+    venue = venue_for(connection, request, origin, known.policy, offered, now)
     house_rules.allow_pace(known.policy, known.last_order, now)
     allow_waiting(known.waiting, known.entitlement.max_waiting)
     lane = Lane.FAST
@@ -129,7 +125,6 @@ def _accept(
         # Where nobody is paid nobody may cost money.
         lane, venue, shares = Lane.RELAXED, "local", {RELAXED: 0}
     return _Accepted(
-        known=known,
         venue=venue,
         lane=lane,
         cost=0 if lane is Lane.RELAXED else price,
@@ -168,10 +163,8 @@ def check(
     now: float,
 ) -> None:
     """Raise what ``submit`` would raise for a job of this price now."""
-    _accept(connection, account, request, origin, where, price, rules, offered, now)
-
-
-_SUBMITTED = sa.select(table.c.id).where(table.c.key == bindparam("key"))
+    known = standing(connection, account, where.role_ids, rules, now)
+    _accept(connection, known, account, request, origin, where, price, offered, now)
 
 
 def submit(
@@ -181,13 +174,12 @@ def submit(
 
     Raises the MemberError that says why not; then nothing has changed.
     """
-    account, request = submission.account, submission.request
-    if submission.key is not None:
-        before = connection.execute(_SUBMITTED, {"key": submission.key}).scalar()
-        if before is not None and (submitted := jobs.find(connection, before)):
-            return submitted
-    accepted = _accept(connection, account, request, submission.origin, submission.where, price, rules, offered, now)
-    known, lane, said = accepted.known, accepted.lane, accepted.judgement
+    account, request, where = submission.account, submission.request, submission.where
+    known = standing(connection, account, where.role_ids, rules, now, submission.key)
+    if known.submitted is not None and (submitted := jobs.find(connection, known.submitted)):
+        return submitted
+    accepted = _accept(connection, known, account, request, submission.origin, where, price, offered, now)
+    lane, said = accepted.lane, accepted.judgement
     turn = next_turn(known.virtual_time[lane], known.last_finish[lane], price, known.entitlement.weight)
     reply = submission.reply_to
     if reply is not None and said is not None and said.action == "spoiler":
@@ -224,8 +216,9 @@ def submit(
         most_running=known.entitlement.max_running,
         roles=roles_text(submission.where.role_ids),
     )
-    jobs.reconsider(connection, account)
-    if known.waiting and known.entitlement.max_running is None:
+    if known.entitlement.max_running is not None:
+        jobs.reconsider(connection, account)
+    elif known.was_limited:
         jobs.release_held(connection, account)
     if job.held is not None and said is not None:
         reviews.open_approval(connection, job, said.said, now)

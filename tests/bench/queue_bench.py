@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from flux_core.database import turns
 from flux_core.database.engine import Database
 from flux_core.database.jobs import values_of
 from flux_core.database.queue import JobQueue, WorkerInfo
@@ -35,6 +36,7 @@ SUBMITTERS = 4
 FEW, MANY = 1_000, 1_000_000
 CLAIMS = 300
 ACCOUNTS = 500
+GUILDS = 20
 RULES = QuotaRules(allowance=1000 * CREDIT, zone=ZoneInfo("UTC"), max_waiting=100)
 
 
@@ -85,17 +87,27 @@ async def cycles_per_second(folder: Path) -> float:
 
 
 def waiting_rows(count: int) -> Iterator[list[dict[str, Any]]]:
-    """Yield the rows of ``count`` waiting jobs of many accounts, ten thousand at a time."""
+    """Yield the rows of ``count`` waiting jobs of many accounts in several guilds, ten thousand at a time."""
     request = a_request()
     template = values_of(
-        Job(id="", account=Account(1, 1), request=request, origin=Origin.SHELL, cost=4000, created_at=time.time())
+        Job(
+            id="",
+            account=Account(1, 1),
+            request=request,
+            origin=Origin.SHELL,
+            cost=4000,
+            price=4000,
+            created_at=time.time(),
+        )
     )
     rows: list[dict[str, Any]] = []
     for number in range(count):
+        account = number % ACCOUNTS
         start = float(number // ACCOUNTS) * 4000
         rows.append(
             template
-            | {"id": f"{number:024x}", "user_id": number % ACCOUNTS, "start_tag": start, "finish_tag": start + 4000}
+            | {"id": f"{number:024x}", "guild_id": account % GUILDS, "user_id": account}
+            | {"start_tag": start, "finish_tag": start + 4000}
         )
         if len(rows) == 10_000:
             yield rows
@@ -112,6 +124,8 @@ def load(connection: Connection, rows: list[dict[str, Any]]) -> None:
 async def waiting_database(folder: Path, count: int) -> Database:
     """Open a database in which ``count`` jobs wait."""
     db = await Database.open(f"sqlite:///{folder / f'waiting-{count}.db'}")
+    for guild in range(GUILDS):
+        await db.write(turns.enter, guild)
     for rows in waiting_rows(count):
         await db.write(load, rows)
     return db

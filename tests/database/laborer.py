@@ -1,6 +1,6 @@
 """A process that submits jobs under keys of its own and draws whatever comes, for ``test_processes``.
 
-It draws some itself and orders others from a vendor, whose order book is a file.
+It draws some itself, several together where they come so, and orders others from a vendor, whose order book is a file.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from flux_core.batching import TRIALS, shape_of
 from flux_core.errors import DrawingBroken, LeaseLost, OutcomeUnknown, OutOfMemory
-from flux_core.jobs import Account
-from tests.database.scene import SCHNELL, Scene, a_scene, pictures
+from flux_core.jobs import Account, Job
+from tests.database.scene import SCHNELL, Scene, a_request, a_scene, pictures
 
 GENEROUS: dict[str, Any] = {"allowance": 10**9, "max_waiting": 10**6}
 USERS = 5
+CARD, TOGETHER = "a card", 3
 
 
 async def submit(scene: Scene, number: int, count: int) -> None:
@@ -26,27 +28,43 @@ async def submit(scene: Scene, number: int, count: int) -> None:
         await scene.submit(Account(7, serial % USERS), key=f"{number}-{serial}")
 
 
-async def draw(scene: Scene, worker: str, chance: random.Random) -> None:
+async def draw(scene: Scene, worker: str, parties: Path, chance: random.Random) -> None:
     """Claim and end jobs one way or another, for ever."""
     while True:
         await scene.queue.rescue()
-        job = await scene.queue.claim(worker, [SCHNELL])
-        if job is None:
+        jobs = await scene.queue.claim_together(worker, [SCHNELL], CARD, TOGETHER)
+        if not jobs:
             await asyncio.sleep(0.01)
-            continue
-        with suppress(LeaseLost):
-            await scene.queue.heartbeat(worker, [job.id])
-            await scene.queue.progress(worker, job.id, 1, 4)
-            await asyncio.sleep(chance.uniform(0, 0.01))
-            fate = chance.random()
-            if fate < 0.7:
-                await scene.queue.succeed(worker, job.id, pictures(job), provider="local", seconds=0.01)
-            elif fate < 0.8:
-                await scene.queue.fail(worker, job.id, OutOfMemory())
-            elif fate < 0.9:
-                await scene.queue.fail(worker, job.id, DrawingBroken())
-            else:
-                await scene.queue.hand_back(worker, job.id)
+        if len(jobs) > 1:
+            with parties.open("a") as known:
+                known.write(f"{len(jobs)}\n")
+        for job in jobs:
+            with suppress(LeaseLost):
+                await scene.queue.heartbeat(worker, [job.id for job in jobs])
+                await scene.queue.progress(worker, job.id, 1, 4)
+                await asyncio.sleep(chance.uniform(0, 0.01))
+                await end(scene, worker, job, chance.random())
+
+
+async def end(scene: Scene, worker: str, job: Job, fate: float) -> None:
+    """End a job in one of four ways."""
+    if fate < 0.7:
+        await scene.queue.succeed(worker, job.id, pictures(job), provider="local", seconds=0.01)
+    elif fate < 0.8:
+        await scene.queue.fail(worker, job.id, OutOfMemory())
+    elif fate < 0.9:
+        await scene.queue.fail(worker, job.id, DrawingBroken())
+    else:
+        await scene.queue.hand_back(worker, job.id)
+
+
+async def learn(scene: Scene) -> None:
+    """Have seen a card on which a drawing takes as long whatever the number of its pictures."""
+    shape = shape_of(a_request())
+    assert shape is not None
+    for number in range(1, TOGETHER + 1):
+        for _ in range(TRIALS):
+            await scene.queue.record_pace(CARD, shape, number, float(number), 1.0)
 
 
 async def order(scene: Scene, worker: str, book: Path, chance: random.Random) -> None:
@@ -81,8 +99,9 @@ async def main(url: str, folder: str, number: int, count: int, life: int) -> Non
     chance = random.Random(number * 1000 + life)
     async with a_scene(url, Path(folder), **GENEROUS) as scene:
         scene.use_the_time_of_day(lease_seconds=0.5)
+        await learn(scene)
         async with asyncio.TaskGroup() as group:
-            group.create_task(draw(scene, f"worker-{number}-{life}", chance))
+            group.create_task(draw(scene, f"worker-{number}-{life}", Path(folder) / "parties", chance))
             group.create_task(order(scene, f"acme-{number}-{life}", Path(folder) / "orders", chance))
             await submit(scene, number, count)
 

@@ -81,3 +81,4 @@ async def test_killing_processes_loses_nothing_and_charges_once(database_url: st
         ordered = Counter((tmp_path / "orders").read_text().split())
         assert len(ordered) > PROCESSES
         assert set(ordered.values()) == {1}
+        assert (tmp_path / "parties").read_text(), "some were claimed together"

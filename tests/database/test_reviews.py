@@ -202,24 +202,6 @@ async def test_nobody_buries_the_moderators_in_reports(scene: Scene) -> None:
     await desk.report(job.id, account=ANNE, reason="x")
 
 
-async def test_what_a_member_wrote_in_reports_can_be_forgotten(scene: Scene) -> None:
-    await moderated(scene)
-    desk = scene.studio.reviews
-    made = [await reported(scene) for _ in range(3)]
-    for number, (_, review) in enumerate(made[:2]):
-        await desk.posted(review.id, CHANNEL, number)
-    await desk.dismiss(made[0][1].id, guild_id=GUILD, by=MODERATOR)
-    await desk.told(made[0][1].id)
-    await desk.report(made[0][0].id, account=CLEO, reason="mine stays")
-    await scene.db.write(reviews.forget_words_of, BERT, scene.clock.now)
-    words = {one.by: one.reason for one in await desk.waiting(GUILD)}
-    assert words == {BERT.user_id: "", CLEO.user_id: "mine stays"}
-    due = {one.review.id: one.review for one in await desk.due()}
-    assert due[made[0][1].id].verdict == "dismissed"  # its message is edited again
-    assert due[made[1][1].id].message_id is None  # posted anew, and the old message deleted
-    assert [one.message_id for one in await scene.studio.removals.due()] == [1]
-
-
 async def test_a_deleted_job_has_no_pictures_and_no_message(scene: Scene) -> None:
     job, review = await reported(scene)
     keys = [picture.key for picture in await scene.studio.pictures(job.id)]

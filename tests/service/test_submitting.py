@@ -8,11 +8,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from flux_core.database.members import put_limits
 from flux_core.errors import MemberError, OutOfRange, QueuePaused, QuotaSpent, TooManyWaiting, UnknownModel
 from flux_core.jobs import Account, JobState, Origin
 from flux_core.models import Catalogue
+from flux_core.policy import Limits, Renewal
 from flux_core.quota import QuotaRules
-from flux_core.service import MemberSettings, Studio, Submission
+from flux_core.service import Studio, Submission
 from tests.database.scene import ABROAD, ANNE, BERT, DAY, NOON, TINY, Scene, a_request, a_scene
 
 TODAY, MIDNIGHT = "day:2026-11-21", NOON + DAY / 2
@@ -45,7 +47,7 @@ async def test_granted_credits_pay_when_the_day_is_spent_and_come_back_where_the
         with pytest.raises(QuotaSpent) as caught:
             await scene.submit(ANNE, count=2)
         assert caught.value.facts == {"cost": 2000, "left": 1000, "renews_at": MIDNIGHT}
-        quota = await scene.studio.grant(ANNE, 3000, by=9, reason="won the contest")
+        quota = await scene.studio.members.grant(ANNE, 3000, by=9, reason="won the contest")
         assert (quota.granted, quota.left) == (3000, 4000)
         both = await scene.submit(ANNE, count=2)
         assert await scene.ledger(both) == [("reserve", TODAY, -1000), ("reserve", "granted", -1000)]
@@ -59,15 +61,15 @@ async def test_granted_credits_pay_when_the_day_is_spent_and_come_back_where_the
 
 async def test_a_grant_that_no_sum_could_hold_is_refused(scene: Scene) -> None:
     with pytest.raises(OutOfRange):
-        await scene.studio.grant(ANNE, 2**63, by=9, reason="typo")
+        await scene.studio.members.grant(ANNE, 2**63, by=9, reason="typo")
     assert (await scene.studio.quota(ANNE)).granted == 0
 
 
 async def test_grants_can_be_taken_back_but_not_below_nothing(scene: Scene) -> None:
-    await scene.studio.grant(ANNE, 3000, by=9, reason="x")
-    assert (await scene.studio.grant(ANNE, -1000, by=9, reason="oops")).granted == 2000
+    await scene.studio.members.grant(ANNE, 3000, by=9, reason="x")
+    assert (await scene.studio.members.grant(ANNE, -1000, by=9, reason="oops")).granted == 2000
     with pytest.raises(OutOfRange):
-        await scene.studio.grant(ANNE, -2001, by=9, reason="oops")
+        await scene.studio.members.grant(ANNE, -2001, by=9, reason="oops")
     assert (await scene.studio.quota(ANNE)).granted == 2000
 
 
@@ -90,18 +92,13 @@ async def test_a_changed_allowance_counts_at_once(scene: Scene) -> None:
 
 
 async def test_a_member_may_have_an_allowance_of_their_own(scene: Scene) -> None:
-    assert await scene.studio.member(ANNE) == MemberSettings()
-    await scene.studio.set_member(ANNE, MemberSettings(weight=2.0, allowance=1500))
-    assert await scene.studio.member(ANNE) == MemberSettings(weight=2.0, allowance=1500)
+    await scene.db.write(put_limits, ANNE, Limits(weight=2.0, credits=1.5, renewal=Renewal()))
     job = await scene.submit(ANNE)
     assert job.finish_tag - job.start_tag == 500.0
     with pytest.raises(QuotaSpent):
         await scene.submit(ANNE)
-    await scene.studio.set_member(ANNE, MemberSettings())
+    await scene.db.write(put_limits, ANNE, Limits())
     assert (await scene.studio.quota(ANNE)).left == 99_000
-    for wrong in (MemberSettings(weight=0), MemberSettings(weight=1000), MemberSettings(allowance=-1)):
-        with pytest.raises(OutOfRange):
-            await scene.studio.set_member(ANNE, wrong)
 
 
 async def test_waiting_jobs_have_a_limit_and_running_ones_do_not_count(database_url: str, tmp_path: Path) -> None:
@@ -129,7 +126,7 @@ async def test_a_pause_refuses_where_it_holds(scene: Scene) -> None:
     await scene.studio.pause(ANNE.guild_id, by=9, reason="cleaning up")
     with pytest.raises(QueuePaused) as caught:
         await scene.submit(ANNE)
-    assert caught.value.facts == {"reason": "cleaning up"}
+    assert caught.value.facts == {"reason": "cleaning up", "drains": False}
     await scene.submit(ABROAD)
     assert await scene.studio.paused(ABROAD.guild_id) is None
     assert await scene.studio.paused(None) is None
