@@ -61,8 +61,8 @@ def report(review: Review, job: Job, shown: Sequence[Shown]) -> Card:
     """Show a reported job with its pictures, each hidden until it is clicked."""
     parts: list[ui.Item[Any]] = [
         ui.TextDisplay(
-            f"### A picture was reported\n<@{review.by}> reported it {moment(review.opened_at)}"
-            f"{_why(review, REASON_SHOWN)}\n{_asked(job)}.{_link(job)}"
+            f"### A picture was reported\n<@{review.by}> reported it {moment(review.opened_at)}: "
+            f"{quoted(review.reason, REASON_SHOWN)}\n{_asked(job)}.{_link(job)}"
         ),
         _prompt(job),
     ]
@@ -95,13 +95,8 @@ def decided(review: Review, job: Job | None) -> Card:
         prompt = quoted(" ".join(job.request.prompt.split()), PROMPT_KEPT)
         text += f"\n-# {_asked(job)}: {prompt}"
         if review.kind == "report":
-            text += f"\n-# Reported by <@{review.by}>{_why(review, PROMPT_KEPT)}"
+            text += f"\n-# Reported by <@{review.by}>: {quoted(review.reason, PROMPT_KEPT)}"
     return Card(ui.Container(ui.TextDisplay(text), accent_colour=colour))
-
-
-def _why(review: Review, limit: int) -> str:
-    # A member may have had their words forgotten.
-    return f": {quoted(review.reason, limit)}" if review.reason else "."
 
 
 def _asked(job: Job) -> str:
