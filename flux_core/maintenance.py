@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from flux_core.database import bookkeeping, outbox, pictures, retention, strays, verdicts, workers
+from flux_core.database import bans, bookkeeping, outbox, pictures, retention, strays, verdicts, workers
 from flux_core.database.engine import Database
 from flux_core.database.queue import JobQueue
 from flux_core.errors import StorageUnavailable
@@ -94,6 +94,9 @@ def chores(db: Database, queue: JobQueue, store: PictureStore, kept: Retention =
     async def forget_workers() -> int:
         return len(await db.write(workers.prune, db.clock() - WORKER_FORGOTTEN))
 
+    async def forget_bans() -> int:
+        return await db.write(bans.prune, db.clock())
+
     async def drop_previews() -> int:
         now = db.clock()
         return await db.write(pictures.drop_previews, now - PREVIEW_KEPT, now, BATCH)
@@ -150,6 +153,7 @@ def chores(db: Database, queue: JobQueue, store: PictureStore, kept: Retention =
         Chore("jobs of hosted providers left to our own cards", min(5.0, queue.lease_seconds / 3), queue.admit_local),
         Chore("jobs given up whose provider is gone", MINUTE / 2, abandon_bound),
         Chore("workers forgotten", MINUTE, forget_workers),
+        Chore("bans forgotten that are over", 60 * MINUTE, forget_bans),
         Chore("previews of ended jobs dropped", MINUTE / 2, drop_previews),
         Chore("unused uploads dropped", 60 * MINUTE, drop_inputs),
         Chore("expired interaction tokens forgotten", MINUTE, forget_tokens),

@@ -112,10 +112,6 @@ class Members:
         """Return a guild's bans behind the first ``skipped``, the newest first, and how many there are in all."""
         return await self._db.read(bans.page_of, guild_id, skipped, limit, self._db.clock())
 
-    async def prune_bans(self) -> int:
-        """Forget the bans that are over; return how many."""
-        return await self._db.write(bans.prune, self._db.clock())
-
 
 def _change_limits(
     connection: Connection,

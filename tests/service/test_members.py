@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from flux_core.database.tables import audit, ledger
 from flux_core.errors import AlreadySo, Banned, BeyondLimit, InvalidPolicy, NotThere, OutOfRange, QuotaSpent
 from flux_core.jobs import Account, Whereabouts
+from flux_core.maintenance import chores
 from flux_core.policy import Limits, Renewal
 from tests.database.scene import ABROAD, ANNE, BERT, CLEO, DAY, NOON, Scene, a_request
 
@@ -29,6 +30,11 @@ async def posted(scene: Scene, account: Account) -> list[tuple[str, str, int]]:
     mine = sa.select(ledger).where(ledger.c.user_id == account.user_id, ledger.c.guild_id == account.guild_id)
     rows = await scene.db.read(lambda connection: connection.execute(mine.order_by(ledger.c.id)).all())
     return [(row.kind, row.purse, row.amount) for row in rows]
+
+
+async def forget_bans(scene: Scene) -> int:
+    [chore] = [one for one in chores(scene.db, scene.queue, scene.store) if one.name == "bans forgotten that are over"]
+    return await chore.work()
 
 
 # Limits
@@ -203,7 +209,7 @@ async def test_a_ban_holds_until_its_end_in_its_guild_alone(scene: Scene) -> Non
     with pytest.raises(NotThere):
         await members.unban(ANNE, by=MODERATOR)
     await scene.submit(ANNE)
-    assert await members.prune_bans() == 1
+    assert await forget_bans(scene) == 1
     assert await audited(scene) == [("ban", ANNE.user_id, {"reason": "flooding", "until": NOON + 60})]
 
 
@@ -212,7 +218,7 @@ async def test_a_ban_without_end_holds_until_it_is_lifted_and_a_new_one_takes_it
     await members.ban(ANNE, by=MODERATOR, reason="", until=NOON + 60)
     await members.ban(ANNE, by=MODERATOR, reason="again", until=None)
     scene.clock.now += 1000 * DAY
-    assert await members.prune_bans() == 0
+    assert await forget_bans(scene) == 0
     with pytest.raises(Banned):
         await scene.submit(ANNE)
     await members.unban(ANNE, by=MODERATOR)
