@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from alembic import command
 from sqlalchemy import Connection
 
+from flux_core.database.bookkeeping import discrepancies
 from flux_core.database.jobs import values_of
 from flux_core.database.members import limits_of
 from flux_core.database.schema import config_for
@@ -59,14 +60,18 @@ def fill(connection: Connection) -> None:
     for row in ROWS:
         names = ", ".join(row)
         connection.execute(sa.text(f"INSERT INTO jobs ({names}) VALUES ({', '.join(f':{name}' for name in row)})"), row)
+    book = "INSERT INTO ledger (at, guild_id, user_id, purse, kind, amount, job_id)"
     for statement in (
-        "INSERT INTO ledger (at, guild_id, user_id, purse, kind, amount, job_id)"
-        f" VALUES (1, 7, 1, 'granted', 'reserve', -1000, '{1:024x}')",
+        f"{book} VALUES (1, 7, 1, 'granted', 'grant', 9000, NULL)",
+        f"{book} SELECT 1, guild_id, 1, 'granted', 'reserve', -1000, id FROM jobs WHERE guild_id = 7",
+        f"{book} VALUES (1, 8, 1, 'day:1970-01-01', 'reserve', -1000, '{2:024x}')",
+        f"{book} VALUES (3, 7, 1, 'settled', 'settle', 0, '{4:024x}')",
+        f"{book} VALUES (3, 7, 1, 'granted', 'refund', 1000, '{5:024x}')",
         f"INSERT INTO pictures VALUES ('{4:024x}', 0, 'pictures/a.webp', 64, 64, 7, 'image/webp', 10)",
         "INSERT INTO pauses VALUES (8, 'storm', 1, 0)",
         "INSERT INTO workers VALUES ('w0', 'here', 1, 'cpu', '[\"flux-schnell\"]', 0, 0)",
         "INSERT INTO speeds VALUES ('flux-schnell', 1, 1, 1, 1, 1)",
-        "INSERT INTO members VALUES (7, 1, 2.0, 5000, 6.0)",
+        "INSERT INTO members VALUES (7, 1, 2.0, 5000, 6.0), (8, 1, 1.0, NULL, 3.0)",
     ):
         connection.exec_driver_sql(statement)
 
@@ -116,6 +121,15 @@ async def test_what_waited_goes_on(old_database: str, tmp_path: Path) -> None:
         await scene.studio.resume(8, by=1)
         assert (await scene.claim_hosted()).id == f"{2:024x}"
         assert (await scene.submit(Account(9, 9))).venue == "any"
+
+
+async def test_the_books_agree_after_it(old_database: str, tmp_path: Path) -> None:
+    async with a_scene(old_database, tmp_path) as scene:
+        assert await scene.db.read(discrepancies) == []
+        await scene.queue.rescue()
+        await scene.claim("w1")
+        await scene.submit()
+        assert await scene.db.read(discrepancies) == []
 
 
 async def test_one_step_back_keeps_every_job(old_database: str, tmp_path: Path) -> None:
