@@ -14,6 +14,7 @@ from bot.cards import Card, Shown
 from bot.reviews import cards
 from bot.reviews.custom_ids import CUSTOM_ID, Choice, Press, from_match
 from bot.reviews.modals import SECONDS, BanModal, RejectModal, ReportModal, is_lost
+from bot.reviews.waiting import waiting
 from flux_core.database.reviews import Review, Verdict
 from flux_core.generation import MAX_PROMPT
 from flux_core.jobs import JobState, Picture
@@ -100,6 +101,21 @@ def test_each_verdict_is_told_without_buttons(verdict: str) -> None:
 def test_what_is_forgotten_is_not_told() -> None:
     closed = review("report", reason="", verdict="dismissed", decided_by=77, decided_at=1_700_000_000.0)
     assert "“" not in text_of(cards.decided(closed, None))
+
+
+def test_what_waits_is_told_with_where_it_stands_and_why_it_does_not() -> None:
+    assert waiting([], 5) == "### Nothing waits for a decision"
+    unposted = review()
+    told = waiting([unposted, review("report", by=3, channel_id=5, message_id=6)], 5)
+    assert told.startswith("### Waiting for a decision: 1 prompt to approve and 1 report\n")
+    assert "A prompt, <t:1700000000:R>: about to be posted." in told
+    assert f"A report by <@3>, <t:1700000000:R>: [decide](https://discord.com/channels/{2**62}/5/6)" in told
+    assert "there is no channel" in waiting([unposted], None)
+    failed = review(problem="I may not post there", next_at=1_700_000_060.0)
+    assert "not posted, because I may not post there. I try again <t:1700000060:R>." in waiting([failed], 5)
+    many = waiting([failed] * 100, 5)
+    assert many.endswith("- and 90 more")
+    assert len(many) < 2000
 
 
 @pytest.mark.parametrize("choice", list(Choice))
