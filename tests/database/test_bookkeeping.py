@@ -22,7 +22,7 @@ async def one_of_each(scene: Scene) -> dict[str, Job]:
     await scene.studio.policies.change(
         7, lambda policy: policy.model_copy(update={"pool": 50.0}), by=1, action="quota set"
     )
-    await scene.studio.grant(ANNE, 8000, by=1, reason="a prize")
+    await scene.studio.members.grant(ANNE, 8000, by=1, reason="a prize")
     found = {}
     for name in ("partly", "failed"):
         found[name] = await scene.submit(ANNE, count=3)
