@@ -37,9 +37,9 @@ async def test_every_request_of_a_full_tour_is_as_discord_describes_it(running, 
     await ada.autocomplete("imagine", "prompt", "a")
     await ada.autocomplete("imagine", "model", "flux", prompt="a")
     await grace.response(await grace.command("admin quota grant", member=ada.id, credits=5, reason="a gift"))
-    await grace.response(await grace.command("admin pause", reason="a break"))
+    await grace.response(await grace.command("admin queue pause", reason="a break"))
     assert "a break" in text_of(await ada.response(await ada.command("imagine", prompt="a star")))
-    await grace.response(await grace.command("admin resume"))
+    await grace.response(await grace.command("admin queue resume"))
     await ada.press(card, "Delete")
     await ada.wait_gone(card["id"])
 
