@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from flux_core.errors import FluxError, ProviderBusy, ProviderClosed
 from flux_core.images.store import PictureStore
 from flux_core.logs import mask
 from flux_core.models import ModelSpec
+from flux_core.moderation.output import counted_labels
 from flux_core.provider_settings import variable, vendors
 from flux_core.providers.hosted.vendor import Vendor
 from flux_core.settings import Settings
@@ -52,7 +54,7 @@ REFUSED = Finding(
 async def examine(settings: Settings, console: Console) -> bool:
     """Print a finding for every part of the installation; return whether all are well."""
     findings: list[Finding] = []
-    for check in (_token, _database, _pictures, _models, _providers, _workers):
+    for check in (_token, _database, _pictures, _models, _output_check, _providers, _workers):
         with console.status("Looking …"):
             findings += await _guarded(check, settings)
     table = Table(show_header=False, box=None, pad_edge=False)
@@ -146,6 +148,29 @@ def _model(spec: ModelSpec, drawn_by: Sequence[str], *, default: bool) -> Findin
     if source.count("/") == 1 and not source.startswith((".", "/", "~")):
         return Finding(spec.id, None, f"{note}; a hub id: downloaded by the worker that first needs it.")
     return Finding(spec.id, False, f"There is no folder {source}.")
+
+
+async def _output_check(settings: Settings) -> list[Finding]:
+    return [Finding("Output check", *_classifier(settings))]
+
+
+def _classifier(settings: Settings) -> tuple[bool | None, str]:
+    """Return whether all is well with what looks at drawn pictures, and what to know; raises ConfigurationError."""
+    model = settings.output_check_model
+    if not model:
+        off = "Off: nothing looks at drawn pictures but the hosted providers' own filters."
+        return None, f"{off} OUTPUT_CHECK_MODEL names an image classifier."
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        if model.count("/") == 1 and not model.startswith((".", "/", "~")):
+            return None, f"{model}; a hub id: downloaded with the first picture."
+        return False, f"There is no folder {model}; check OUTPUT_CHECK_MODEL."
+    try:
+        known = json.loads((folder / "config.json").read_text(encoding="utf-8"))["id2label"].values()
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return False, f"{model} has no config.json with labels: it is no image classifier."
+    labels = counted_labels(model, [str(label) for label in known], settings.output_check_labels)
+    return True, f"{model}; not for everybody: {', '.join(sorted(labels))}"
 
 
 async def _providers(settings: Settings) -> list[Finding]:

@@ -111,6 +111,26 @@ async def test_a_folder_that_is_no_model_is_named(healthy_settings, tmp_path):
     assert "model_index.json" in said
 
 
+async def test_whether_pictures_are_checked_is_told(healthy_settings, tmp_path):
+    async def said(model, *labels, content):
+        healthy, told = await bill(
+            healthy_settings.model_copy(update={"output_check_model": model, "output_check_labels": labels})
+        )
+        assert healthy is content
+        return told
+
+    folder = tmp_path / "classifier"
+    assert "Off: nothing looks at drawn pictures" in await said("", content=True)
+    assert "downloaded with the first picture" in await said("some/classifier", content=True)
+    assert f"There is no folder {folder}; check OUTPUT_CHECK_MODEL" in await said(str(folder), content=False)
+    folder.mkdir()
+    assert "it is no image classifier" in await said(str(folder), content=False)
+    (folder / "config.json").write_text('{"id2label": {"0": "Neutral", "1": "Porn", "2": "Hentai"}}')
+    assert "not for everybody: hentai, porn" in await said(str(folder), content=True)
+    assert "not for everybody: neutral" in await said(str(folder), "NEUTRAL", content=True)
+    assert "has no gore; its labels are Neutral, Porn, Hentai" in await said(str(folder), "gore", content=False)
+
+
 async def test_a_provider_is_asked_for_its_account(healthy_settings, monkeypatch):
     async with cloud() as address:
         monkeypatch.setenv("CLOUD_API_KEY", KEY)

@@ -17,13 +17,12 @@ from transformers import pipeline
 from flux_core.errors import ConfigurationError, FluxError, GenerationFailed
 from flux_core.gpu.device import use_threads
 from flux_core.gpu.quiet import silence
+from flux_core.moderation.output import counted_labels
 
 log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 300.0
 """A model that did not load is tried again after this long: the hub may be back."""
-USUAL_LABELS = frozenset({"nsfw", "porn", "hentai", "sexy"})
-"""What models call that which is not for everybody, where the operator names no labels."""
 THREADS = 1
 """Of torch, beside those that draw: a small classifier takes about 0.1 s a picture with one."""
 
@@ -40,7 +39,7 @@ class Classifier:
         Without ``labels``, those of USUAL_LABELS count that the model has.
         """
         self._model = model
-        self._labels = frozenset(label.casefold() for label in labels)
+        self._labels = frozenset(labels)
         self._hub_token = hub_token
         self._pipeline: Any = None
         self._failure: tuple[float, FluxError] | None = None
@@ -102,14 +101,5 @@ class Classifier:
                 f"OUTPUT_CHECK_MODEL is {self._model!r}, which is no image classifier that can be loaded ({first})."
             ) from error
         known = [str(label) for label in loaded.model.config.id2label.values()]
-        has = {label.casefold() for label in known}
-        if missing := sorted(self._labels - has):
-            raise ConfigurationError(
-                f"OUTPUT_CHECK_LABELS: {self._model} has no {', '.join(missing)}; its labels are {', '.join(known)}."
-            )
-        self._labels = self._labels or USUAL_LABELS & has
-        if not self._labels:
-            raise ConfigurationError(
-                f"OUTPUT_CHECK_LABELS has to say which of its labels are not for everybody: {', '.join(known)}."
-            )
+        self._labels = counted_labels(self._model, known, self._labels)
         return loaded

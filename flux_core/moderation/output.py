@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal, Protocol
 
 from PIL import Image
 
+from flux_core.errors import ConfigurationError
 from flux_core.policy import OutputRule
 
 Fate = Literal["show", "spoiler", "refuse"]
 
 CERTAIN = 1.0
 """How sure a provider is that flags a picture: it tells no number."""
+
+
+USUAL_LABELS = frozenset({"nsfw", "porn", "hentai", "sexy"})
+"""What classifiers call that which is not for everybody, where the operator names no labels."""
 
 
 class OutputCheck(Protocol):
@@ -23,6 +28,24 @@ class OutputCheck(Protocol):
 
         Raises a FluxError where it cannot tell, and does not hold up the event loop.
         """
+
+
+def counted_labels(model: str, known: Sequence[str], named: Collection[str]) -> frozenset[str]:
+    """Return the labels, case folded, that are not for everybody: those ``named``, else the usual ones it has.
+
+    Raises ConfigurationError, with the labels that the model has, for a name that is none of them, and for no label.
+    """
+    has = {label.casefold() for label in known}
+    wanted = {label.casefold() for label in named}
+    if missing := sorted(wanted - has):
+        raise ConfigurationError(
+            f"OUTPUT_CHECK_LABELS: {model} has no {', '.join(missing)}; its labels are {', '.join(known)}."
+        )
+    if counted := frozenset(wanted or USUAL_LABELS & has):
+        return counted
+    raise ConfigurationError(
+        f"OUTPUT_CHECK_LABELS has to say which labels of {model} are not for everybody; it has {', '.join(known)}."
+    )
 
 
 def fate(rule: OutputRule, unsafe: Sequence[float | None], *, age_restricted: bool) -> Fate:
