@@ -159,7 +159,8 @@ def help_page(models: Iterable[ModelSpec]) -> Card:
                 "**Buttons** · **Reroll** draws the same words anew · **V1–V4** vary one picture · **Details** tells "
                 "seed, size, licence and cost · **Delete** and **Cancel** are for whoever asked, and for moderators. "
                 "Pressing a button on somebody else's picture starts a job of your own.\n"
-                "**More** · `/jobs` your pictures, to cancel or to see again · `/quota` what you have left"
+                "**More** · `/jobs` what you have going on · `/history` all of it · `/quota` what you have left · "
+                "`/settings` your own defaults · `/data` what I know of you"
             ),
             accent_colour=BLURPLE,
         )

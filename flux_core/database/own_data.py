@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from flux_core.database.jobs import COLUMNS, IS_QUEUED, IS_RUNNING, job_of, requ
 from flux_core.database.pictures import pictures_of
 from flux_core.database.submissions import withdraw
 from flux_core.database.tables import jobs, ledger, pictures, reviews
+from flux_core.database.tables import members as table
 from flux_core.jobs import Account, Job, Picture
 from flux_core.models import CREDIT
 from flux_core.preferences import NOTHING_SET
@@ -54,6 +56,7 @@ def about(connection: Connection, account: Account, now: float) -> dict[str, Any
         "server": str(account.guild_id),
         "member": str(account.user_id),
         "settings": preferences.preferences_of(connection, account).model_dump(exclude_none=True),
+        "roles_when_last_ordered": json.loads(connection.execute(_ROLES, _key(account)).scalar() or "[]"),
         "limits": members.limits_of(connection, account).model_dump(mode="json", exclude_none=True),
         "ban": None if ban is None else {"reason": ban.reason, "since": _time(ban.since), "until": _time(ban.until)},
         "reports_made": [
@@ -150,11 +153,17 @@ _HANDED_OVER = sa.or_(
 )
 _ENDED = (
     sa.select(c.id, c.request, c.preview_key, c.channel_id, c.message_id, c.private)
-    .where(*_MINE, _KEPT, c.ended_at.is_not(None), _HANDED_OVER)
+    .where(*_MINE, _KEPT, _BEHIND, c.ended_at.is_not(None), _HANDED_OVER)
     .order_by(c.id)
     .limit(bindparam("most"))
 )
 _BUSY = sa.select(sa.func.count()).select_from(jobs).where(*_MINE, _KEPT)
+_FORGET_ROLES = (
+    sa.update(table)
+    .where(table.c.guild_id == bindparam("guild"), table.c.user_id == bindparam("user"), table.c.roles.is_not(None))
+    .values(roles=None)
+)
+_ROLES = sa.select(table.c.roles).where(table.c.guild_id == bindparam("guild"), table.c.user_id == bindparam("user"))
 _PICTURES = (
     sa.select(sa.func.count())
     .select_from(pictures)
@@ -179,21 +188,25 @@ def stop_running(connection: Connection, account: Account) -> int:
 
 
 def forget_settings(connection: Connection, account: Account) -> None:
-    """Forget what a member has set for themselves."""
+    """Forget what a member has set for themselves, and which roles they had with their last order."""
     preferences.put_preferences(connection, account, NOTHING_SET)
+    connection.execute(_FORGET_ROLES, _key(account))
 
 
-def forget_some(connection: Connection, account: Account, now: float, limit: int) -> Forgotten:
-    """Forget up to ``limit`` ended jobs of an account, their pictures, and have their messages deleted.
+def forget_some(
+    connection: Connection, account: Account, after: str, now: float, limit: int
+) -> tuple[Forgotten, str | None]:
+    """Forget up to ``limit`` ended jobs of an account behind the id ``after``; return that and the last one's id.
 
-    A picture that somebody's waiting job starts from goes all the same: that job ends with its cost back.
+    Their pictures go as well, also where somebody's waiting job starts from one: that job ends with its cost back.
+    Their messages are to be deleted. Without an id everything was gone through.
     """
-    ended = connection.execute(_ENDED, _key(account) | {"now": now, "most": limit}).all()
+    ended = connection.execute(_ENDED, _key(account) | {"after": after, "now": now, "most": limit}).all()
     if not ended:
-        return Forgotten(busy=connection.execute(_BUSY, _key(account)).scalar_one())
+        return Forgotten(busy=connection.execute(_BUSY, _key(account)).scalar_one()), None
     drawn = connection.execute(_PICTURES, {"jobs": [row.id for row in ended]}).scalar_one()
     shown = [row for row in ended if row.message_id is not None and not row.private]
     for row in shown:
         removals.note(connection, account.guild_id, row.channel_id, row.message_id, now)
     retention.forget(connection, ended, now)
-    return Forgotten(jobs=len(ended), pictures=drawn, messages=len(shown))
+    return Forgotten(jobs=len(ended), pictures=drawn, messages=len(shown)), ended[-1].id

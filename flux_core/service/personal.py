@@ -118,8 +118,9 @@ class Personal:
             await self._db.changed(version, min(1.0, left))
 
     async def _forget_ended(self, account: Account, done: Forgotten) -> Forgotten:
-        while True:
-            some = await self._db.write(own_data.forget_some, account, self._db.clock(), AT_ONCE)
+        after: str | None = ""
+        while after is not None:
+            some, after = await self._db.write(own_data.forget_some, account, after, self._db.clock(), AT_ONCE)
             done = replace(
                 done,
                 jobs=done.jobs + some.jobs,
@@ -127,8 +128,7 @@ class Personal:
                 messages=done.messages + some.messages,
                 busy=some.busy,
             )
-            if not some.jobs:
-                return done
+        return done
 
 
 def _change(connection: Connection, account: Account, change: Callable[[Preferences], Preferences]) -> Preferences:
