@@ -12,9 +12,9 @@ LISTED = 10
 
 
 def waiting(reviews: Sequence[Review], channel_id: int | None) -> str:
-    """Tell of open reviews; ``channel_id`` is the channel of the guild's moderators, None where there is none."""
+    """Tell of open reviews, nothing of none; ``channel_id``: of the guild's moderators, None where there is none."""
     if not reviews:
-        return "### Nothing waits for a decision"
+        return ""
     approvals = sum(review.kind == "approval" for review in reviews)
     kinds = [(approvals, "prompt to approve", "prompts to approve"), (len(reviews) - approvals, "report", "reports")]
     heading = " and ".join(f"{amount} {one if amount == 1 else more}" for amount, one, more in kinds if amount)

@@ -123,8 +123,10 @@ async def test_only_moderators_decide_about_reports(stage: Stage, ada: Person, l
 async def test_a_report_waits_for_a_channel(stage: Stage, ada: Person, linus: Person, grace: Person) -> None:
     message, _ = await drawn(stage, ada)
     assert "has not chosen a channel" in text_of(await report(linus, message))
-    [review] = await stage.studio.reviews.waiting(GUILD)
-    assert (review.by, review.problem) == (int(linus.id), None)
+    shown = text_of(await grace.response(await grace.command("admin moderation show")))
+    assert "Waiting for a decision: 1 report" in shown
+    assert f"A report by <@{linus.id}>" in shown
+    assert "there is no channel to post it in" in shown
     await moderate(stage, grace)
     asks = await asked(grace, "Dismiss")
     # Nothing happens twice: who reported it once has done so.

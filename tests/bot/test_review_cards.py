@@ -104,7 +104,7 @@ def test_what_is_forgotten_is_not_told() -> None:
 
 
 def test_what_waits_is_told_with_where_it_stands_and_why_it_does_not() -> None:
-    assert waiting([], 5) == "### Nothing waits for a decision"
+    assert waiting([], 5) == ""
     unposted = review()
     told = waiting([unposted, review("report", by=3, channel_id=5, message_id=6)], 5)
     assert told.startswith("### Waiting for a decision: 1 prompt to approve and 1 report\n")

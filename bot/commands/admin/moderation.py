@@ -12,6 +12,7 @@ from bot.answers import answer
 from bot.cards import note
 from bot.commands.admin.channel import WithMessages
 from bot.commands.admin.check import check
+from bot.reviews.waiting import waiting
 from flux_core.errors import AlreadySo, InvalidPolicy
 from flux_core.moderation.rule_edits import with_moderators_channel, with_output
 
@@ -34,12 +35,15 @@ GREETING = "Approvals and reports of members come here from now on."
 moderation = app_commands.Group(name="moderation", description="Approvals, and pictures that are not for everybody.")
 
 
-@moderation.command(description="What was decided.")
+@moderation.command(description="What was decided, and what waits for a moderator.")
 async def show(interaction: discord.Interaction[FluxBot]) -> None:
     """Tell all of it, privately."""
     check(interaction)
-    policy = await interaction.client.studio.policies.of(interaction.guild_id or 0)
-    await answer(interaction, panels_moderation.moderation(policy, checked=_is_checked(interaction)))
+    studio, guild_id = interaction.client.studio, interaction.guild_id or 0
+    policy = await studio.policies.of(guild_id)
+    decided = panels_moderation.moderation(policy, checked=_is_checked(interaction))
+    undecided = waiting(await studio.reviews.waiting(guild_id), policy.moderators_channel)
+    await answer(interaction, f"{decided}\n{undecided}".rstrip())
 
 
 @moderation.command(description="Where approvals and reports go.")
@@ -67,7 +71,8 @@ async def channel(
         channel=None if channel_id is None else str(channel_id),
     )
     if channel_id is None:
-        await answer(interaction, "Approvals and reports have no channel any more: members cannot report pictures.")
+        kept = "What members report is kept until there is one."
+        await answer(interaction, f"Approvals and reports have no channel any more. {kept}")
     else:
         await answer(interaction, f"Approvals and reports go to <#{channel_id}>.")
 
