@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bot.wording import credits, duration, escape, moment, number, quoted
+from bot.wording import counted, credits, duration, escape, moment, number, quoted, shorten
 from flux_core.policy import ChannelRule, Defaults, GuildPolicy, Limits, Renewal, Tier, millicredits
 from flux_core.quota import QuotaRules
 from flux_core.service import Ban, Quota
 
+MOST_TEXT = 3900
+"""Characters: a message takes 4,000."""
 _EVERY = {"day": "each day", "week": "each Monday", "month": "on the first of each month"}
 
 
@@ -35,7 +37,7 @@ def limits(said: Limits, zone: str) -> list[str]:
     if said.max_megapixels is not None:
         lines.append(f"up to {number(said.max_megapixels)} megapixels")
     if said.max_count is not None:
-        lines.append(f"up to {said.max_count} pictures a job")
+        lines.append(f"up to {counted(said.max_count, 'picture')} a job")
     if said.models is not None:
         lines.append(f"only {', '.join(f'`{model}`' for model in said.models)}" if said.models else "no model")
     return lines
@@ -58,7 +60,7 @@ def server(policy: GuildPolicy, rules: QuotaRules, pool_left: int | None) -> str
     if policy.relaxed:
         lines.append("without credits left, still drawn when nobody with credits is waiting")
     if policy.tiers:
-        lines.append(f"{len(policy.tiers)} {'tier' if len(policy.tiers) == 1 else 'tiers'}: `/admin tier show`")
+        lines.append(f"{counted(len(policy.tiers), 'tier')}: `/admin tier show`")
     return _listed("### Everybody in this server", lines)
 
 
@@ -86,8 +88,8 @@ def member(user_id: int, held: Quota, own: Limits, ban: Ban | None, zone: str) -
         f"{renewal(held.renewal, zone)}",
     ]
     if held.granted:
-        expiring = "".join(f"; {credits(amount)} expire {moment(at)}" for amount, at in held.expiring[:3])
-        lines.append(f"{credits(held.granted)} granted{expiring}")
+        expiring = " and ".join(f"{credits(amount)} until {moment(at, 'f')}" for amount, at in held.expiring[:3])
+        lines.append(f"{credits(held.granted)} granted{f', of these {expiring}' if expiring else ''}")
     if held.renews_at is not None:
         lines.append(f"renews {moment(held.renews_at)}")
     running = f" of at most {held.max_running}" if held.max_running is not None else ""
@@ -145,4 +147,4 @@ def models(policy: GuildPolicy, offered: Iterable[str]) -> str:
 
 
 def _listed(title: str, lines: Iterable[str]) -> str:
-    return "\n".join([title, *(f"- {line}" for line in lines)])
+    return shorten("\n".join([title, *(f"- {line}" for line in lines)]), MOST_TEXT)

@@ -134,7 +134,7 @@ async def test_granting_to_a_member_and_taking_back(stage: Stage, grace: Person,
     assert ">, until <t:" in told
     held = await stage.studio.quota(account_of(ada))
     assert (held.granted, [amount for amount, _ in held.expiring]) == (7500, [2000])
-    assert "7.5 credits granted; 2 credits expire" in await say(grace, "quota show", member=ada.id)
+    assert "7.5 credits granted, of these 2 credits until" in await say(grace, "quota show", member=ada.id)
     told = await say(grace, "quota grant", credits=-3.0, member=ada.id)
     assert f"Took 3 credits back from <@{ada.id}>" in told
     held = await stage.studio.quota(account_of(ada))
