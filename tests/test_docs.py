@@ -21,6 +21,7 @@ NEEDED = {"cloudflare": {"account_id": "0" * 32}}
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 SETTINGS = (ROOT / "docs" / "settings.md").read_text()
+ADMINISTRATION = (ROOT / "docs" / "administration.md").read_text()
 
 
 def shell_commands(group, path="flux-bot"):
@@ -83,6 +84,50 @@ def slash_commands(commands):
 def test_each_slash_command_is_in_the_readme(command):
     menu = isinstance(command, app_commands.ContextMenu)
     assert (f"**{command.name}**" if menu else f"`/{command.qualified_name}`") in README
+
+
+def under_admin():
+    return {c.qualified_name: c for c in slash_commands(COMMANDS) if c.qualified_name.startswith("admin ")}
+
+
+def of_limits():
+    """The options that are explained once, in a table of their own."""
+    table = ADMINISTRATION[ADMINISTRATION.index("The limits, in ") :].partition("\n\n**")[0]
+    commands = re.findall(r"`/(admin [a-z ]+)`", table.partition("\n\n")[0])
+    options = {
+        name for row in re.findall(r"^\| (`.+?`) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+    }
+    return commands, options
+
+
+@pytest.mark.parametrize("name", list(under_admin()))
+def test_each_admin_command_is_explained_to_moderators_with_all_its_options(name):
+    [row] = [line for line in ADMINISTRATION.splitlines() if line.startswith(f"| `/{name}` |")]
+    commands, elsewhere = of_limits()
+    explained = set(re.findall(r"`(\w+)(?::[^`]*)?`", row)) | (elsewhere if name in commands else set())
+    assert {option.display_name for option in under_admin()[name].parameters} <= explained
+
+
+def test_moderators_read_of_no_command_and_no_option_that_does_not_exist():
+    known = {c.qualified_name: {o.display_name for o in getattr(c, "parameters", ())} for c in slash_commands(COMMANDS)}
+    groups = {name.rpartition(" ")[0] for name in known}
+    named = re.findall(r"`/([a-z ]+?)((?: [a-z]+:[^`]*)?)`", ADMINISTRATION)
+    block = ADMINISTRATION[ADMINISTRATION.index("```\n") + 4 :].partition("```")[0]
+    named += re.findall(r"^/([a-z ]+?)((?: [a-z]+:.*)?)$", block, re.MULTILINE)
+    assert len(named) > 60
+    for name, options in named:
+        assert name in known or (name in {*groups, "admin"} and not options), name
+        assert set(re.findall(r" ([a-z]+):", options)) <= known.get(name, set()), (name, options)
+    commands, options = of_limits()
+    assert len(commands) == 3
+    assert all(options - {"clear"} <= known[name] for name in commands)
+
+
+def test_each_command_of_a_menu_is_explained_to_moderators():
+    menus = [command.name for command in slash_commands(COMMANDS) if isinstance(command, app_commands.ContextMenu)]
+    words = {"Picture details": "Details"}
+    assert menus
+    assert [name for name in menus if words.get(name, name) not in ADMINISTRATION] == []
 
 
 def test_each_option_of_imagine_is_in_the_readme():
