@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable, Iterator
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
 from flux_core.errors import Cancelled, LeaseLost
 from flux_core.generation import GenerationRequest, InputPicture, RequestOptions, resolve
 from flux_core.models import Catalogue
-from flux_core.providers.base import DrawTask, Provider
+from flux_core.providers.base import Drawing, DrawsTogether, DrawTask, Provider
 from flux_core.providers.local import LocalProvider
 from flux_core.providers.scripted import ScriptedProvider
 from flux_core.tiny.architecture import build_random
@@ -121,3 +121,59 @@ async def test_a_cancelled_call_gives_the_drawing_up(provider: Provider, task: C
         await drawing
     await provider.draw(task(), Recorder())  # waits for its turn behind what was given up
     assert recorder.steps[-1][0] < 50
+
+
+def three(task: Callable[..., DrawTask]) -> list[DrawTask]:
+    return [task(prompt=f"{n} circles", seed=10 * n, count=n) for n in (1, 2, 3)]
+
+
+async def test_several_tasks_together_give_what_each_gives_alone(
+    provider: Provider, task: Callable[..., DrawTask]
+) -> None:
+    assert isinstance(provider, DrawsTogether)
+    recorders = [Recorder() for _ in range(3)]
+    together = await provider.draw_together(three(task), recorders)
+    for wanted, recorder, drawing in zip(three(task), recorders, together, strict=True):
+        alone = await provider.draw(wanted, Recorder())
+        assert isinstance(drawing, Drawing)
+        assert [picture.seed for picture in drawing.pictures] == [picture.seed for picture in alone.pictures]
+        for ours, theirs in zip(drawing.pictures, alone.pictures, strict=True):
+            # A level or two of 8 bits, before a small model's pictures are enlarged and sharpened.
+            assert max(ImageStat.Stat(ImageChops.difference(ours.image, theirs.image)).mean) < 0.1
+        assert recorder.steps == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+        assert recorder.previews
+
+
+async def test_who_is_stopped_in_company_leaves_the_others_alone(
+    provider: Provider, task: Callable[..., DrawTask]
+) -> None:
+    assert isinstance(provider, DrawsTogether)
+    error = Cancelled()
+    recorders = [Recorder(), Recorder(stop=2, error=error), Recorder()]
+    first, second, third = await provider.draw_together(three(task), recorders)
+    assert second is error
+    assert recorders[1].steps[-1] == (2, 4)
+    assert isinstance(first, Drawing)
+    assert isinstance(third, Drawing)
+    assert [len(drawing.pictures) for drawing in (first, third)] == [1, 3]
+
+
+async def test_a_cancelled_call_gives_all_of_a_company_up(provider: Provider, task: Callable[..., DrawTask]) -> None:
+    assert isinstance(provider, DrawsTogether)
+    begun = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    class Signalling(Recorder):
+        def step(self, done: int, total: int) -> None:
+            super().step(done, total)
+            loop.call_soon_threadsafe(begun.set)
+
+    recorders = [Signalling(), Signalling()]
+    tasks = [task(steps=50), task(steps=50, seed=9)]
+    drawing = asyncio.create_task(provider.draw_together(tasks, recorders))
+    await begun.wait()
+    drawing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await drawing
+    await provider.draw(task(), Recorder())
+    assert all(recorder.steps[-1][0] < 50 for recorder in recorders)
