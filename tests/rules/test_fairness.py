@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flux_core.fairness import Turn, move_up, next_turn
+from flux_core.fairness import Turn, change_hands, move_up, next_turn
 
 costs = st.integers(1, 5000)
 
@@ -49,3 +51,19 @@ def test_a_flooder_stands_before_anybody_once_at_most(flood: int, others: list[i
     newcomers = [next_turn(virtual_time, 0.0, other, 1.0) for other in others]
     for newcomer in newcomers:
         assert sum(turn.start < newcomer.start for turn in flooder) == 0
+
+
+@given(gaps=st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9)), min_size=1, max_size=8), data=st.data())
+def test_turns_change_hands_within_their_stretch(gaps: list[tuple[int, int]], data: st.DataObject) -> None:
+    turns, end = [], 0.0
+    for gap, length in gaps:
+        turns.append(Turn(end + gap, end + gap + length))
+        end = turns[-1].finish
+    order = data.draw(st.permutations(range(len(turns))))
+    changed = change_hands(turns, order)
+    assert changed[0].start == turns[0].start
+    assert changed[-1].finish <= turns[-1].finish
+    for place, turn in zip(order, changed, strict=True):
+        assert turn.finish - turn.start == turns[place].finish - turns[place].start
+    assert all(first.finish <= second.start for first, second in pairwise(changed))
+    assert change_hands(turns, range(len(turns))) == turns
