@@ -242,6 +242,8 @@ def _took(job: Job) -> float | None:
 
 
 def _back(job: Job) -> str:
+    if job.cost == 0:
+        return "It had cost nothing."
     return f"{credits(job.cost)} went back to <@{job.account.user_id}>."
 
 

@@ -12,7 +12,7 @@ from bot.cards import BAR, BLURPLE, GREEN, GREY, Card
 from bot.wording import credits, dollars, duration, escape, moment, sentence, shorten, title_of
 from flux_core.errors import from_code
 from flux_core.generation import GenerationRequest
-from flux_core.jobs import Job, JobState, Picture
+from flux_core.jobs import Job, JobState, Lane, Picture
 from flux_core.models import ASPECTS, FAMILY, ModelSpec
 from flux_core.router import LOCAL, RoutingPolicy
 from flux_core.service import Quota, WorkerInfo
@@ -69,6 +69,8 @@ _PAID = (JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED)
 
 
 def _cost(job: Job) -> str:
+    if job.lane is Lane.RELAXED:
+        return "nothing (relaxed: drawn when nobody with credits was waiting)"
     if job.state not in _PAID:
         return f"{credits(job.cost)}, given back"
     back = sum(int(one.facts.get("refunded", 0)) for one in job.remarks if one.code == "partly_withheld")

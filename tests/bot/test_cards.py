@@ -206,6 +206,18 @@ def test_a_list_offers_what_can_be_done() -> None:
     assert offered(JobState.FAILED, **DONE) == ["Details"]
 
 
+def test_a_relaxed_job_costs_nothing_and_gives_nothing_back() -> None:
+    relaxed = job(JobState.CANCELLED, lane=Lane.RELAXED, cost=0)
+    assert "It had cost nothing." in texts(cards.ended_without(relaxed))
+    assert "**Cost:** nothing (relaxed" in texts(panels.details(relaxed, [], parent=None))
+
+
+def test_only_what_was_drawn_tells_how_long_it_took() -> None:
+    assert "**Drawn in:** 1 min 40 s" in texts(panels.details(job(JobState.SUCCEEDED, **DONE), [], parent=None))
+    for state in (JobState.FAILED, JobState.REFUSED, JobState.CANCELLED):
+        assert "Drawn in" not in texts(panels.details(job(state, **DONE), [], parent=None))
+
+
 def test_what_holds_a_waiting_job_is_told() -> None:
     def told(turn: Turn | None = FAR_TURN, **changes: Any) -> str:
         return texts(cards.waiting(job(**changes), turn))

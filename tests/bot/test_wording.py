@@ -48,7 +48,7 @@ def test_a_failed_job_tells_where_the_credits_are(kind: type[GenerationFailed]) 
 
 
 def test_a_spent_quota_tells_when_it_renews() -> None:
-    text = wording.sentence(QuotaSpent(cost=4000, left=500, renews_at=1_800_000_000.2))
+    text = wording.wording.sentence(QuotaSpent(cost=4000, left=500, renews_at=1_800_000_000.2))
     assert "4 credits" in text
     assert "0.5 credits" in text
     assert "<t:1800000001:R>" in text
@@ -151,3 +151,9 @@ def test_escaped_text_carries_no_markup(text: str) -> None:
 @given(st.text(max_size=300), st.integers(1, 100))
 def test_shortened_text_fits(text: str, limit: int) -> None:
     assert len(wording.shorten(text, limit)) <= limit
+
+
+def test_what_costs_less_is_true_of_every_model() -> None:
+    told = wording.sentence(QuotaSpent(cost=4_000, left=1_000, renews_at=1_800_000_000.0))
+    assert told.endswith("Fewer or smaller pictures cost less.")
+    assert "steps" not in told
