@@ -15,7 +15,7 @@ from bot.commands.admin import choosing
 from bot.commands.admin.check import check
 from bot.commands.admin.group import admin
 from bot.paging import LINES, line_page, paged
-from bot.wording import moment, quoted
+from bot.wording import counted, moment, quoted
 from flux_core.errors import InvalidPolicy
 from flux_core.jobs import Account
 
@@ -57,7 +57,7 @@ async def ban(
     end = "until `/admin unban`" if until is None else f"until {moment(until, 'f')}"
     why = f" They read: {quoted(reason, LONGEST_REASON)}" if reason else ""
     left = held.waiting + held.running
-    jobs = f" They still have {left} job{'' if left == 1 else 's'} in the queue: `/admin queue cancel`." if left else ""
+    jobs = f" They still have {counted(left, 'job')} in the queue: `/admin queue cancel`." if left else ""
     await answer(interaction, f"<@{member.id}> cannot draw in this server {end}.{why}{jobs}")
 
 

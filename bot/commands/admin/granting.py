@@ -15,7 +15,7 @@ from bot.commands.admin.check import check
 from bot.commands.admin.quota import quota
 from bot.confirmation import confirm
 from bot.whereabouts import roles_of
-from bot.wording import credits, moment
+from bot.wording import counted, credits, moment
 from flux_core.errors import InvalidPolicy, OutOfRange
 from flux_core.jobs import Account
 from flux_core.models import CREDIT
@@ -138,5 +138,5 @@ def _role_of(role: discord.Role | None) -> int | None:
 
 
 def _reached(number: int, role: discord.Role | None) -> str:
-    who = f"{number:,} member{'' if number == 1 else 's'}"
+    who = counted(number, "member")
     return who if role is None or role.is_default() else f"{who} who had <@&{role.id}> when they ordered last"
