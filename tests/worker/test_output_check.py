@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import sys
+from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,14 +17,18 @@ from sqlalchemy import Connection
 
 from flux_core.database.pictures import discarded_keys
 from flux_core.database.tables import jobs
+from flux_core.errors import ConfigurationError
 from flux_core.gpu.classifier import Classifier
 from flux_core.images.encoding import read_provenance
 from flux_core.jobs import Job, JobState
 from flux_core.policy import GuildPolicy
 from flux_core.providers.base import Drawing, Drawn, DrawTask, Progress
 from flux_core.providers.scripted import ScriptedProvider
+from flux_core.settings import Settings
+from flux_core.worker_process import output_check
 from tests.gpu.classifiers import build_classifier
 from tests.worker.conftest import ANNE, CATALOGUE, Floor
+from tests.worker.test_worker_process import environment
 
 Scripted = Callable[..., ScriptedProvider]
 
@@ -197,6 +204,33 @@ async def test_no_preview_is_shown_of_what_will_be_checked(floor: Floor, check: 
             seen.append(job.preview_key is not None)
             await floor.ended(job)
     assert seen == [True, False, False, False]
+
+
+async def test_a_worker_process_checks_with_the_model_of_its_settings(
+    floor: Floor, database_url: str, tmp_path: Path
+) -> None:
+    model = build_classifier(tmp_path / "stern", ["fine", "naughty"], always="naughty")
+    settings = {"OUTPUT_CHECK_MODEL": str(model), "OUTPUT_CHECK_LABELS": "Naughty"}
+    job = await floor.submit(count=1)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.worker.scripted_worker", "0.01"),
+        cwd=tmp_path,
+        env=environment(tmp_path, database_url) | settings,
+        stdin=DEVNULL,
+    )
+    try:
+        ended = await floor.until(job, lambda now: now.state.ended, seconds=60)
+    finally:
+        process.kill()
+        await process.wait()
+    assert (ended.state, ended.error_code) == (JobState.REFUSED, "output_refused")
+
+
+def test_without_a_model_there_is_no_check_and_torch_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "flux_core.gpu.classifier", None)
+    assert output_check(Settings(_env_file=None)) is None
+    with pytest.raises(ConfigurationError, match="OUTPUT_CHECK_MODEL needs what a worker needs"):
+        output_check(Settings(_env_file=None, output_check_model="some/classifier"))
 
 
 async def test_a_community_can_keep_its_prompts_out_of_the_files(floor: Floor) -> None:
