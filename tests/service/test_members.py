@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from flux_core.database import bookkeeping
 from flux_core.database.tables import audit, ledger
 from flux_core.errors import AlreadySo, Banned, BeyondLimit, InvalidPolicy, NotThere, OutOfRange, QuotaSpent
 from flux_core.jobs import Account, Whereabouts
@@ -30,6 +31,10 @@ async def posted(scene: Scene, account: Account) -> list[tuple[str, str, int]]:
     mine = sa.select(ledger).where(ledger.c.user_id == account.user_id, ledger.c.guild_id == account.guild_id)
     rows = await scene.db.read(lambda connection: connection.execute(mine.order_by(ledger.c.id)).all())
     return [(row.kind, row.purse, row.amount) for row in rows]
+
+
+async def books_agree(scene: Scene) -> bool:
+    return list(await scene.db.read(bookkeeping.discrepancies)) == []
 
 
 async def forget_bans(scene: Scene) -> int:
@@ -84,6 +89,7 @@ async def test_granted_credits_are_spent_after_the_allowance_and_can_be_taken_ba
             await members.grant(ANNE, amount, by=MODERATOR, reason="typo")
     assert (await scene.studio.quota(ANNE)).granted == 2000
     assert (await scene.studio.quota(ABROAD)).granted == 0
+    assert await books_agree(scene)
     assert await audited(scene) == [
         ("quota grant", ANNE.user_id, {"millicredits": 3000, "reason": "a prize"}),
         ("quota grant", ANNE.user_id, {"millicredits": -1000, "reason": "oops"}),
@@ -149,6 +155,7 @@ async def test_a_reset_makes_the_allowance_full_again(scene: Scene) -> None:
     assert (await scene.studio.quota(ANNE)).left == 100_000
     assert done.cost == 4000
     assert await audited(scene) == [("quota reset", ANNE.user_id, {"millicredits": 4000})]
+    assert await books_agree(scene)
 
 
 async def test_a_reset_of_a_rolling_allowance_leaves_the_window_with_what_it_gave_back(scene: Scene) -> None:
@@ -169,6 +176,7 @@ async def test_a_reset_of_a_rolling_allowance_leaves_the_window_with_what_it_gav
     assert (await scene.studio.quota(ANNE)).left == 1000
     scene.clock.now += DAY / 2
     assert (await scene.studio.quota(ANNE)).left == 5000
+    assert await books_agree(scene)
 
 
 async def test_all_who_spent_something_are_reset_together(scene: Scene) -> None:
