@@ -54,13 +54,6 @@ def stops(connection: Connection, guild_id: int | None) -> Sequence[Stop]:
     ]
 
 
-def reason(connection: Connection, guild_id: int | None) -> str | None:
-    """Return why a guild refuses new jobs (None asks for everywhere), or None when it does not."""
-    found = stops(connection, guild_id)
-    # What holds everywhere comes first: no moderator of the guild can end it.
-    return found[-1].reason if found else None
-
-
 def holding(connection: Connection, guild_id: int | None) -> bool:
     """Say whether the waiting jobs of a guild are held (None asks for everywhere)."""
     return bool(connection.execute(_HOLDING, {"guild": _where(guild_id)}).scalar())

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from flux_core.database import jobs, outbox, pauses, pictures, policies, spending, submissions, workers
+from flux_core.database import jobs, outbox, pictures, policies, spending, submissions, workers
 from flux_core.database.admission import Offered
 from flux_core.database.engine import Database
 from flux_core.database.hosted import Terms
@@ -195,18 +195,6 @@ class Studio:
     async def quota(self, account: Account, role_ids: Collection[int] = ()) -> Quota:
         """Return what an account has left and when it renews, as a member with these roles."""
         return await self._db.read(submissions.quota_of, account, role_ids, self.rules, self._db.clock())
-
-    async def pause(self, guild_id: int | None, *, by: int, reason: str) -> None:
-        """Refuse submits of a guild (None: of everybody) and claim none of its waiting jobs until resumed."""
-        await self._db.write(pauses.pause, guild_id, by, reason, self._db.clock())
-
-    async def resume(self, guild_id: int | None, *, by: int) -> None:
-        """End the pause of a guild, or the one for everybody."""
-        await self._db.write(pauses.resume, guild_id)
-
-    async def paused(self, guild_id: int | None) -> str | None:
-        """Return why a guild's queue is paused, by itself or with everybody's; None when it is not."""
-        return await self._db.read(pauses.reason, guild_id)
 
     # Who draws
 

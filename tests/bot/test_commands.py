@@ -93,7 +93,7 @@ async def test_admin_is_checked_on_the_server(stage: Stage, ada: Person) -> None
         answer = await ada.response(await ada.command(command, **options))
         assert "Manage Server" in text_of(answer) or "bot's owner" in text_of(answer), command
         assert is_private(answer)
-    assert await stage.studio.paused(None) is None
+    assert await stage.studio.line.stops(None) == []
     assert (await stage.studio.quota(account_of(ada))).granted == 0
 
 

@@ -247,10 +247,10 @@ class Studio(RuleBasedStateMachine):
     def pause(self, guild: int, pause: bool) -> None:
         studio = self.scene.studio
         if pause:
-            self.runner.run(studio.pause(guild, by=1, reason="x"))
+            self.runner.run(studio.line.pause(guild, by=1, reason="x"))
             self.paused.add(guild)
         else:
-            self.runner.run(studio.resume(guild, by=1))
+            self.runner.run(studio.line.resume(guild, by=1))
             self.paused.discard(guild)
 
     @invariant()

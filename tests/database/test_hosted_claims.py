@@ -281,14 +281,14 @@ async def test_an_empty_id_unbinds(scene: Scene) -> None:
 async def test_paused_guilds_are_passed_by(scene: Scene) -> None:
     await scene.vendor()
     held, abroad = await scene.submit(ANNE), await scene.submit(ABROAD)
-    await scene.studio.pause(ANNE.guild_id, by=1, reason="storm")
+    await scene.studio.line.pause(ANNE.guild_id, by=1, reason="storm")
     assert (await scene.claim_hosted()).id == abroad.id
     assert await scene.queue.claim_hosted("acme") is None
     await scene.queue.hand_back("acme", abroad.id)
-    await scene.studio.resume(ANNE.guild_id, by=1)
-    await scene.studio.pause(None, by=1, reason="moving house")
+    await scene.studio.line.resume(ANNE.guild_id, by=1)
+    await scene.studio.line.pause(None, by=1, reason="moving house")
     assert await scene.queue.claim_hosted("acme") is None
-    await scene.studio.resume(None, by=1)
+    await scene.studio.line.resume(None, by=1)
     assert (await scene.claim_hosted()).id == held.id
 
 
@@ -300,10 +300,10 @@ async def test_a_pause_keeps_in_mind_who_may_draw(scene: Scene, provider: str, o
     for _ in range(2):
         assert (await scene.column(job, "waits_for") is not None) == ours
         assert (await scene.column(job, "waits_hosted") is not None) == theirs
-        await scene.studio.pause(ANNE.guild_id, by=1, reason="storm")
+        await scene.studio.line.pause(ANNE.guild_id, by=1, reason="storm")
         assert await scene.column(job, "waits_for") is None
         assert await scene.column(job, "waits_hosted") is None
-        await scene.studio.resume(ANNE.guild_id, by=1)
+        await scene.studio.line.resume(ANNE.guild_id, by=1)
 
 
 async def test_a_guild_decides_for_itself(scene: Scene) -> None:

@@ -167,10 +167,10 @@ async def test_in_a_paused_guild_it_waits_passed_on(scene: Scene) -> None:
     await scene.vendor()
     job = await scene.submit()
     await scene.claim("w1")
-    await scene.studio.pause(ANNE.guild_id, by=1, reason="storm")
+    await scene.studio.line.pause(ANNE.guild_id, by=1, reason="storm")
     await scene.queue.pass_on("w1", job.id, "local", OutOfMemory())
     assert await scene.queue.claim_hosted("acme") is None
-    await scene.studio.resume(ANNE.guild_id, by=1)
+    await scene.studio.line.resume(ANNE.guild_id, by=1)
     assert await scene.queue.claim("w1", [SCHNELL]) is None
     assert (await scene.claim_hosted()).id == job.id
 

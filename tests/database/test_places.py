@@ -86,7 +86,7 @@ async def test_a_held_job_has_no_estimate(scene: Scene) -> None:
     await scene.worker("w1")
     await scene.queue.record_speed(LOCAL, SCHNELL, 4, 2.0)
     job = await scene.submit()
-    await scene.studio.pause(ANNE.guild_id, by=1, reason="storm")
+    await scene.studio.line.pause(ANNE.guild_id, by=1, reason="storm")
     assert (await scene.studio.place(job.id)).seconds is None
 
 
@@ -147,7 +147,7 @@ async def test_jobs_that_only_providers_draw_do_not_stand_before_ours(scene: Sce
     assert await scene.studio.place(running.id) == Place(0, 1.5, 1)
     assert await scene.studio.place(hosted[1].id) == Place(1, 4.5, 1)
     assert await scene.studio.place(hosted[2].id) == Place(2, 7.5, 1)
-    await scene.studio.pause(ANNE.guild_id, by=1, reason="storm")
+    await scene.studio.line.pause(ANNE.guild_id, by=1, reason="storm")
     assert (await scene.studio.place(hosted[2].id)).seconds is None
 
 

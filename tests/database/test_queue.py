@@ -230,18 +230,18 @@ async def test_a_paused_guild_waits_and_others_do_not(scene: Scene) -> None:
     held, running = await scene.submit(ANNE), await scene.submit(BERT)
     abroad = await scene.submit(ABROAD)
     await scene.claim("w1")
-    await scene.studio.pause(ANNE.guild_id, by=1, reason="storm")
+    await scene.studio.line.pause(ANNE.guild_id, by=1, reason="storm")
     assert (await scene.claim("w2")).id == abroad.id
     await scene.queue.fail("w1", held.id, DrawingBroken())
     assert await scene.queue.claim("w1", [SCHNELL]) is None
-    await scene.studio.resume(ANNE.guild_id, by=1)
+    await scene.studio.line.resume(ANNE.guild_id, by=1)
     assert [(await scene.claim()).id for _ in range(2)] == [held.id, running.id]
 
 
 async def test_a_job_that_comes_back_after_the_resume_is_free(scene: Scene) -> None:
     job = await scene.submit(ANNE)
-    await scene.studio.pause(ANNE.guild_id, by=1, reason="storm")
-    await scene.studio.resume(ANNE.guild_id, by=1)
+    await scene.studio.line.pause(ANNE.guild_id, by=1, reason="storm")
+    await scene.studio.line.resume(ANNE.guild_id, by=1)
     await scene.claim()
     await scene.queue.hand_back("w1", job.id)
     assert (await scene.claim()).id == job.id
@@ -249,9 +249,9 @@ async def test_a_job_that_comes_back_after_the_resume_is_free(scene: Scene) -> N
 
 async def test_a_pause_everywhere_stops_all_claims(scene: Scene) -> None:
     job = await scene.submit(ANNE)
-    await scene.studio.pause(None, by=1, reason="moving house")
+    await scene.studio.line.pause(None, by=1, reason="moving house")
     assert await scene.queue.claim("w1", [SCHNELL]) is None
-    await scene.studio.resume(None, by=1)
+    await scene.studio.line.resume(None, by=1)
     assert (await scene.claim()).id == job.id
 
 

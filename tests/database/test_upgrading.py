@@ -108,7 +108,7 @@ async def test_every_job_survives_and_may_be_drawn_by_anybody(old_database: str,
         assert len(await scene.studio.pictures(f"{4:024x}")) == 1
         assert await scene.db.read(limits_of, ANNE) == Limits(credits=5, renewal=Renewal(every="day"), weight=2)
         assert {row["price"] for row in found.values()} == {1000}
-        assert await scene.studio.paused(8) == "storm"
+        assert [stop.reason for stop in await scene.studio.line.stops(8)] == ["storm"]
 
 
 async def test_what_waited_goes_on(old_database: str, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ async def test_what_waited_goes_on(old_database: str, tmp_path: Path) -> None:
         assert (await scene.claim_hosted()).id == f"{1:024x}"
         assert (await scene.claim("w1")).id == f"{3:024x}"
         assert await scene.queue.claim("w1", [SCHNELL]) is None
-        await scene.studio.resume(8, by=1)
+        await scene.studio.line.resume(8, by=1)
         assert (await scene.claim_hosted()).id == f"{2:024x}"
         assert (await scene.submit(Account(9, 9))).venue == "any"
 

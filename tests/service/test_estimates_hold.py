@@ -146,8 +146,8 @@ def plan(day: Day) -> None:
                         lambda account=account, model=model, count=count: day.order(account, model, count),  # type: ignore[misc]
                     )
     studio = day.scene.studio
-    day.at(dawn + 17 * HOUR, lambda: studio.pause(8, by=1, reason="tea"))
-    day.at(dawn + 18 * HOUR, lambda: studio.resume(8, by=1))
+    day.at(dawn + 17 * HOUR, lambda: studio.line.pause(8, by=1, reason="tea"))
+    day.at(dawn + 18 * HOUR, lambda: studio.line.resume(8, by=1))
 
 
 async def test_half_of_the_estimates_are_less_than_a_quarter_off(database_url: str, tmp_path: Path) -> None:

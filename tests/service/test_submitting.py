@@ -121,21 +121,21 @@ async def test_parallel_submits_cannot_overspend(database_url: str, tmp_path: Pa
 
 
 async def test_a_pause_refuses_where_it_holds(scene: Scene) -> None:
-    assert await scene.studio.paused(ANNE.guild_id) is None
-    await scene.studio.pause(ANNE.guild_id, by=9, reason="a flood")
-    await scene.studio.pause(ANNE.guild_id, by=9, reason="cleaning up")
+    assert await scene.studio.line.stops(ANNE.guild_id) == []
+    await scene.studio.line.pause(ANNE.guild_id, by=9, reason="a flood")
+    await scene.studio.line.pause(ANNE.guild_id, by=9, reason="cleaning up")
     with pytest.raises(QueuePaused) as caught:
         await scene.submit(ANNE)
     assert caught.value.facts == {"reason": "cleaning up", "drains": False}
     await scene.submit(ABROAD)
-    assert await scene.studio.paused(ABROAD.guild_id) is None
-    assert await scene.studio.paused(None) is None
-    await scene.studio.pause(None, by=9, reason="moving house")
+    assert await scene.studio.line.stops(ABROAD.guild_id) == []
+    assert await scene.studio.line.stops(None) == []
+    await scene.studio.line.pause(None, by=9, reason="moving house")
     with pytest.raises(QueuePaused, match="moving"):
         await scene.submit(ABROAD)
-    await scene.studio.resume(None, by=9)
-    assert await scene.studio.paused(ANNE.guild_id) == "cleaning up"
-    await scene.studio.resume(ANNE.guild_id, by=9)
+    await scene.studio.line.resume(None, by=9)
+    assert [stop.reason for stop in await scene.studio.line.stops(ANNE.guild_id)] == ["cleaning up"]
+    await scene.studio.line.resume(ANNE.guild_id, by=9)
     await scene.submit(ANNE)
 
 
@@ -158,7 +158,7 @@ async def test_a_refused_job_leaves_no_trace(database_url: str, tmp_path: Path) 
         assert await refusals() == ["too_many_waiting"] * 4
         await scene.claim()
         assert await refusals() == ["quota_spent"] * 4
-        await scene.studio.pause(None, by=9, reason="x")
+        await scene.studio.line.pause(None, by=9, reason="x")
         assert await refusals() == ["queue_paused"] * 4
         assert [job.id for job in await scene.studio.jobs_of(ANNE)] == [only.id]
 
@@ -185,7 +185,7 @@ async def test_a_repeated_submit_is_the_same_job_paid_once(scene: Scene) -> None
     together = await asyncio.gather(*(scene.submit(BERT, key="interaction-2") for _ in range(5)))
     assert len({job.id for job in together}) == 1
     await scene.claim()
-    await scene.studio.pause(None, by=9, reason="x")
+    await scene.studio.line.pause(None, by=9, reason="x")
     again = await scene.submit(ANNE, key="interaction-1")
     assert (again.id, again.state) == (first.id, JobState.RUNNING)
     assert (await scene.studio.quota(ANNE)).spent == 1000
