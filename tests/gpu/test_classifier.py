@@ -54,7 +54,7 @@ async def test_a_label_that_the_model_does_not_have_is_named_with_those_it_has(f
 
 async def test_a_model_with_none_of_the_usual_labels_wants_names(tmp_path: Path) -> None:
     build_classifier(tmp_path, ["cat", "dog"])
-    with pytest.raises(ConfigurationError, match=r"OUTPUT_CHECK_LABELS has to say which .* for everybody; it has cat, dog"):
+    with pytest.raises(ConfigurationError, match=r"has to say which .* for everybody; it has cat, dog"):
         await Classifier(str(tmp_path), []).unsafe(PICTURES)
 
 
