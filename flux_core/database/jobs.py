@@ -60,9 +60,10 @@ CLAIMED_AGAIN = {
 """Those of a job that waits (again): whoever may claim it now, if anybody."""
 
 LIMITED = (
+    # Columns in RETURNING are named without their table: there, `guild_id = guild_id` would be true of every member.
     sa.select(members.c.most_running)
-    .where(members.c.guild_id == c.guild_id, members.c.user_id == c.user_id)
-    .correlate(jobs)
+    .where(members.c.guild_id == sa.literal_column("jobs.guild_id"))
+    .where(members.c.user_id == sa.literal_column("jobs.user_id"))
     .scalar_subquery()
     .label("limited")
 )

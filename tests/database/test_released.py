@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from flux_core.database.bookkeeping import discrepancies
-from flux_core.jobs import Job
+from flux_core.jobs import Account, Job
 from flux_core.policy import Limits
-from tests.database.scene import ANNE, SCHNELL, Scene
+from tests.database.scene import ANNE, BERT, CLEO, SCHNELL, Scene
 
 
-async def limit(scene: Scene, most: int | None) -> None:
-    """Let Anne have ``most`` jobs running, from her next one on."""
-    await scene.studio.members.change_limits(ANNE, lambda before: Limits(max_running=most), by=1)
+async def limit(scene: Scene, most: int | None, account: Account = ANNE) -> None:
+    """Let somebody have ``most`` jobs running, from their next one on."""
+    await scene.studio.members.change_limits(account, lambda before: Limits(max_running=most), by=1)
 
 
 async def held(scene: Scene, *jobs: Job) -> list[bool]:
@@ -38,6 +38,18 @@ async def test_a_limit_that_is_lowered_holds_what_waits(scene: Scene) -> None:
     assert await scene.queue.claim("w1", [SCHNELL]) is None
     await scene.succeed(first)
     assert (await scene.claim()).id == second.id
+    assert await scene.db.read(discrepancies) == []
+
+
+async def test_the_end_of_a_job_lets_its_own_members_next_one_go(scene: Scene) -> None:
+    await scene.submit(BERT)  # whose row comes first, without a limit
+    await scene.succeed(await scene.claim())
+    await limit(scene, 1, CLEO)
+    first, second = await scene.submit(CLEO), await scene.submit(CLEO)
+    assert (await scene.claim()).id == first.id
+    assert await held(scene, second) == [True]
+    await scene.succeed(first)
+    assert await held(scene, second) == [False]
     assert await scene.db.read(discrepancies) == []
 
 
