@@ -48,7 +48,7 @@ def test_a_failed_job_tells_where_the_credits_are(kind: type[GenerationFailed]) 
 
 
 def test_a_spent_quota_tells_when_it_renews() -> None:
-    text = wording.wording.sentence(QuotaSpent(cost=4000, left=500, renews_at=1_800_000_000.2))
+    text = wording.sentence(QuotaSpent(cost=4000, left=500, renews_at=1_800_000_000.2))
     assert "4 credits" in text
     assert "0.5 credits" in text
     assert "<t:1800000001:R>" in text
