@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from flux_core.batching import TRIALS, shape_of
 from flux_core.database import alike, batches, leases, members, pauses
+from flux_core.database.places import Place
 from flux_core.database.tables import guilds
 from flux_core.jobs import Account, Job, JobState
 from flux_core.policy import GuildPolicy, Limits
+from flux_core.router import LOCAL
 from tests.database.scene import ANNE, BERT, DEV, SCHNELL, Scene, a_request
 from tests.database.turn_taking import LONG, Turns, play
 
@@ -223,3 +225,27 @@ async def test_the_queue_claims_together_and_remembers_paces(scene: Scene) -> No
     assert len(taken) > 1
     assert await scene.queue.heartbeat("w1", [job.id for job in taken]) == {job.id: False for job in taken}
     assert await scene.queue.claim_together("w1", [], CARD, MOST) == []
+
+
+async def test_each_of_a_company_is_told_what_all_of_them_take(scene: Scene) -> None:
+    shape = shape_of(a_request())
+    assert shape is not None
+    await scene.worker("w1")
+    await scene.queue.record_speed(LOCAL, SCHNELL, 4, 2.0)
+    for pictures in range(1, MOST + 1):
+        for _ in range(TRIALS):
+            await scene.queue.record_pace(CARD, shape, pictures, 4.0 * pictures, 2.0)
+    for user in range(1, 5):
+        await scene.submit(Account(7, user))
+    behind = await scene.submit(Account(7, 5), model=DEV)
+    taken = await scene.queue.claim_together("w1", [SCHNELL], CARD, MOST)
+    assert len(taken) == 4
+    scene.clock.now += 0.5
+    waiting = await scene.submit(Account(7, 6))
+    assert [await scene.studio.place(job.id) for job in taken] == [Place(0, 8.0, 1)] * 4
+    assert await scene.studio.place(waiting.id) == Place(1, 10.0, 1)
+    for job in taken:
+        await scene.queue.progress("w1", job.id, 2, 4)
+    assert [await scene.studio.place(job.id) for job in taken] == [Place(0, 4.0, 1)] * 4
+    assert await scene.studio.place(waiting.id) == Place(1, 6.0, 1)
+    assert (await scene.studio.place(behind.id)).seconds is None
