@@ -119,7 +119,8 @@ def walk(commands: Any) -> Any:
     for command in commands:
         if isinstance(command, app_commands.Group):
             yield from walk(command.commands)
-        else:
+        elif not isinstance(command, app_commands.ContextMenu):
+            # Discord lets those of context menus have neither a description nor options.
             yield command
 
 
