@@ -13,6 +13,8 @@ from discord import app_commands, ui
 from bot.answers import answer
 from bot.audit_wording import told
 from bot.cards import BLURPLE, Card
+from bot.choices import MOST_CHOICES
+from bot.commands.admin import choosing
 from bot.commands.admin.check import check
 from bot.paging import page_buttons, paged
 from flux_core.database.audit import Wanted
@@ -28,7 +30,6 @@ log = logging.getLogger(__name__)
 PAGE = 8
 MOST_DAYS = 3650
 DAY = 86_400
-MOST_CHOICES = 25
 EVERYWHERE = "e"
 
 _CURSOR = re.compile(
@@ -117,4 +118,4 @@ async def offer_actions(interaction: discord.Interaction[FluxBot], typed: str) -
         log.warning("the actions could not be offered", exc_info=True)
         return []
     wanted = typed.strip().lower()
-    return [app_commands.Choice(name=action, value=action) for action in known if wanted in action][:MOST_CHOICES]
+    return [choosing.choice(action) for action in known if wanted in action][:MOST_CHOICES]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,9 +11,10 @@ from discord import app_commands
 from bot import panels
 from bot.answers import answer
 from bot.cards import Card
+from bot.commands.admin import choosing
 from bot.commands.admin.check import check
 from bot.provider_choices import hosted_offers
-from bot.wording import shorten, title_of
+from bot.wording import title_of
 from flux_core.errors import AlreadySo, NotANumber, OutOfRange, UnknownProvider
 from flux_core.policy import MOST_DOLLARS, GuildPolicy
 from flux_core.router import RoutingPolicy
@@ -22,12 +22,8 @@ from flux_core.router import RoutingPolicy
 if TYPE_CHECKING:
     from bot.client import FluxBot
 
-log = logging.getLogger(__name__)
-
 ALL, NONE, OFF = "all", "none", "off"
 MICRODOLLARS = 1_000_000
-MOST_CHOICES, CHOICE_LIMIT = 25, 100
-"""Discord's: choices at once, and characters of one."""
 LONGEST_WAIT = 24 * 3600
 """Seconds that a job may have to wait for our own cards before a hosted provider takes it."""
 
@@ -155,26 +151,17 @@ def _amount(text: str) -> float | None:
 
 @enable.autocomplete("name")
 @disable.autocomplete("name")
-async def offer_names(interaction: discord.Interaction[FluxBot], typed: str) -> list[app_commands.Choice[str]]:
+@choosing.for_moderators
+async def offer_names(interaction: discord.Interaction[Any], typed: str) -> list[app_commands.Choice[str]]:
     """Offer the hosted providers for which the command would change something."""
-    try:
-        check(interaction)
-        routing = await interaction.client.studio.routing_of(interaction.guild_id or 0)
-        allowed = interaction.command is disable
-        found = [
-            name
-            for name in await _known(interaction)
-            if (routing.providers is None or name in routing.providers) == allowed
-        ]
-    except Exception:
-        log.warning("the providers could not be offered", exc_info=True)
-        return []
-    wanted = typed.strip().lower()
+    routing = await interaction.client.studio.routing_of(interaction.guild_id or 0)
+    allowed, wanted = interaction.command is disable, typed.strip().lower()
+    named = {name: f"{title_of(name)} ({name})" for name in await _known(interaction)}
     return [
-        app_commands.Choice(name=shorten(f"{title_of(name)} ({name})", CHOICE_LIMIT), value=name)
-        for name in found
-        if wanted in name or wanted in title_of(name).lower()
-    ][:MOST_CHOICES]
+        choosing.choice(title, name)
+        for name, title in named.items()
+        if (routing.providers is None or name in routing.providers) == allowed and wanted in title.lower()
+    ]
 
 
 async def _known(interaction: discord.Interaction[FluxBot]) -> list[str]:

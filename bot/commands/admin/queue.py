@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,17 +12,16 @@ from discord import app_commands
 from bot import queue_card
 from bot.answers import answer
 from bot.cards import Card
+from bot.commands.admin import choosing
 from bot.commands.admin.check import check
 from bot.confirmation import confirm
 from bot.paging import page_buttons, paged
-from bot.wording import counted, credits, escape, shorten
+from bot.wording import counted, credits, escape
 from flux_core.errors import JobAlreadyEnded, JobNotFound, NotThere
 from flux_core.service import Studio
 
 if TYPE_CHECKING:
     from bot.client import FluxBot
-
-log = logging.getLogger(__name__)
 
 LONGEST_REASON = 200
 """Characters: members read it within one sentence, and its echo has to fit a message."""
@@ -31,8 +29,6 @@ PAGE = 8
 """Jobs shown at once."""
 LOOKED_AT = 200
 """Jobs among which autocomplete looks for what was typed."""
-MOST_CHOICES, CHOICE_LIMIT = 25, 100
-"""Discord's: choices at once, and characters of one."""
 
 Reason = app_commands.Range[str, 1, LONGEST_REASON]
 
@@ -187,21 +183,13 @@ async def clear(interaction: discord.Interaction[FluxBot], everywhere: bool = Fa
 
 
 @cancel.autocomplete("job")
-async def offer_jobs(interaction: discord.Interaction[FluxBot], typed: str) -> list[app_commands.Choice[str]]:
+@choosing.for_moderators
+async def offer_jobs(interaction: discord.Interaction[Any], typed: str) -> list[app_commands.Choice[str]]:
     """Offer what waits and runs here, in the order of the turns."""
-    try:
-        check(interaction)
-        found = await interaction.client.studio.line.in_turn(interaction.guild_id or 0, limit=LOOKED_AT)
-    except Exception:
-        log.warning("the jobs could not be offered", exc_info=True)
-        return []
+    found = await interaction.client.studio.line.in_turn(interaction.guild_id or 0, limit=LOOKED_AT)
     wanted = typed.strip().lower()
     named = [(queue_card.name(job), job.id) for job in found]
-    return [
-        app_commands.Choice(name=shorten(name, CHOICE_LIMIT), value=id)
-        for name, id in named
-        if wanted in name.lower() or wanted in id
-    ][:MOST_CHOICES]
+    return [choosing.choice(name, id) for name, id in named if wanted in name.lower() or wanted in id]
 
 
 def _all(jobs: int) -> str:
