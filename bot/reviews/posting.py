@@ -19,6 +19,7 @@ from bot.cards import Card
 from bot.posting import passing
 from bot.reviews import cards
 from bot.rounds import pause_after, rounds
+from flux_core.database.reviews import Review
 from flux_core.errors import PictureGone
 from flux_core.images.encoding import fit
 from flux_core.jobs import Job
@@ -32,7 +33,7 @@ TIDY_GAP = 1.0
 """Least seconds between two looks for reviews that nobody needs any more: it reads more than a look does."""
 SEND_TIMEOUT = 60.0
 """Seconds for one request with its uploads."""
-LONGEST_PAUSE = 600.0
+LONGEST_PAUSE = 300.0
 GIVE_UP_AFTER = 24 * 3600.0
 """Seconds after the verdict for which a message is tried that cannot be edited. A post is tried until it works."""
 MOST_PICTURES = 4
@@ -62,17 +63,48 @@ class Posting:
         if time.monotonic() >= self._next_tidy:
             self._next_tidy = time.monotonic() + TIDY_GAP
             await self._studio.reviews.tidy()
-        await asyncio.gather(*(self._attend(due) for due in await self._studio.reviews.due()))
+        due = await self._studio.reviews.due()
+        by_guild: dict[int, list[Due]] = {}
+        for one in due:
+            if one.review.verdict is None:
+                by_guild.setdefault(one.review.guild_id, []).append(one)
+        edits = (self._edit_one(one) for one in due if one.review.verdict is not None)
+        await asyncio.gather(*edits, *(self._post_all(of_guild) for of_guild in by_guild.values()))
 
-    async def _attend(self, due: Due) -> None:
+    async def _post_all(self, of_guild: list[Due]) -> None:
+        """Post one after the other, and leave it for later where the first shows that the others would fail as well.
+
+        Discord shuts out bots that ask thousands of times for what they were refused.
+        """
+        async with self._sending:
+            for due in of_guild:
+                review = due.review
+                try:
+                    async with asyncio.timeout(SEND_TIMEOUT):
+                        await self._post(due)
+                except Exception as error:
+                    _log(review, error)
+                    retry_at = self._clock() + pause_after(review.attempts, LONGEST_PAUSE)
+                    if passing(error) or isinstance(error, ChannelGone | discord.Forbidden | discord.NotFound):
+                        await self._studio.reviews.stuck(review.guild_id, retry_at, _problem(error))
+                        return
+                    await self._studio.reviews.failed(review.id, retry_at, _problem(error))
+
+    async def _edit_one(self, due: Due) -> None:
+        review = due.review
         async with self._sending:
             try:
                 async with asyncio.timeout(SEND_TIMEOUT):
-                    await (self._post(due) if due.review.verdict is None else self._edit(due))
+                    await self._edit(due)
             except Exception as error:
-                if not passing(error) and not isinstance(error, discord.HTTPException | ChannelGone):
-                    log.exception("review %s failed", due.review.id)
-                await self._later(due, error)
+                _log(review, error)
+                now = self._clock()
+                if review.decided_at is None or now <= review.decided_at + GIVE_UP_AFTER:
+                    retry_at = now + pause_after(review.attempts, LONGEST_PAUSE)
+                    await self._studio.reviews.failed(review.id, retry_at, _problem(error))
+                    return
+                log.warning("the message of review %s stays as it is", review.id)
+            await self._studio.reviews.told(review)
 
     async def _post(self, due: Due) -> None:
         review, job = due.review, due.job
@@ -124,21 +156,17 @@ class Posting:
             )
         except discord.NotFound:
             log.info("the message of review %s is gone", review.id)
-        await self._studio.reviews.told(review.id)
-
-    async def _later(self, due: Due, error: Exception) -> None:
-        review, now = due.review, self._clock()
-        if review.decided_at is not None and now > review.decided_at + GIVE_UP_AFTER:
-            log.warning("the message of review %s stays as it is: %s", review.id, error)
-            await self._studio.reviews.told(review.id)
-            return
-        problem = _problem(error)
-        log.info("review %s has to wait: %s", review.id, problem)
-        await self._studio.reviews.failed(review.id, now + pause_after(review.attempts, LONGEST_PAUSE), problem)
 
 
 def _without_files(due: Due, job: Job) -> Card:
     return cards.report(due.review, job, []) if due.review.kind == "report" else cards.approval(due.review, job)
+
+
+def _log(review: Review, error: Exception) -> None:
+    if passing(error) or isinstance(error, discord.HTTPException | ChannelGone):
+        log.info("review %s has to wait: %s", review.id, _problem(error))
+    else:
+        log.error("review %s failed", review.id, exc_info=error)
 
 
 def _problem(error: Exception) -> str:

@@ -225,11 +225,15 @@ _POSTED = (
         problem=None,
     )
 )
-_TOLD = sa.update(reviews).where(_ONE, c.verdict.is_not(None)).values(told=sa.true())
-_FAILED = (
+_TOLD = (
     sa.update(reviews)
-    .where(_ONE)
-    .values(attempts=c.attempts + 1, next_at=bindparam("retry_at"), problem=bindparam("why"))
+    .where(_ONE, c.verdict == bindparam("as_verdict"), c.reason == bindparam("as_reason"))
+    .values(told=sa.true())
+)
+_LATER = {"attempts": c.attempts + 1, "next_at": bindparam("retry_at"), "problem": bindparam("why")}
+_FAILED = sa.update(reviews).where(_ONE).values(_LATER)
+_STUCK = (
+    sa.update(reviews).where(_UNTOLD, _OPEN, c.message_id.is_(None), c.guild_id == bindparam("guild")).values(_LATER)
 )
 _PLACES = sa.select(c.guild_id, c.channel_id).where(_OPEN, c.message_id.is_not(None)).distinct()
 _IN_PLACE = sa.select(c.id, c.message_id).where(
@@ -264,14 +268,22 @@ def posted(connection: Connection, review_id: str, channel_id: int, message_id: 
     connection.execute(_POSTED, {"review": review_id, "channel": channel_id, "message": message_id})
 
 
-def told(connection: Connection, review_id: str) -> None:
-    """Note that the message of a decided review tells the verdict, or cannot any more."""
-    connection.execute(_TOLD, {"review": review_id})
+def told(connection: Connection, review: Review) -> None:
+    """Note that the message of a decided review tells what is in ``review``, or cannot any more.
+
+    When it was forgotten meanwhile, the message is edited once more.
+    """
+    connection.execute(_TOLD, {"review": review.id, "as_verdict": review.verdict, "as_reason": review.reason})
 
 
 def failed(connection: Connection, review_id: str, retry_at: float, problem: str) -> None:
     """Note that a message could not be posted or edited, to be tried again at ``retry_at``."""
     connection.execute(_FAILED, {"review": review_id, "retry_at": retry_at, "why": problem})
+
+
+def stuck(connection: Connection, guild_id: int, retry_at: float, problem: str) -> None:
+    """Note that nothing can be posted for a guild before ``retry_at``."""
+    connection.execute(_STUCK, {"guild": guild_id, "retry_at": retry_at, "why": problem})
 
 
 def places(connection: Connection) -> list[tuple[int, int]]:

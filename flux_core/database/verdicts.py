@@ -18,7 +18,8 @@ def approve(connection: Connection, review_id: str, guild_id: int, by: int, now:
     """Let a held job go on to its turn; raises NotThere, AlreadyDecided."""
     review, job = opened(connection, review_id, guild_id, "approval")
     _decide(connection, review, job, "approved", by, "review approve", now)
-    submissions.approve(connection, job)
+    if not submissions.approve(connection, job):
+        raise AlreadyDecided(verdict="withdrawn")
 
 
 def reject(connection: Connection, review_id: str, guild_id: int, by: int, reason: str, now: float) -> Job:

@@ -103,13 +103,17 @@ class Reviews:
         if await self._db.read(_is_unposted, review_id):
             await self.posted(review_id, channel_id, message_id)
 
-    async def told(self, review_id: str) -> None:
-        """Note that the message of a decided review tells the verdict, or cannot any more."""
-        await self._db.write(reviews.told, review_id)
+    async def told(self, review: Review) -> None:
+        """Note that the message of a decided review tells what is in ``review``, or cannot any more."""
+        await self._db.write(reviews.told, review)
 
     async def failed(self, review_id: str, retry_at: float, problem: str) -> None:
         """Note that a message could not be posted or edited, to be tried again at ``retry_at`` (unix seconds)."""
         await self._db.write(reviews.failed, review_id, retry_at, problem)
+
+    async def stuck(self, guild_id: int, retry_at: float, problem: str) -> None:
+        """Note that nothing can be posted for a guild before ``retry_at`` (unix seconds)."""
+        await self._db.write(reviews.stuck, guild_id, retry_at, problem)
 
     async def _let_go(self, keys: Sequence[str]) -> None:
         # Nobody finds them any more. The keys are noted as discarded: maintenance deletes what the store keeps for now.

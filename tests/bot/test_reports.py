@@ -13,7 +13,7 @@ from bot.sandbox.reading import RawMessage, controls_of, labels_of, text_of
 from bot.sandbox.rules.components import media_of, walk
 from flux_core.database import removals
 from flux_core.database.tables import bans
-from flux_core.jobs import Job, JobState
+from flux_core.jobs import Account, Job, JobState
 from tests.bot.conftest import Stage
 from tests.bot.scenes import account_of, ask, delivered, draw, is_private, press
 from tests.bot.test_reviews import GUILD, asked, channel_of, moderate, open_reviews, told
@@ -135,6 +135,20 @@ async def test_a_report_waits_for_a_channel(stage: Stage, ada: Person, linus: Pe
     # The moderators' own message is no picture of anybody.
     none = await grace.response(await grace.message_menu("Report", asks))
     assert "I don't know this picture" in text_of(none)
+
+
+async def test_what_discord_refuses_once_is_not_asked_for_every_report(
+    stage: Stage, ada: Person, grace: Person
+) -> None:
+    _, job = await drawn(stage, ada)
+    for user in (1, 2, 3):
+        await stage.studio.reviews.report(job.id, account=Account(GUILD, user), reason="x")
+    mute = await moderate(stage, grace, "read-only")
+    reviews = await open_reviews(stage, when=lambda review: review.problem)
+    refused = [one for one in stage.sandbox.records if one.method == "POST" and f"/channels/{mute}/" in one.path]
+    assert len({one.attempts for one in reviews}) == 1
+    # An attempt is two posts, since the pictures alone might be what is refused; another may be under way by now.
+    assert len(refused) <= 2 * (reviews[0].attempts + 1) < 2 * 3 * reviews[0].attempts
 
 
 async def test_pictures_that_may_not_be_attached_are_left_out(

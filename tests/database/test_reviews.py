@@ -273,7 +273,9 @@ async def test_forgotten_jobs_leave_no_words_in_their_reviews(scene: Scene) -> N
     await scene.studio.reviews.reject(approval.id, guild_id=GUILD, by=MODERATOR)
     for one in (job.id, approval.job_id):
         await scene.studio.delivered(one)
-    await scene.studio.reviews.told(approval.id)
+    [stale] = await scene.studio.reviews.due()
+    await scene.studio.reviews.told(stale.review)
+    assert await scene.studio.reviews.due() == []
     scene.clock.now += 31 * DAY
     assert await do(scene, "pictures were kept long enough", pictures_days=30) == 2
     assert await scene.studio.reviews.waiting(GUILD) != []
@@ -283,6 +285,12 @@ async def test_forgotten_jobs_leave_no_words_in_their_reviews(scene: Scene) -> N
         ("forgotten", "", None),
         ("rejected", "", None),
     ]
+    # An edit that was under way with the words does not count.
+    await scene.studio.reviews.told(stale.review)
+    assert len(await scene.studio.reviews.due()) == 2
+    for one in due:
+        await scene.studio.reviews.told(one.review)
+    assert await scene.studio.reviews.due() == []
     with pytest.raises(AlreadyDecided):
         await scene.studio.reviews.delete(review.id, guild_id=GUILD, by=MODERATOR)
 
@@ -310,7 +318,7 @@ async def test_a_review_is_due_until_it_is_posted_and_again_until_it_is_told(sce
     await desk.dismiss(review.id, guild_id=GUILD, by=MODERATOR)
     [due] = await desk.due()
     assert (due.review.verdict, due.review.decided_by) == ("dismissed", MODERATOR)
-    await desk.told(review.id)
+    await desk.told(due.review)
     assert await desk.due() == []
 
 
