@@ -50,10 +50,10 @@ def check(kind: str, pattern: str) -> None:
     if sum(map(len, words)) < LEAST_LETTERS and not _is_unspaced(words[0]):
         raise Unusable("this is a single letter, and would match nearly every prompt")
     for posing in (False, True):
-        sought(pattern, posing)
+        expression(sought(pattern, posing).form)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2048)
 def expression(pattern: str) -> Any:
     """Return the compiled regular expression of a rule; raises Unusable where RE2 does not take it."""
     options = re2.Options()
@@ -74,7 +74,8 @@ class Sought:
 
     letters: str
     """Without spaces."""
-    finder: Any
+    form: str
+    """As a regular expression."""
     counts_digits: bool
     """Whether digits of a text may stand for letters of this: not where it has digits itself."""
 
@@ -88,23 +89,22 @@ class Sought:
 
     def is_word(self, word: str) -> bool:
         """Say whether ``word`` is this one."""
-        return self.finder.fullmatch(word) is not None and self.fits(word)
+        return expression(self.form).fullmatch(word) is not None and self.fits(word)
 
     def places_in(self, text: str) -> Iterator[tuple[int, int]]:
         """Yield where it stands, in words or across them, in a text with spaces between its words and nothing else."""
-        for match in self.finder.finditer(text):
+        for match in expression(self.form).finditer(text):
             if self.fits(match.group()):
                 yield match.span()
 
 
-@lru_cache(maxsize=4096)
 def sought(pattern: str, posing: bool) -> Sought:
     """Return what finds a word or phrase: in words as they are, or in those that pose as Latin ones."""
     words = _words(looked_at(pattern) if posing else laid_bare(pattern))
     letters = "".join(words)
     return Sought(
         letters=letters,
-        finder=expression(_BETWEEN_WORDS.join(map(_stretched, words))),
+        form=_BETWEEN_WORDS.join(map(_stretched, words)),
         counts_digits=not any(character.isdigit() for character in letters),
     )
 

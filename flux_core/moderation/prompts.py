@@ -104,7 +104,7 @@ class _Book:
                     yield _Hit(word.rank, *reading.original(spelling.start, spelling.end))
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=64)
 def _compiled(rules: tuple[PromptRule, ...]) -> _Book:
     book = _Book(tuple(sorted(rules, key=lambda rule: SEVERITY[rule.action])))
     for rank, rule in enumerate(book.rules):

@@ -49,6 +49,8 @@ def joined(reading: Reading) -> Reading | None:
     gaps: set[int] = set()
     for row in (*_chunks(reading.text, pieces), *_spelled_out(reading.text, pieces)):
         for (_, end), (start, _) in pairwise(row):
+            if reading.text[end - 1].isdigit() and reading.text[start].isdigit():
+                continue
             gaps.update(range(end, start))
     return reading.without(gaps) if gaps else None
 
@@ -98,7 +100,9 @@ def _put_together(reading: Reading, row: list[tuple[int, int]]) -> Iterator[Spel
         for last in range(first, min(first + MOST_PIECES, len(row))):
             alone = alone or row[last][1] - row[last][0] == 1
             if last > first and (alone or (first == 0 and last == len(row) - 1)):
-                yield _one_word(reading, row[first : last + 1])
+                word = _one_word(reading, row[first : last + 1])
+                if alone or not word.text.isdigit():  # 14.88 is a price
+                    yield word
 
 
 def _spelled_out(text: str, pieces: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
