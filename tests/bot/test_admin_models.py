@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import text_of
+from flux_core.errors import StorageUnavailable
+from flux_core.policy import GuildPolicy
 from tests.bot.conftest import Stage
 from tests.bot.governing import GUILD, decided, log, nothing_changes, offered, open_admin, say
 from tests.bot.scenes import ask, order
@@ -56,7 +60,9 @@ async def test_a_model_that_is_not_offered_any_more_can_be_allowed(stage: Stage,
     assert (await decided(stage)).models_denied == ()
 
 
-async def test_a_member_without_the_right_sees_and_changes_nothing(stage: Stage, grace: Person, ada: Person) -> None:
+async def test_a_member_without_the_right_sees_and_changes_nothing(
+    stage: Stage, grace: Person, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await say(grace, "models deny", model="flux-dev")
     open_admin(stage)
     async with nothing_changes(stage):
@@ -70,3 +76,12 @@ async def test_a_member_without_the_right_sees_and_changes_nothing(stage: Stage,
     assert await offered(grace, "models allow", "model", "DEV") == [("flux-dev", "flux-dev")]
     assert "flux-dev" not in [value for _, value in await offered(grace, "models deny", "model")]
     assert "flux-schnell" in [value for _, value in await offered(grace, "models deny", "model")]
+    # While the database is away, nothing is offered, and nobody is disturbed.
+    with monkeypatch.context() as away:
+
+        async def of(_: int) -> GuildPolicy:
+            raise StorageUnavailable()
+
+        away.setattr(stage.studio.policies, "of", of)
+        assert await offered(grace, "models deny", "model") == []
+        assert "can't reach my storage" in await say(grace, "models show")

@@ -65,7 +65,7 @@ async def test_limits_that_make_no_sense_change_nothing(scene: Scene) -> None:
     wrong: list[dict[str, Any]] = [
         {"max_count": 11},
         {"credits": -1.0},
-        {"renewal": Renewal.model_construct(every="year")},  # type: ignore[arg-type]
+        {"renewal": Renewal.model_construct(every="year")},
     ]
     for change in wrong:
         with pytest.raises(InvalidPolicy):
