@@ -15,6 +15,8 @@ IDLE = 2.0
 """Most seconds between two looks: what waits for its next attempt is late by at most that."""
 GAP = 0.1
 """Least seconds between two looks."""
+AFTER_TROUBLE = 1.0
+"""Seconds to the next look after one that failed."""
 
 
 async def rounds(studio: Studio, look: Callable[[], Awaitable[None]], name: str) -> None:
@@ -27,10 +29,10 @@ async def rounds(studio: Studio, look: Callable[[], Awaitable[None]], name: str)
             await look()
         except StorageUnavailable as error:
             log.warning("%s have to wait: %s", name, error)
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(AFTER_TROUBLE)
         except Exception:
             log.exception("a look at %s failed", name)
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(AFTER_TROUBLE)
         await asyncio.sleep(GAP)
 
 
