@@ -17,7 +17,8 @@ from bot.wording import shorten
 from flux_core.errors import StorageUnavailable
 from flux_core.generation import GenerationRequest, InputPicture, OutputFormat, RequestOptions, resolve
 from flux_core.jobs import Origin
-from flux_core.models import ASPECTS
+from flux_core.models import ASPECTS, ModelSpec
+from flux_core.service.personal import NOTHING_KNOWN
 
 if TYPE_CHECKING:
     from bot.client import FluxBot
@@ -130,9 +131,8 @@ async def offer_models(interaction: discord.Interaction[FluxBot], typed: str) ->
 @imagine.autocomplete("provider")
 async def offer_providers(interaction: discord.Interaction[FluxBot], typed: str) -> list[app_commands.Choice[str]]:
     """Offer who can draw the model that was chosen, with the price where it is known."""
-    bot, wanted, model = interaction.client, typed.strip().lower(), interaction.namespace.model
-    catalogue = bot.studio.catalogue
-    spec = next((spec for spec in catalogue if spec.id == model), catalogue.default)
+    bot, wanted = interaction.client, typed.strip().lower()
+    spec = await _chosen_model(interaction)
     try:
         workers, policy = await bot.studio.venues(), await bot.studio.routing_of(interaction.guild_id or 0)
     except StorageUnavailable:
@@ -144,6 +144,19 @@ async def offer_providers(interaction: discord.Interaction[FluxBot], typed: str)
         for name, label in found.items()
         if wanted in name or wanted in label.lower()
     ][:MOST_CHOICES]
+
+
+async def _chosen_model(interaction: discord.Interaction[FluxBot]) -> ModelSpec:
+    """Return the model that was chosen so far, or that will draw where none is."""
+    studio, model = interaction.client.studio, interaction.namespace.model
+    try:
+        known = await studio.personal.circumstances(account_of(interaction), whereabouts(interaction))
+    except StorageUnavailable:
+        log.warning("a member's settings could not be read", exc_info=True)
+        known = NOTHING_KNOWN
+    typed = RequestOptions(prompt="", model=model if model in studio.catalogue else None)
+    settled = defaults.settle(typed, known.preferences, known.channel, studio.catalogue, known.permitted)
+    return studio.catalogue.default if settled.options.model is None else studio.catalogue[settled.options.model]
 
 
 @imagine.autocomplete("prompt")

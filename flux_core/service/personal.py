@@ -17,9 +17,9 @@ from flux_core.database.own_data import Forgotten
 from flux_core.entitlement import entitled
 from flux_core.errors import AlreadySo
 from flux_core.jobs import Account, Whereabouts
-from flux_core.permitted import Permitted, permitted_to
+from flux_core.permitted import EVERYTHING, Permitted, permitted_to
 from flux_core.policy import Defaults
-from flux_core.preferences import Preferences
+from flux_core.preferences import NOTHING_SET, Preferences
 from flux_core.quota import QuotaRules
 from flux_core.service.store import PictureStore
 
@@ -36,6 +36,10 @@ class Circumstances:
     preferences: Preferences
     channel: Defaults
     permitted: Permitted
+
+
+NOTHING_KNOWN = Circumstances(NOTHING_SET, Defaults(), EVERYTHING)
+"""Where nobody has said anything."""
 
 
 class Personal:

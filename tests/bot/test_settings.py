@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from typing import Any
 
 import pytest
 
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import RawMessage, text_of
+from flux_core.errors import StorageUnavailable
 from flux_core.jobs import Job
 from flux_core.policy import ChannelRule, Defaults, GuildPolicy, Limits
 from flux_core.preferences import NOTHING_SET, Preferences
@@ -15,6 +18,8 @@ from tests.bot.conftest import Stage
 from tests.bot.scenes import account_of, ask, is_private, order
 
 GRACE = 1
+imagine = sys.modules["bot.commands.imagine"]
+"""The module: its package calls the command so."""
 
 
 async def settings(person: Person, command: str = "show", **options: Any) -> RawMessage:
@@ -146,3 +151,31 @@ async def test_a_setting_that_is_denied_by_now_gives_way(stage: Stage, ada: Pers
     assert "**Count:** 2 · the studio's default (your setting 4 can't be had here)" in shown
     job = await ordered(stage, ada, prompt="a fox")
     assert (job.request.model, job.request.count) == ("flux-tiny", 2)
+
+
+async def test_lists_go_on_when_settings_cannot_be_read(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any) -> Any:
+        raise StorageUnavailable("away")
+
+    monkeypatch.setattr(stage.studio.personal, "permitted", away)
+    monkeypatch.setattr(stage.studio.personal, "circumstances", away)
+    assert len(await ada.autocomplete("imagine", "model", "")) == 3
+    assert len(await ada.autocomplete("settings set", "model", "")) == 3
+    assert [choice["value"] for choice in await ada.autocomplete("imagine", "provider", "")] == ["local"]
+    assert "can't reach my storage" in text_of(await settings(ada))
+
+
+async def test_an_order_whose_privacy_is_not_known_in_time_is_refused(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(*_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(imagine, "KNOWN_WITHIN", 0.05)
+    monkeypatch.setattr(stage.studio.personal, "circumstances", never)
+    told = await ask(ada, prompt="a secret")
+    assert is_private(told)
+    assert "took too long" in text_of(told)
+    assert await stage.studio.live_jobs() == []
