@@ -67,6 +67,9 @@ async def test_the_providers_of_a_model_are_offered_with_their_price(stage: Stag
         "cloud"
     ]
     assert [c["value"] for c in await ada.autocomplete("imagine", "provider", "")] == ["local"], "flux-tiny is ours"
+    await ada.response(await ada.command("settings set", model="flux-dev"))
+    mine = [c["value"] for c in await ada.autocomplete("imagine", "provider", "")]
+    assert mine == ["local", "cloud"], "of her own model, where she names none"
     await register(stage, "commons")
     offered = await ada.autocomplete("imagine", "provider", "", model="flux-dev")
     assert [choice["name"] for choice in offered][2] == "Commons: free"
