@@ -117,7 +117,7 @@ def _purse(held: Quota) -> list[str]:
         again = "The next part comes back" if rolling else "Renews"
         lines.append(f"{again} {moment(held.renews_at)}, {moment(held.renews_at, 'f')}.")
     if held.pool_left is not None:
-        lines.append(f"All members of this server together have {credits(max(0, held.pool_left))} of it left.")
+        lines.append(f"The pool of all members has {credits(max(0, held.pool_left))} left.")
     return lines
 
 

@@ -71,7 +71,7 @@ async def set_some(
     await studio.personal.set_preferences(
         account_of(interaction), lambda before: before.model_copy(update=given.model_dump(exclude_none=True))
     )
-    await _tell(interaction, f"From now on: {named(given)} as you said.")
+    await _tell(interaction, f"Saved: {named(given)}.")
 
 
 @settings.command(name="reset", description="Forget your own defaults, all or one of them.")

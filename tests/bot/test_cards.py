@@ -335,7 +335,7 @@ def test_the_quota_panel_tells_all_that_holds() -> None:
         "12 credits granted: 1 credit until <t:1800000000:f>",
         "3 credits until later, 5 credits that do not expire",
         "The next part comes back <t:1800000000:R>",
-        "together have 0 credits of it left",
+        "pool of all members has 0 credits left",
         "relaxed, when nobody with credits is waiting",
         "next order is possible <t:1800000010:R>",
         "1 of at most 10 jobs waiting, 1 of at most 2 being drawn",

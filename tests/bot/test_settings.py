@@ -51,7 +51,7 @@ async def test_settings_hold_until_they_are_reset(stage: Stage, ada: Person, lin
     assert is_private(shown)
     assert "**Model:** flux-tiny · the studio's default" in text_of(shown)
     told = await settings(ada, "set", model="flux-dev", aspect="16:9", count=2, format="png", private=True)
-    assert "From now on: **Model**, **Aspect**, **Count**, **Format**, **Private** as you said." in text_of(told)
+    assert "Saved: **Model**, **Aspect**, **Count**, **Format**, **Private**." in text_of(told)
     assert r"FLUX.1 \[dev\] · your own setting" in text_of(told)
     job = await ordered(stage, ada, prompt="a fox")
     assert (job.request.model, job.request.count, job.request.output_format) == ("flux-dev", 2, "png")

@@ -106,7 +106,7 @@ async def test_a_tier_counts_for_those_who_have_its_role(stage: Stage, ada: Pers
     other = text_of(await ada.response(await ada.command("quota")))
     assert "10 credits of today's 10 credits" in other
     assert "Tiers" not in other
-    assert "together have" in other
+    assert "The pool of all members has" in other
     assert "relaxed" in other
     assert {choice["value"] for choice in await grace.autocomplete("imagine", "model", "")} >= {"flux-dev"}
     assert [choice["value"] for choice in await ada.autocomplete("imagine", "model", "")] == ["flux-tiny"]
