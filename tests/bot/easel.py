@@ -63,10 +63,13 @@ class Easel:
             await self.store.put(key, picture.data, picture.content_type)
         await self.queue.progress(WORKER, job.id, done, job.request.steps, key)
 
-    async def finish(self, job: Job, *, noisy: bool = False, provider: str = WORKER, **outcome: Any) -> Job:
+    async def finish(
+        self, job: Job, *, noisy: bool = False, unsafe: float | None = None, provider: str = WORKER, **outcome: Any
+    ) -> Job:
         """Draw and store the pictures of a claimed job: in its seeds' colours, or noise, which makes large files.
 
-        ``provider`` is also the id of the worker that has the job. ``outcome``: what else it tells of the drawing.
+        ``unsafe``: how sure the output check is of each that it is not for everybody. ``provider`` is also the id of
+        the worker that has the job. ``outcome``: what else it tells of the drawing.
         """
         request, spec = job.request, self.catalogue[job.request.model]
         size = (request.width * spec.enlarge, request.height * spec.enlarge)
@@ -99,6 +102,7 @@ class Easel:
                     seed=seed,
                     content_type=drawn.content_type,
                     size=len(drawn.data),
+                    unsafe=unsafe,
                 )
             )
         return await self.queue.succeed(provider, job.id, pictures, provider=provider, seconds=0.1, **outcome)
