@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
@@ -18,11 +18,10 @@ from flux_core.batching import WINDOW, InLine, company, shape_of
 from flux_core.database import batches
 from flux_core.database.claims import OPEN_EVERYWHERE, TAKEN
 from flux_core.database.jobs import COLUMNS, job_of, reconsider
-from flux_core.database.lineup import for_us
-from flux_core.database.tables import jobs
-from flux_core.database.turns import overtake
+from flux_core.database.tables import jobs, virtual_time
+from flux_core.database.turns import guilds_in_turn, overtake
 from flux_core.generation import GenerationRequest
-from flux_core.jobs import Job
+from flux_core.jobs import Job, Lane
 
 c = jobs.c
 
@@ -33,6 +32,29 @@ _TAKE = (
     .values(TAKEN)
     .returning(*COLUMNS)
 )
+
+
+_NOW = sa.select(virtual_time.c.value)
+_FIRST = (
+    sa.select(c.start_tag, c.id, c.waits_for, c.price)
+    .where(c.waits_for == bindparam("of"), c.waits_for.is_not(None))
+    .where(c.lane == bindparam("of_lane"), c.guild_id == bindparam("guild"))
+    .order_by(c.start_tag, c.id)
+    .limit(sa.literal_column(str(WINDOW)))
+)
+
+
+class Waiting(NamedTuple):
+    """A job in line; in the order of the line."""
+
+    turn: float
+    """Where its turn starts among the guilds."""
+    finish: float
+    """Where the next turn of its guild does."""
+    guild_id: int
+    start_tag: float
+    id: str
+    model: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +90,7 @@ def take(connection: Connection, worker_id: str, party: Party, now: float, lease
         if found is None:  # its member has as many in hand by now as they may have
             continue
         job = job_of(found)
-        in_guild = [other for other in left if (other.guild_id, other.lane) == (row.guild_id, row.lane)]
+        in_guild = [other for other in left if other.guild_id == row.guild_id]
         overtake(
             connection,
             job,
@@ -80,7 +102,7 @@ def take(connection: Connection, worker_id: str, party: Party, now: float, lease
     return taken
 
 
-def _look(connection: Connection, party: Party) -> tuple[Sequence[Any], list[int]]:
+def _look(connection: Connection, party: Party) -> tuple[Sequence[Waiting], list[int]]:
     """Return the next jobs in line, and the places in it of those to take."""
     job, shape = party.job, shape_of(party.job.request)
     if shape is None or job.attempts > 1 or job.request.count >= party.most_pictures:
@@ -88,8 +110,8 @@ def _look(connection: Connection, party: Party) -> tuple[Sequence[Any], list[int
     paces = batches.known(connection, party.device, shape.model, shape.scale)
     if not paces:
         return (), []
-    line = for_us(connection, party.models, WINDOW)
-    rows = connection.execute(_REQUESTS, {"jobs": [row.id for row in line if row.waits_for == shape.model]})
+    line = _line(connection, party.models, job.lane)
+    rows = connection.execute(_REQUESTS, {"jobs": [row.id for row in line if row.model == shape.model]})
     requests = {row.id: GenerationRequest.model_validate_json(row.request) for row in rows if row.attempts == 0}
 
     several = len({row.guild_id for row in line}) > 1
@@ -97,9 +119,31 @@ def _look(connection: Connection, party: Party) -> tuple[Sequence[Any], list[int
     found = []
     for row in line:
         request = requests.get(row.id)
-        alike = request is not None and row.lane == job.lane and shape_of(request) == shape
+        alike = request is not None and shape_of(request) == shape
         if several and not alike:
             blocked.add(row.guild_id)
         alike = alike and row.guild_id not in blocked
         found.append(InLine(pictures=1 if request is None else request.count, alike=alike))
     return line, company(job.request.count, found, paces, party.most_pictures)
+
+
+def _line(connection: Connection, models: Sequence[str], lane: Lane) -> list[Waiting]:
+    """Return the first jobs of a lane that a worker with ``models`` would claim, one by one.
+
+    As ``lineup`` does, without looking at all that wait: the first jobs of the first guilds are enough.
+    """
+    now = connection.execute(_NOW).scalar_one()
+    wanted: dict[str, Any] = {f"model_{number}": model for number, model in enumerate(models)}
+    line: list[Waiting] = []
+    guilds = guilds_in_turn("waits_for", len(models), WINDOW)
+    for guild_id, finish in connection.execute(guilds, wanted | {"of_lane": lane.value}).all():
+        rows = [
+            row
+            for model in models
+            for row in connection.execute(_FIRST, {"of": model, "of_lane": lane.value, "guild": guild_id})
+        ]
+        turn = max(now, finish)
+        for row in sorted(rows, key=lambda row: (row.start_tag, row.id))[:WINDOW]:
+            line.append(Waiting(turn, finish, guild_id, row.start_tag, row.id, row.waits_for))
+            turn += max(row.price, 1)
+    return sorted(line)[:WINDOW]

@@ -49,21 +49,25 @@ _OWN_TIME = {
 _MOVE_TO = sa.update(virtual_time).where(virtual_time.c.value < bindparam("to")).values(value=bindparam("to"))
 
 
-@cache
 def guild_first(column: str, models: int) -> sa.ScalarSelect[Any]:
-    """Return the guild whose turn it is among those with jobs for one of ``models`` models in ``column`` (waits_for).
+    """Return the guild whose turn it is, as ``guilds_in_turn`` does."""
+    return guilds_in_turn(column, models, 1).with_only_columns(guilds.c.guild_id).scalar_subquery()
 
-    Parameters: ``model_0`` …, ``of_lane``. The claim's index is stepped through from guild to guild: a look-up for
-    each guild that has such a job, however many jobs those have.
+
+@cache
+def guilds_in_turn(column: str, models: int, most: int) -> sa.Select[Any]:
+    """Return guild_id and finish of the first guilds among those with jobs for some of the models in ``column``.
+
+    ``column``: waits_for, say. Parameters: ``model_0`` …, ``of_lane``. The claim's index is stepped through from guild
+    to guild: a look-up for each guild that has such a job, however many jobs those have.
     """
     seen = [_guilds_with(jobs.c[column], number) for number in range(models)]
     found = sa.union(*(sa.select(one.c.guild_id).where(one.c.guild_id.is_not(None)) for one in seen)).subquery("found")
     return (
-        sa.select(guilds.c.guild_id)
+        sa.select(guilds.c.guild_id, guilds.c.finish)
         .join(found, found.c.guild_id == guilds.c.guild_id)
         .order_by(guilds.c.finish, guilds.c.guild_id)
-        .limit(sa.literal_column("1"))
-        .scalar_subquery()
+        .limit(sa.literal_column(str(most)))
     )
 
 

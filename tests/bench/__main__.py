@@ -1,4 +1,4 @@
-"""``make bench``: measure the queue, the bot under load, a full hosted worker, drawing together. Nothing is asserted."""
+"""``make bench``: measure the queue, the bot under load, a full hosted worker, drawing together. No asserts."""
 
 from __future__ import annotations
 

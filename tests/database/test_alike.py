@@ -10,11 +10,11 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from flux_core.batching import TRIALS, shape_of
+from flux_core.batching import TRIALS, WINDOW, shape_of
 from flux_core.database import alike, batches, leases, members, pauses
 from flux_core.database.places import Place
 from flux_core.database.tables import guilds
-from flux_core.jobs import Account, Job, JobState
+from flux_core.jobs import Account, Job, JobState, Lane
 from flux_core.policy import GuildPolicy, Limits
 from flux_core.router import LOCAL
 from tests.database.scene import ANNE, BERT, DEV, SCHNELL, Scene, a_request
@@ -195,6 +195,8 @@ def test_nobody_waits_for_more_drawings_than_there_were_jobs_before_theirs(seed:
         aside = turns.connection.begin_nested()
         foreseen = [job.id for job in iter(turns.claim, None)]
         aside.rollback()
+        looked = alike._line(turns.connection, (SCHNELL,), Lane.FAST)
+        assert [waiting.id for waiting in looked] == foreseen[:WINDOW]
         drawings = [[job.id for job in jobs] for jobs in iter(lambda: claim_together(turns), [])]
         drawn = [job for jobs in drawings for job in jobs]
         assert sorted(drawn) == sorted(foreseen), "each is drawn, and once"
