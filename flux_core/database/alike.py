@@ -50,7 +50,7 @@ class Waiting(NamedTuple):
     turn: float
     """Where its turn starts among the guilds."""
     finish: float
-    """Where the next turn of its guild does."""
+    """Where its guild's turn before ends: earlier, where the guild was away. The earlier one comes first."""
     guild_id: int
     start_tag: float
     id: str
@@ -145,5 +145,5 @@ def _line(connection: Connection, models: Sequence[str], lane: Lane) -> list[Wai
         turn = max(now, finish)
         for row in sorted(rows, key=lambda row: (row.start_tag, row.id))[:WINDOW]:
             line.append(Waiting(turn, finish, guild_id, row.start_tag, row.id, row.waits_for))
-            turn += max(row.price, 1)
+            turn = finish = turn + max(row.price, 1)
     return sorted(line)[:WINDOW]
