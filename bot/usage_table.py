@@ -11,7 +11,7 @@ from discord import ui
 
 from bot.cards import BLURPLE, Card
 from bot.usage_chart import Chart
-from bot.wording import counted, credits, dollars, duration, shorten
+from bot.wording import counted, credits, duration, shorten, title_of
 from flux_core.database.usage import By, Report, Use
 from flux_core.models import CREDIT, FAMILY
 from flux_core.router import LOCAL
@@ -57,7 +57,7 @@ def _summary(report: Report) -> str:
         f"**{counted(total.jobs, 'job')}**",
         f"**{counted(total.pictures, 'picture')}**",
         credits(total.millicredits),
-        f"{dollars(total.microdollars)} to hosted providers",
+        f"{_money(total.microdollars)} to hosted providers",
     ]
     ends = {"failed": total.failed, "refused": total.refused, "cancelled": total.cancelled}
     told += [f"{number:,} {how}" for how, number in ends.items() if number]
@@ -114,10 +114,16 @@ def _cells(use: Use) -> tuple[str, ...]:
         f"{use.jobs:,}",
         f"{use.pictures:,}",
         f"{use.millicredits / CREDIT:,.1f}".removesuffix(".0"),
-        dollars(use.microdollars),
+        _money(use.microdollars),
         f"{use.failed + use.refused:,}",
         "–" if use.wait is None else duration(use.wait),
     )
+
+
+def _money(microdollars: int) -> str:
+    """Return an amount to the cent, as a column of them needs it."""
+    cents = round(microdollars / 10_000)
+    return "<$0.01" if microdollars and not cents else f"${cents / 100:,.2f}"
 
 
 def sheet(report: Report, by: By, names: Mapping[str, str]) -> bytes:
@@ -186,5 +192,6 @@ def names_of(report: Report, by: By, members: Mapping[str, str]) -> dict[str, st
         case "model":
             return {key: _TITLES.get(key, key) for key in keys}
         case "provider":
-            return {key: {"": "not drawn", LOCAL: "own cards"}.get(key, key) for key in keys}
+            own = {"": "not drawn", LOCAL: "own cards"}
+            return {key: own.get(key) or title_of(key) for key in keys}
     return {key: f"{day.day} {day:%b}" for key in keys if (day := date.fromisoformat(key))}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import date, datetime, time, timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -133,17 +133,37 @@ def report(connection: Connection, guild_id: int | None, days: int, by: By, zone
     last = datetime.fromtimestamp(now, zone).date()
     calendar = [last - timedelta(days=back) for back in range(days - 1, -1, -1)]
     begins = [_midnight(day, zone) for day in [*calendar, last + timedelta(days=1)]]
-    look = _lookup(connection, guild_id)
-    total = look("all", begins[0], begins[-1]).get("", Use())
+    when: dict[str, Any] = {"since": begins[0], "until": begins[-1]}
+    known = _OF_ALL
+    where: Sequence[sa.ColumnElement[bool]] = _IN_TIME
+    if guild_id is not None:
+        known, where = _OF_GUILD, _HERE
+        when["guild"] = guild_id
+    found = _uses(connection, _by_day(begins, where) if by == "day" else known[by], when)
     if by == "day":
-        uses = [
-            (day.isoformat(), look("all", *begins[place : place + 2]).get("", Use()))
-            for place, day in enumerate(calendar)
-        ]
+        uses = [(day.isoformat(), found.get(str(number), Use())) for number, day in enumerate(calendar)]
     else:
-        found = look(by, begins[0], begins[-1])
         uses = sorted(found.items(), key=lambda one: (-one[1].pictures, -one[1].jobs, one[0]))
-    return Report(calendar[0], last, uses, total)
+    middle = connection.execute(known["all"].waits, when).one_or_none()
+    return Report(calendar[0], last, uses, _together(found.values(), None if middle is None else middle.wait))
+
+
+def _together(uses: Collection[Use], wait: float | None) -> Use:
+    """Return what was drawn in all; a median is no sum, so it is given."""
+
+    def in_all(what: str) -> int:
+        return sum(getattr(use, what) for use in uses)
+
+    sums = {what.name: in_all(what.name) for what in fields(Use) if what.name != "wait"}
+    return Use(**sums, wait=None if wait is None else float(wait))
+
+
+def _by_day(begins: Sequence[float], where: Sequence[sa.ColumnElement[bool]]) -> _Sums:
+    """Part the jobs by the number of their day, all days in one pass; ``begins`` ends with the end of the last one."""
+    # As literals: PostgreSQL takes two expressions with parameters for different ones, also where those are equal.
+    ends = [(c.created_at < sa.literal_column(repr(end)), number) for number, end in enumerate(begins[1:])]
+    number = sa.case(*((before, sa.literal_column(str(day))) for before, day in ends))
+    return _sums(number, number, where)
 
 
 def _zone_of(connection: Connection, guild_id: int) -> ZoneInfo | None:
@@ -153,16 +173,6 @@ def _zone_of(connection: Connection, guild_id: int) -> ZoneInfo | None:
 
 def _midnight(day: date, zone: ZoneInfo) -> float:
     return datetime.combine(day, time.min, zone).timestamp()
-
-
-def _lookup(connection: Connection, guild_id: int | None) -> Callable[[str, float, float], dict[str, Use]]:
-    known = _OF_ALL if guild_id is None else _OF_GUILD
-    here = {} if guild_id is None else {"guild": guild_id}
-
-    def look(by: str, since: float, until: float) -> dict[str, Use]:
-        return _uses(connection, known[by], {**here, "since": since, "until": until})
-
-    return look
 
 
 def _uses(connection: Connection, sums: _Sums, when: Mapping[str, Any]) -> dict[str, Use]:
