@@ -58,10 +58,10 @@ def plain(text: str) -> Reading:
         return Reading(text.lower(), list(range(len(text))), list(range(1, len(text) + 1)), [False] * len(text))
     reading, folded = Reading(), []
     for start, end in _clusters(text):
-        seen = "".join(character for character in text[start:end] if not _is_shapeless(character))
+        seen = "".join(character for character in text[start:end] if not is_shapeless(character))
         once = unicodedata.normalize("NFKC", seen).casefold()
         for character in unicodedata.normalize("NFKC", once):
-            if not _is_shapeless(character):
+            if not is_shapeless(character):
                 folded.append(character)
                 reading.starts.append(start)
                 reading.ends.append(end)
@@ -80,10 +80,11 @@ def _clusters(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _continues(character: str) -> bool:
-    return unicodedata.combining(character) != 0 or "\u1160" <= character <= "\u11ff" or _is_shapeless(character)
+    return unicodedata.combining(character) != 0 or "\u1160" <= character <= "\u11ff" or is_shapeless(character)
 
 
-def _is_shapeless(character: str) -> bool:
+def is_shapeless(character: str) -> bool:
+    """Say whether nobody sees a character: it has no shape of its own, or only changes that of others."""
     if character.isascii():
         return character < " " and not character.isspace()
     if character in _SHAPELESS or "\ufe00" <= character <= "\ufe0f" or "\U000e0000" <= character <= "\U000e0fff":

@@ -5,6 +5,7 @@ Every search is RE2's, in time linear in the text. Nothing here knows of policie
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +15,7 @@ from typing import Any
 import re2
 
 from flux_core.moderation.lookalikes import script_of
-from flux_core.moderation.normalising import SYMBOLS, is_part_of_word, laid_bare, looked_at
+from flux_core.moderation.normalising import SYMBOLS, is_part_of_word, is_shapeless, laid_bare, looked_at
 
 MEMORY = 1 << 19
 """Bytes that one expression may take, RE2's own measure: 500 of a guild's cannot fill a machine."""
@@ -39,18 +40,23 @@ class Unusable(ValueError):
 def check(kind: str, pattern: str) -> None:
     """Raise Unusable for a pattern that no rule of ``kind`` ("word", "phrase" or "regex") can have."""
     if kind == "regex":
-        if expression(pattern).search("") is not None:
+        if expression(spelled_alike(pattern)).search("") is not None:
             raise Unusable("this expression matches where there is nothing, so it would match every prompt")
         return
     words = _words(laid_bare(pattern))
     if not words:
-        raise Unusable("this has no letters or digits to look for")
+        raise Unusable("this has no letters or digits to look for; an expression (regex) finds other signs")
     if kind == "word" and len(pattern.split()) > 1:
         raise Unusable("this is more than one word: make it a phrase")
     if sum(map(len, words)) < LEAST_LETTERS and not _is_unspaced(words[0]):
         raise Unusable("this is a single letter, and would match nearly every prompt")
     for posing in (False, True):
         expression(sought(pattern, posing).form)
+
+
+def spelled_alike(pattern: str) -> str:
+    """Return an expression with its letters composed and without shapeless signs, as the texts are that it reads."""
+    return unicodedata.normalize("NFC", "".join(c for c in pattern if not is_shapeless(c)))
 
 
 @lru_cache(maxsize=2048)

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from flux_core.moderation.normalising import Reading, in_words, plain, unmasked
-from flux_core.moderation.patterns import Sought, expression, found_anywhere, loosely, sought
+from flux_core.moderation.patterns import Sought, expression, found_anywhere, loosely, sought, spelled_alike
 from flux_core.moderation.spacing import joined, spellings
 from flux_core.policy import PromptRule
 
@@ -109,7 +109,7 @@ def _compiled(rules: tuple[PromptRule, ...]) -> _Book:
     book = _Book(tuple(sorted(rules, key=lambda rule: SEVERITY[rule.action])))
     for rank, rule in enumerate(book.rules):
         if rule.kind == "regex":
-            book.searches.append(_Search(rank, regex=expression(rule.pattern)))
+            book.searches.append(_Search(rank, regex=expression(spelled_alike(rule.pattern))))
             continue
         as_it_is, posing = sought(rule.pattern, False), sought(rule.pattern, True)
         if found_anywhere(rule.kind, rule.pattern):

@@ -176,6 +176,10 @@ def test_a_phrase_is_words_in_a_row_anywhere(pattern: str, prompt: str, words: s
         (r"\bn[ua]de\b", "nu\u200bde", "nu\u200bde"),
         (r"\bn[ua]de\b", "nudes", None),
         (r"[A-Z]{3}\d", "abc7", "abc7"),
+        ("❤\ufe0f", "love ❤ me", "❤"),
+        ("❤", "love ❤\ufe0f me", "❤\ufe0f"),
+        ("cafe\u0301", "the CAFÉ", "CAFÉ"),
+        ("[🍆🍑]", "an 🍆", "🍆"),
         (r"голы[йе]", "ГОЛЫЕ люди", "ГОЛЫЕ"),
     ],
 )
