@@ -56,6 +56,18 @@ async def test_jobs_tell_place_and_move_up(stage: Stage, ada: Person, linus: Per
     await ada.wait_for(lambda m: m["id"] == listed["id"] and "Drawing" in text_of(m))
 
 
+async def test_moving_up_draws_the_list_anew(stage: Stage, ada: Person) -> None:
+    for prompt in ("one", "two"):
+        await order(stage, ada, prompt=prompt)
+    listed = await ada.response(await ada.command("jobs"))
+    await ada.press(listed, "Move up")
+    relisted = await ada.wait_for(
+        lambda m: m["id"] == listed["id"] and text_of(m).index("two") < text_of(m).index("one")
+    )
+    assert labels_of(relisted) == ["Cancel", "Details", "Cancel", "Move up", "Details"]
+    assert "two" in text_of(await ada.response(await ada.command("history", words="two")))
+
+
 async def test_nobody_moves_the_jobs_of_others(stage: Stage, ada: Person, linus: Person) -> None:
     for prompt in ("one", "two"):
         await order(stage, ada, prompt=prompt)

@@ -21,7 +21,8 @@ async def menu(person: Person, name: str, message: RawMessage) -> RawMessage:
 
 async def test_details_of_a_message(stage: Stage, ada: Person, linus: Person) -> None:
     done = await draw(stage, ada, prompt="a fox", seed=41, count=1)
-    told = await menu(linus, "Picture details", await linus.wait_for(lambda m: m["id"] == done["id"]))
+    seen = await linus.wait_for(lambda m: m["id"] == done["id"])
+    told = await linus.response(await linus.message_menu("Picture details", seen))
     assert is_private(told)
     assert "**Seed:** 41" in text_of(told)
     waiting = await order(stage, ada, prompt="an owl")

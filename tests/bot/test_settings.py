@@ -75,10 +75,13 @@ async def test_settings_hold_until_they_are_reset(stage: Stage, ada: Person, lin
 
 
 async def test_settings_outlive_the_bot(stage: Stage, ada: Person) -> None:
-    await settings(ada, "set", count=3)
+    await ada.response(await ada.command("settings set", count=3))
     await stage.stop_bot()
     await stage.start_bot()
-    assert "**Count:** 3 · your own setting" in text_of(await settings(ada))
+    shown = await ada.response(await ada.command("settings show"))
+    assert "**Count:** 3 · your own setting" in text_of(shown)
+    told = await ada.response(await ada.command("settings reset", setting="count"))
+    assert "**Count:** 4 · the studio's default" in text_of(told)
 
 
 @pytest.mark.parametrize(
