@@ -138,6 +138,12 @@ def _channel_defaults(f: Facts, _: str) -> str:
     return f"set the options of <#{f.get('channel', '0')}>: {_list(f, 'channel')}"
 
 
+def _moderation_channel(f: Facts, _: str) -> str:
+    if not f.get("channel"):
+        return "took the channel for approvals and reports away"
+    return f"sent approvals and reports to <#{f['channel']}>"
+
+
 def _review(verb: str) -> Callable[[Facts, str], str]:
     def phrase(f: Facts, whom: str) -> str:
         job = f" (`{escape(str(f['job']))}`)" if "job" in f else ""
@@ -172,6 +178,11 @@ PHRASES: Mapping[str, Callable[[Facts, str], str]] = {
     "provider enable": lambda f, _: f"let {escape(title_of(str(f.get('provider', ''))))} draw",
     "provider disable": lambda f, _: f"let {escape(title_of(str(f.get('provider', ''))))} draw no more",
     "provider cap": _provider_cap,
+    "blocklist add": lambda f, _: f"made a rule about prompts: {_list(f)}",
+    "blocklist remove": lambda f, _: f"removed a rule about prompts: {_list(f)}",
+    "moderation channel": _moderation_channel,
+    "moderation output": lambda f, _: f"changed what happens to pictures that are not for everybody: {_list(f)}",
+    "moderation prompts": lambda f, _: f"changed whether picture files tell their prompt: {_list(f)}",
     "queue pause": lambda f, _: f"paused the queue{_why(f)}",
     "queue drain": lambda f, _: f"let the queue run dry{_why(f)}",
     "queue resume": lambda _f, _w: "let the queue go on",

@@ -72,17 +72,6 @@ def _sums(key: sa.ColumnElement[Any], paid: sa.ColumnElement[Any], where: Sequen
         return sa.func.sum(sa.case((c.state == state.value, 1), else_=0))
 
     named = key.label("named")
-    ranked = (
-        sa.select(
-            named,
-            (c.started_at - c.created_at).label("wait"),
-            sa.func.row_number().over(partition_by=key, order_by=c.started_at - c.created_at).label("place"),
-            sa.func.count().over(partition_by=key).label("of"),
-        )
-        .where(*where, c.started_at.is_not(None))
-        .subquery("ranked")
-    )
-    r = ranked.c
     payee = paid.label("named")
     return _Sums(
         counts=sa.select(
@@ -103,17 +92,33 @@ def _sums(key: sa.ColumnElement[Any], paid: sa.ColumnElement[Any], where: Sequen
         .join_from(jobs, spending, spending.c.job_id == c.id)
         .where(*where)
         .group_by(paid),
-        # The middle one, or the mean of the two in the middle.
-        waits=sa.select(r.named, sa.func.avg(r.wait).label("wait"))
-        .where((2 * r.place).between(r.of, r.of + 2))
-        .group_by(r.named),
+        waits=_waits(key, where),
         back=sa.select(named, c.remarks).where(*where, c.remarks.like('%"partly_withheld"%')),
     )
 
 
-_PROVIDER = sa.func.coalesce(c.provider, "")
+def _waits(key: sa.ColumnElement[Any], where: Sequence[sa.ColumnElement[bool]]) -> sa.Select[Any]:
+    waited = c.started_at - c.created_at
+    ranked = (
+        sa.select(
+            key.label("named"),
+            waited.label("wait"),
+            sa.func.row_number().over(partition_by=key, order_by=waited).label("place"),
+            sa.func.count().over(partition_by=key).label("of"),
+        )
+        .where(*where, c.started_at.is_not(None))
+        .subquery("ranked")
+    )
+    r = ranked.c
+    # The middle one, or the mean of the two in the middle.
+    middle = (2 * r.place).between(r.of, r.of + 2)
+    return sa.select(r.named, sa.func.avg(r.wait).label("wait")).where(middle).group_by(r.named)
+
+
+# Constants are literals: PostgreSQL takes two equal expressions with parameters for different ones.
+_NOTHING: sa.ColumnElement[str] = sa.literal_column("''")
+_PROVIDER = sa.func.coalesce(c.provider, _NOTHING)
 _KEYS: Mapping[str, tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]] = {
-    "all": (sa.literal_column("''"), sa.literal_column("''")),
     "member": (c.user_id, c.user_id),
     "model": (c.model, c.model),
     # One job may cost something at several providers.
@@ -121,6 +126,7 @@ _KEYS: Mapping[str, tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]] = {
 }
 _OF_GUILD = {by: _sums(*keys, _HERE) for by, keys in _KEYS.items()}
 _OF_ALL = {by: _sums(*keys, _IN_TIME) for by, keys in _KEYS.items()}
+_WAIT_IN_GUILD, _WAIT_IN_ALL = _waits(_NOTHING, _HERE), _waits(_NOTHING, _IN_TIME)
 
 
 def report(connection: Connection, guild_id: int | None, days: int, by: By, zone: ZoneInfo, now: float) -> Report:
@@ -144,7 +150,7 @@ def report(connection: Connection, guild_id: int | None, days: int, by: By, zone
         uses = [(day.isoformat(), found.get(str(number), Use())) for number, day in enumerate(calendar)]
     else:
         uses = sorted(found.items(), key=lambda one: (-one[1].pictures, -one[1].jobs, one[0]))
-    middle = connection.execute(known["all"].waits, when).one_or_none()
+    middle = connection.execute(_WAIT_IN_ALL if guild_id is None else _WAIT_IN_GUILD, when).one_or_none()
     return Report(calendar[0], last, uses, _together(found.values(), None if middle is None else middle.wait))
 
 
@@ -160,7 +166,6 @@ def _together(uses: Collection[Use], wait: float | None) -> Use:
 
 def _by_day(begins: Sequence[float], where: Sequence[sa.ColumnElement[bool]]) -> _Sums:
     """Part the jobs by the number of their day, all days in one pass; ``begins`` ends with the end of the last one."""
-    # As literals: PostgreSQL takes two expressions with parameters for different ones, also where those are equal.
     ends = [(c.created_at < sa.literal_column(repr(end)), number) for number, end in enumerate(begins[1:])]
     number = sa.case(*((before, sa.literal_column(str(day))) for before, day in ends))
     return _sums(number, number, where)

@@ -169,8 +169,13 @@ def test_a_cursor_says_all_that_was_asked_for(wanted: Wanted) -> None:
         (entry("policy import", changes=2, changed=["pool", "tiers"]), "imported a policy: 2 changes (pool, tiers)"),
         (entry("review reject", 5, job="abc", reason="no"), "did not approve a picture of <@5> (`abc`): “no”"),
         (
-            entry("blocklist add", pattern="b@d", everywhere=True, reason="ugly"),
-            "used **blocklist add** (pattern “b@\u200bd”, everywhere yes): “ugly”",
+            entry("blocklist add", kind="word", pattern="b@d", everywhere=True),
+            "made a rule about prompts: kind “word”, pattern “b@\u200bd”, everywhere yes",
+        ),
+        (entry("moderation channel", channel="8"), "sent approvals and reports to <#8>"),
+        (
+            entry("picture praise", pattern="b@d", everywhere=False, reason="fine"),
+            "used **picture praise** (pattern “b@\u200bd”, everywhere no): “fine”",
         ),
         (entry("odd", 5, channel="8", ids=[1, 2], more={"a": None}), "used **odd** for <@5> (channel <#8>, ids 1, 2"),
     ],
