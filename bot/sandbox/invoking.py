@@ -9,7 +9,7 @@ from .community import APPLICATION_ID, GUILD_ID, Channel
 from .events import InteractionOpened
 from .interactions import Interaction, InteractionKind
 from .messages import Message
-from .rules.commands import ATTACHMENT, CHANNEL, MENTIONABLE, MESSAGE, ROLE, USER, USER_OPTION
+from .rules.commands import ATTACHMENT, CHANNEL, GROUP, MENTIONABLE, MESSAGE, ROLE, SUBCOMMAND, USER, USER_OPTION
 from .rules.components import BUTTON, LINK, PREMIUM, SELECTS, walk
 from .rules.invocations import DoesNotFit, fit_options
 from .rules.modals import FILE_UPLOAD, check_answer, check_values, fields_of
@@ -45,6 +45,7 @@ class Invoker:
         command = self._command(member_id, channel, name, kind)
         data: dict[str, Any] = {"id": command["id"], "name": command["name"], "type": kind}
         resolved: dict[str, dict[str, Any]] = {}
+        path = [command["name"]]
         if "guild_id" in command:
             data["guild_id"] = command["guild_id"]
         if kind == USER:
@@ -60,10 +61,11 @@ class Invoker:
             fitted = fit_options(command.get("options") or [], options, self._known())
             if fitted:
                 data["options"] = fitted
+            path += _subcommands(fitted)
             self._resolve_options(resolved, channel, fitted)
         if resolved:
             data["resolved"] = resolved
-        metadata = {"type": int(InteractionKind.COMMAND), "name": command["name"], "command_type": kind}
+        metadata = {"type": int(InteractionKind.COMMAND), "name": " ".join(path), "command_type": kind}
         return self._open(InteractionKind.COMMAND, member_id, channel, data, metadata, command=command)
 
     def autocomplete(self, member_id: str, channel: Channel, name: str, options: Any) -> Interaction:
@@ -304,6 +306,12 @@ class Invoker:
         if interaction.source is not None:
             payload["message"] = interaction.source.raw
         world.bus.publish(InteractionOpened(interaction, payload))
+
+
+def _subcommands(options: list[dict[str, Any]]) -> list[str]:
+    """Return the names of the group and subcommand that were chosen, if any."""
+    nested = next((option for option in options if option["type"] in (SUBCOMMAND, GROUP)), None)
+    return [] if nested is None else [nested["name"], *_subcommands(nested["options"])]
 
 
 def _leaves(options: list[dict[str, Any]]) -> list[dict[str, Any]]:

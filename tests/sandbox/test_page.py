@@ -72,9 +72,9 @@ async def test_the_world(ada: Person) -> None:
         ({"what": "xx", "count": True}, "The option 'count' must be a whole number."),
         ({"what": "xx", "share": 1.5}, "The option 'share' must be at most 1.0."),
         ({"what": "xx", "loud": "yes"}, "The option 'loud' must be true or false."),
-        ({"what": "xx", "whom": "1"}, "The option 'whom' names no member that exists here"),
-        ({"what": "xx", "where": "1"}, "The option 'where' names no channel that exists here"),
-        ({"what": "xx", "file": "1"}, "The option 'file' names no uploaded file that exists here"),
+        ({"what": "xx", "whom": "1"}, "The option 'whom' names no member that exists here."),
+        ({"what": "xx", "where": "1"}, "The option 'where' names no channel that exists here."),
+        ({"what": "xx", "file": "1"}, "The option 'file' names no uploaded file that exists here."),
         ({"what": "xx", "kind": "b"}, "The option 'kind' must be one of its choices."),
     ],
 )
@@ -156,6 +156,17 @@ async def test_the_bot_writes_in_a_thread(sandbox: Sandbox, rest: httpx.AsyncCli
     assert sent.status_code == 200
     await ada.faults(deny=["SEND_MESSAGES_IN_THREADS"])
     assert (await rest.post(f"/channels/{thread}/messages", json={"content": "x"})).status_code == 403
+
+
+async def test_an_answer_names_the_whole_command(sandbox: Sandbox, rest: httpx.AsyncClient, ada: Person) -> None:
+    bot = RawBot(sandbox, rest)
+    inner = {"type": 1, "name": "set", "description": "s"}
+    group = {"type": 2, "name": "quota", "description": "g", "options": [inner]}
+    await bot.register([{"name": "admin", "description": "a", "options": [group]}])
+    await ada.command("admin quota set")
+    await bot.callback(await bot.next(), 4, {"content": "done"})
+    answer = await ada.wait_for(lambda m: m["content"] == "done")
+    assert answer["interaction_metadata"]["name"] == "admin quota set"
 
 
 async def test_where_commands_work(raw: RawBot, ada: Person) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -204,6 +205,25 @@ def test_commands_work_in_a_thread(page: PageView) -> None:
     draw(page, "a study")
     page.one("[data-channel]", "studio").click()
     page.wait(lambda: not [card for card in page.all(CARD) if "a study" in card.text], "the channel")
+
+
+def test_a_link_to_a_message_leads_there(page: PageView, sandbox: Any) -> None:
+    card = draw(page, "far away")
+    here = sandbox.world.messages.newest_first(next(iter(sandbox.world.community.channels)))
+    target = next(message for message in here if message.id == card.get_attribute("data-message-id"))
+    page.one("[data-channel]", "general").click()
+    link = f"https://discord.com/channels/{sandbox.world.guild_id}/{target.channel_id}/{target.id}"
+    general = next(one.id for one in sandbox.world.community.channels.values() if one.name == "general")
+    answer = httpx.post(
+        f"{sandbox.api_base}/channels/{general}/messages",
+        headers={"Authorization": f"Bot {sandbox.token}"},
+        json={"content": f"Look [there]({link})."},
+    )
+    assert answer.status_code == 200
+    page.one("[data-message-id]", "Look there.").find_element(By.LINK_TEXT, "there").click()
+    page.wait(lambda: "studio" in page.driver.title, "the studio")
+    page.one(f"[data-message-id='{target.id}'].flash", "far away")
+    assert len(page.driver.window_handles) == 1
 
 
 def test_what_members_write_is_never_html(page: PageView) -> None:

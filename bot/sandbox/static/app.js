@@ -194,12 +194,12 @@ async function load() {
 }
 
 function open(id) {
-  if (id === channel) return;
+  if (id === channel) return undefined;
   channel = id;
   limit = PAGE_OF_MESSAGES;
   unread.delete(id);
   clear();
-  load();
+  return load();
 }
 
 /** Another place or another pair of eyes: nothing of the old one stays on the page while the new one loads. */
@@ -257,6 +257,16 @@ function receiveMessage(type, data) {
   else timeline.put(data);
 }
 
+/** A link to a message of this server leads there, as in Discord, and not out of the page. */
+async function follow(event) {
+  const link = event.target.closest("a[href]");
+  const [, guild, place, message] = /^https:\/\/discord\.com\/channels\/(\d+)\/(\d+)\/(\d+)$/.exec(link?.href ?? "") ?? [];
+  if (guild !== directory.guild.id || !directory.channel(place)) return;
+  event.preventDefault();
+  if (place !== channel) await open(place);
+  timeline.goTo(message);
+}
+
 function closeSidebar() {
   document.body.removeAttribute("data-sidebar");
   part("sidebar-toggle").setAttribute("aria-expanded", "false");
@@ -278,6 +288,7 @@ function listen() {
   part("trouble-close").addEventListener("click", toggleTrouble);
   part("trouble").addEventListener("keydown", (event) => { if (event.key === "Escape") toggleTrouble(); });
   part("sidebar").addEventListener("keydown", (event) => { if (event.key === "Escape") closeSidebar(); });
+  part("messages").addEventListener("click", follow);
   part("earlier").addEventListener("click", () => { limit = Math.max(limit, timeline.size) + PAGE_OF_MESSAGES; load(); });
   // A file dropped beside its place must not replace the page.
   for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => event.preventDefault());

@@ -238,7 +238,7 @@ export class Timeline {
       "reveal-container": () => reveal(node.parentElement),
       picture: () => this.#enlarge(node),
       dismiss: () => { this.#dismissed.add(message.id); this.remove(message.id); },
-      jump: () => this.#goTo(node.dataset.target),
+      jump: () => this.goTo(node.dataset.target),
       "message-menu": () => this.heard.menu(message, node),
       press: () => this.heard.press(message, node),
       select: () => this.heard.select(message, node),
@@ -254,7 +254,8 @@ export class Timeline {
     openLightbox(open.map((item) => ({ url: item.dataset.url, name: item.dataset.name, description: item.dataset.description })), open.indexOf(node));
   }
 
-  #goTo(id) {
+  /** Show a message that is drawn here, and point at it. */
+  goTo(id) {
     const node = this.#nodes.get(id);
     if (!node) return;
     node.scrollIntoView({ block: "center" });
