@@ -46,7 +46,7 @@ async def export(interaction: discord.Interaction[FluxBot]) -> None:
     account = account_of(interaction)
     document = await interaction.client.studio.personal.export(account)
     name, content = await asyncio.to_thread(
-        as_file, document, f"flux-bot-{account.guild_id}-{account.user_id}", interaction.filesize_limit
+        as_file, document, f"flux-bot-data-{account.user_id}", interaction.filesize_limit
     )
     jobs, rows = len(document["jobs"]), len(document["ledger"])
     card = Card(
