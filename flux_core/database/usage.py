@@ -117,9 +117,11 @@ def _waits(key: sa.ColumnElement[Any], where: Sequence[sa.ColumnElement[bool]]) 
 
 # Constants are literals: PostgreSQL takes two equal expressions with parameters for different ones.
 _NOTHING: sa.ColumnElement[str] = sa.literal_column("''")
+# Not the column itself: SQLite would walk through all that a guild ever drew in the order of another index.
+_MEMBER = c.user_id + sa.literal_column("0")
 _PROVIDER = sa.func.coalesce(c.provider, _NOTHING)
 _KEYS: Mapping[str, tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]] = {
-    "member": (c.user_id, c.user_id),
+    "member": (_MEMBER, _MEMBER),
     "model": (c.model, c.model),
     # One job may cost something at several providers.
     "provider": (_PROVIDER, spending.c.provider),

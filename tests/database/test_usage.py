@@ -8,10 +8,13 @@ from statistics import median
 
 import pytest
 
-from flux_core.database.usage import Use
+from flux_core.database import usage
+from flux_core.database.usage import By, Use
 from flux_core.errors import DrawingBroken, Refused
 from flux_core.policy import GuildPolicy, Limits, Renewal
+from flux_core.quota import UTC
 from tests.database.scene import ABROAD, ANNE, BERT, DAY, DEV, NOON, SCHNELL, Scene, a_scene
+from tests.database.test_plans import plans
 
 GUILD = ANNE.guild_id
 
@@ -116,3 +119,11 @@ async def test_dollars_go_to_whoever_got_them(scene: Scene) -> None:
 async def test_what_nobody_drew_yet_has_no_provider(scene: Scene) -> None:
     await scene.submit()
     assert (await uses(scene, "provider"))[""] == Use(jobs=1, millicredits=1_000)
+
+
+@pytest.mark.parametrize("by", ["day", "member", "model", "provider"])
+async def test_a_guilds_usage_is_read_from_its_own_jobs_alone(scene: Scene, by: By) -> None:
+    await drawn(scene)
+    plan = await plans(scene, usage.report, GUILD, 30, by, UTC, NOON)
+    assert plan.count("SEARCH jobs USING INDEX ix_jobs_usage") == 6, plan
+    assert "SCAN jobs" not in plan
