@@ -74,19 +74,21 @@ def find(connection: Connection, party: Party) -> bool:
     return bool(_look(connection, party)[1])
 
 
-def take(connection: Connection, worker_id: str, party: Party, now: float, lease: float) -> list[Job]:
-    """Give a worker the jobs that go with the one it has just claimed at ``now``; return them, in their turn.
+def take(connection: Connection, party: Party, lease: float) -> list[Job]:
+    """Give its worker the jobs that go with the one just claimed, as claimed at the same moment; return them in turn.
 
     Each is charged to its own member and guild. Those whom they overtake lose nothing by it: time goes on only to where
     the first turn starts that is not taken.
     """
+    first = party.job
+    now = first.started_at or 0.0
+    claim = {"of": first.request.model, "worker": first.worker_id, "now": now, "until": now + lease}
     line, places = _look(connection, party)
     chosen = [line[place] for place in places]
     left = [row for place, row in enumerate(line) if place not in places]
     taken = []
     for row in chosen:
-        key = {"job": row.id, "of": party.job.request.model, "worker": worker_id, "now": now, "until": now + lease}
-        found = connection.execute(_TAKE, key).one_or_none()
+        found = connection.execute(_TAKE, claim | {"job": row.id}).one_or_none()
         if found is None:  # its member has as many in hand by now as they may have
             continue
         job = job_of(found)

@@ -59,14 +59,13 @@ class JobQueue:
 
         ``device``: whose paces count; ``most_pictures``: drawn at once at most. Empty: none waits.
         """
-        now = self._db.clock()
-        job = await self._db.write(claims.claim, worker_id, models, now, self.lease_seconds)
+        job = await self.claim(worker_id, models)
         if job is None or most_pictures < 2:
             return [] if job is None else [job]
         party = alike.Party(job, models, device, most_pictures)
         with suppress(StorageUnavailable):  # the first one is claimed all the same
             if await self._db.read(alike.find, party):
-                return [job, *await self._db.write(alike.take, worker_id, party, now, self.lease_seconds)]
+                return [job, *await self._db.write(alike.take, party, self.lease_seconds)]
         return [job]
 
     async def claim_hosted(self, worker_id: str) -> Job | None:

@@ -42,7 +42,7 @@ def claim_together(turns: Turns, most: int = MOST, models: Sequence[str] = (SCHN
         return []
     party = alike.Party(job, models, CARD, most)
     assert alike.find(turns.connection, party) == bool(alike._look(turns.connection, party)[1])
-    return [job, *alike.take(turns.connection, "w1", party, turns.now, LONG)]
+    return [job, *alike.take(turns.connection, party, LONG)]
 
 
 def finishes(turns: Turns) -> dict[int, float]:
