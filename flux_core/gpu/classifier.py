@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,6 @@ from PIL import Image
 from transformers import pipeline
 
 from flux_core.errors import ConfigurationError, FluxError, GenerationFailed
-from flux_core.gpu.device import use_threads
 from flux_core.gpu.quiet import silence
 from flux_core.moderation.output import counted_labels
 
@@ -25,6 +25,18 @@ AGAIN_SECONDS = 300.0
 """A model that did not load is tried again after this long: the hub may be back."""
 THREADS = 1
 """Of torch, beside those that draw: a small classifier takes about 0.1 s a picture with one."""
+
+
+def _compute_modestly() -> None:
+    """Let this thread compute with few threads, and those that begin later with as many as before.
+
+    torch keeps the count for the thread that sets it, and for every thread that computes for the first time after that.
+    """
+    usual = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    other = threading.Thread(target=torch.set_num_threads, args=(usual,))
+    other.start()
+    other.join()
 
 
 class Classifier:
@@ -43,7 +55,7 @@ class Classifier:
         self._hub_token = hub_token
         self._pipeline: Any = None
         self._failure: tuple[float, FluxError] | None = None
-        self._thread = ThreadPoolExecutor(1, "output check", initializer=use_threads, initargs=(THREADS,))
+        self._thread = ThreadPoolExecutor(1, "output check", initializer=_compute_modestly)
 
     async def unsafe(self, images: Sequence[Image.Image]) -> list[float]:
         """Return for each RGB picture the sum of the probabilities of the labels that are not for everybody, 0 to 1.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,23 @@ async def test_a_model_that_breaks_says_so(folder: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(check, "_pipeline", broken)
     with pytest.raises(GenerationFailed, match=r"broke: RuntimeError: no memory$"):
         await check.unsafe(PICTURES)
+
+
+async def test_it_computes_modestly_and_lets_others_compute_as_before(folder: Path) -> None:
+    def threads() -> int:
+        with ThreadPoolExecutor(1) as fresh:
+            return fresh.submit(torch.get_num_threads).result()
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        check = Classifier(str(folder), [])
+        await check.unsafe(PICTURES)
+        assert check._thread.submit(torch.get_num_threads).result() == 1
+        assert threads() == 3
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 async def test_the_event_loop_goes_on_meanwhile(folder: Path) -> None:
