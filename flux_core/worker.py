@@ -351,7 +351,7 @@ class Worker:
     async def _fail(self, job: Job, error: GenerationFailed) -> None:
         log.warning("Job %s failed (%s): %s", job.id, error.code, error)
         if self._may_pass_on(job, error):
-            after = await insist(lambda: self._queue.pass_on(self._id, job.id, self._provider.name, error))
+            after = await insist(lambda: self._queue.pass_on(self._id, job.id, error))
             if not after.state.ended:
                 log.info("Job %s goes on to another provider", job.id)
         else:

@@ -56,14 +56,13 @@ def pass_on(
     connection: Connection,
     worker_id: str,
     job_id: str,
-    provider: str,
     error: GenerationFailed,
     terms: Terms,
     now: float,
 ) -> Job:
-    """Give a job on which ``provider`` failed to somebody else, to the same again, or end it; raises LeaseLost."""
+    """Give a job on which its provider failed to somebody else, to the same again, or end it; raises LeaseLost."""
     job = leases.owned(connection, worker_id, job_id)
-    provider = job.provider or LOCAL  # whatever its name: a hosted one is noted with its claim
+    provider = job.provider or LOCAL  # a hosted one is noted with its claim
     if not isinstance(error, ProviderBroken):  # what came was no picture, and may well have been billed
         spending.correct(connection, job_id, provider, 0)
     job = remark(connection, job, Remark("passed_on", {"provider": provider, "code": error.code}))

@@ -146,15 +146,15 @@ class JobQueue:
         now = self._db.clock()
         return await self._db.write(_fail, worker_id, job_id, error, now, self.max_attempts, microdollars)
 
-    async def pass_on(self, worker_id: str, job_id: str, provider: str, error: GenerationFailed) -> Job:
-        """Give a job on which ``provider`` failed for good to somebody who has not; raises LeaseLost.
+    async def pass_on(self, worker_id: str, job_id: str, error: GenerationFailed) -> Job:
+        """Give a job on which its provider failed for good to somebody who has not; raises LeaseLost.
 
         It goes back to its place in the queue, as though this attempt had not been. When nobody else draws it and the
         fault is a transient one, it comes back as well, three times, after longer and longer pauses; else the job ends
-        as failed, with its cost back. ``provider`` is "local" for our own cards.
+        as failed, with its cost back.
         """
         now = self._db.clock()
-        return await self._db.write(passing.pass_on, worker_id, job_id, provider, error, self._terms, now)
+        return await self._db.write(passing.pass_on, worker_id, job_id, error, self._terms, now)
 
     async def cancelled(self, worker_id: str, job_id: str) -> Job:
         """End a job as cancelled and give its cost back; raises LeaseLost."""

@@ -84,7 +84,7 @@ async def test_a_member_reads_that_a_provider_failed_while_the_job_waits(stage: 
     await register(stage)
     first = await ask(ada, prompt="a", model="flux-schnell", provider="cloud", count=1)
     job = await take(stage)
-    await stage.easel.queue.pass_on("cloud", job.id, "cloud", ProviderDown(provider="Cloud Nine"))
+    await stage.easel.queue.pass_on("cloud", job.id, ProviderDown(provider="Cloud Nine"))
     told = await ada.wait_for(lambda m: m["id"] == first["id"] and "did not answer" in text_of(m))
     assert "Cloud Nine did not answer. This is tried again" in text_of(told)
 

@@ -134,7 +134,7 @@ class Spender:
         elif fate < 0.8:
             await queue.fail(worker, job.id, self.chance.choice((OutOfMemory(), DrawingBroken(), ProviderDown())))
         elif fate < 0.9 and worker != self.name:
-            await queue.pass_on(worker, job.id, "acme", ProviderDown())
+            await queue.pass_on(worker, job.id, ProviderDown())
         else:
             await queue.hand_back(worker, job.id)
 

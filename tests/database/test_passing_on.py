@@ -33,12 +33,12 @@ async def test_from_our_card_to_one_provider_and_to_the_next(scene: Scene) -> No
     await scene.vendor("bolt", cents=2)
     job = await scene.submit()
     await scene.claim("w1")
-    back = await scene.queue.pass_on("w1", job.id, "local", OutOfMemory())
+    back = await scene.queue.pass_on("w1", job.id, OutOfMemory())
     assert (back.state, back.tried, back.attempts, back.start_tag) == (JobState.QUEUED, ("local",), 0, job.start_tag)
     assert await scene.queue.claim("w1", [SCHNELL]) is None
     await scene.claim_hosted("acme")
     await scene.queue.submitted("acme", job.id, "acme", "about to submit")
-    back = await scene.queue.pass_on("acme", job.id, "acme", ProviderDown())
+    back = await scene.queue.pass_on("acme", job.id, ProviderDown())
     assert (back.tried, back.attempts, back.provider, back.provider_job_id) == (("local", "acme"), 0, None, None)
     assert await scene.queue.claim_hosted("acme") is None
     claimed = await scene.claim_hosted("bolt")
@@ -57,7 +57,7 @@ async def test_where_nobody_else_draws_it_ends_with_the_last_error(scene: Scene,
     await scene.vendor()
     job = await scene.submit(request=a_request(provider="acme"))
     await scene.claim_hosted()
-    ended = await scene.queue.pass_on("acme", job.id, "acme", error)
+    ended = await scene.queue.pass_on("acme", job.id, error)
     assert (ended.state, ended.error_code, ended.error_facts) == (JobState.FAILED, error.code, error.facts)
     assert [kind for kind, *_ in await scene.ledger(job)] == ["reserve", "refund"]
     expected = 30_000 if isinstance(error, ProviderBroken) else 0  # a broken picture may have been billed
@@ -69,7 +69,7 @@ async def test_a_transient_fault_is_tried_again_after_longer_and_longer_pauses(s
     job = await scene.submit(request=a_request(provider="acme"))
     for attempt, pause in enumerate(PAUSES, start=1):
         assert (await scene.claim_hosted()).attempts == attempt
-        back = await scene.queue.pass_on("acme", job.id, "acme", ProviderBusy())
+        back = await scene.queue.pass_on("acme", job.id, ProviderBusy())
         assert (back.state, back.tried) == (JobState.QUEUED, ())
         scene.clock.now += pause - 1
         await scene.queue.beat("acme")
@@ -77,7 +77,7 @@ async def test_a_transient_fault_is_tried_again_after_longer_and_longer_pauses(s
         scene.clock.now += 1
     await scene.queue.beat("acme")
     await scene.claim_hosted()
-    ended = await scene.queue.pass_on("acme", job.id, "acme", ProviderBusy())
+    ended = await scene.queue.pass_on("acme", job.id, ProviderBusy())
     assert (ended.state, ended.error_code) == (JobState.FAILED, "provider_busy")
     assert [kind for kind, *_ in await scene.ledger(job)] == ["reserve", "refund"]
 
@@ -87,7 +87,7 @@ async def test_a_job_that_rests_lets_others_pass(scene: Scene) -> None:
     first = await scene.submit(request=a_request(provider="acme"))
     second = await scene.submit(request=a_request(provider="acme"))
     await scene.claim_hosted()
-    await scene.queue.pass_on("acme", first.id, "acme", ProviderBusy())
+    await scene.queue.pass_on("acme", first.id, ProviderBusy())
     assert (await scene.claim_hosted()).id == second.id
 
 
@@ -96,18 +96,18 @@ async def test_the_untried_come_before_those_that_were_busy_and_the_broken_never
     await scene.vendor("bolt", cents=2)
     job = await scene.submit()
     await scene.claim_hosted("acme")
-    await scene.queue.pass_on("acme", job.id, "acme", ProviderBusy())
+    await scene.queue.pass_on("acme", job.id, ProviderBusy())
     assert await scene.queue.claim_hosted("acme") is None
     await scene.claim_hosted("bolt")
-    back = await scene.queue.pass_on("bolt", job.id, "bolt", ProviderBusy())
+    back = await scene.queue.pass_on("bolt", job.id, ProviderBusy())
     assert (back.tried, back.attempts) == ((), 1)
     scene.clock.now += PAUSES[0]
     await scene.studio.cancel(job.id, by=ANNE.user_id, moderator=False)
     job = await scene.submit()
     await scene.claim_hosted("acme")
-    await scene.queue.pass_on("acme", job.id, "acme", ProviderBroken())
+    await scene.queue.pass_on("acme", job.id, ProviderBroken())
     await scene.claim_hosted("bolt")
-    back = await scene.queue.pass_on("bolt", job.id, "bolt", ProviderBusy())
+    back = await scene.queue.pass_on("bolt", job.id, ProviderBusy())
     assert (back.state, back.tried) == (JobState.QUEUED, ("acme",))
     scene.clock.now += PAUSES[0]
     for worker in ("acme", "bolt"):
@@ -120,7 +120,7 @@ async def test_a_job_waits_for_cards_that_are_away(scene: Scene) -> None:
     await scene.vendor()
     job = await scene.submit()
     await scene.claim_hosted()
-    back = await scene.queue.pass_on("acme", job.id, "acme", ProviderBroken())
+    back = await scene.queue.pass_on("acme", job.id, ProviderBroken())
     assert back.state is JobState.QUEUED
     assert (await scene.claim("w1")).id == job.id
 
@@ -131,7 +131,7 @@ async def test_a_job_meant_for_hosted_providers_falls_back_to_our_cards(database
         await scene.vendor()
         job = await scene.submit()
         await scene.claim_hosted()
-        back = await scene.queue.pass_on("acme", job.id, "acme", ProviderDown())
+        back = await scene.queue.pass_on("acme", job.id, ProviderDown())
         assert (back.venue, back.tried) == ("any", ("acme",))
         assert (await scene.claim("w1")).id == job.id
 
@@ -141,7 +141,7 @@ async def test_a_job_named_for_our_cards_is_given_to_nobody_else(scene: Scene) -
     await scene.vendor()
     job = await scene.submit(request=a_request(provider="local"))
     await scene.claim("w1")
-    assert (await scene.queue.pass_on("w1", job.id, "local", OutOfMemory())).state is JobState.FAILED
+    assert (await scene.queue.pass_on("w1", job.id, OutOfMemory())).state is JobState.FAILED
 
 
 async def test_a_cancelled_job_is_not_passed_on(scene: Scene) -> None:
@@ -150,7 +150,7 @@ async def test_a_cancelled_job_is_not_passed_on(scene: Scene) -> None:
     job = await scene.submit()
     await scene.claim("w1")
     await scene.studio.cancel(job.id, by=ANNE.user_id, moderator=False)
-    assert (await scene.queue.pass_on("w1", job.id, "local", OutOfMemory())).state is JobState.CANCELLED
+    assert (await scene.queue.pass_on("w1", job.id, OutOfMemory())).state is JobState.CANCELLED
 
 
 async def test_whoever_lost_the_job_passes_nothing_on(scene: Scene) -> None:
@@ -158,7 +158,7 @@ async def test_whoever_lost_the_job_passes_nothing_on(scene: Scene) -> None:
     job = await scene.submit()
     running = await scene.claim_hosted()
     with pytest.raises(LeaseLost):
-        await scene.queue.pass_on("w9", job.id, "acme", ProviderDown())
+        await scene.queue.pass_on("w9", job.id, ProviderDown())
     assert await scene.studio.job(job.id) == running
 
 
@@ -168,7 +168,7 @@ async def test_in_a_paused_guild_it_waits_passed_on(scene: Scene) -> None:
     job = await scene.submit()
     await scene.claim("w1")
     await scene.studio.line.pause(ANNE.guild_id, by=1, reason="storm")
-    await scene.queue.pass_on("w1", job.id, "local", OutOfMemory())
+    await scene.queue.pass_on("w1", job.id, OutOfMemory())
     assert await scene.queue.claim_hosted("acme") is None
     await scene.studio.line.resume(ANNE.guild_id, by=1)
     assert await scene.queue.claim("w1", [SCHNELL]) is None

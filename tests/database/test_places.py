@@ -127,7 +127,7 @@ async def test_a_job_that_rests_is_ready_after_its_rest(scene: Scene) -> None:
     await scene.queue.record_speed("acme", SCHNELL, 4, 3.0)
     job = await scene.submit(request=a_request(provider="acme"))
     await scene.claim_hosted()
-    await scene.queue.pass_on("acme", job.id, "acme", ProviderDown(provider="Acme"))
+    await scene.queue.pass_on("acme", job.id, ProviderDown(provider="Acme"))
     assert await scene.studio.place(job.id) == Place(1, 3.0 + passing.PAUSES[0], 1)
     scene.clock.now += 4
     assert await scene.studio.place(job.id) == Place(1, 3.0 + passing.PAUSES[0] - 4, 1)
@@ -165,7 +165,7 @@ async def test_whoever_failed_on_a_job_does_not_count(scene: Scene) -> None:
     await scene.vendor("acme")
     job = await scene.submit()
     await scene.claim("w1")
-    await scene.queue.pass_on("w1", job.id, LOCAL, OutOfMemory())
+    await scene.queue.pass_on("w1", job.id, OutOfMemory())
     assert (await scene.studio.place(job.id)).workers == 1
     await scene.claim_hosted()
     await scene.queue.submitted("acme", job.id, "acme", "prediction-1")
