@@ -121,7 +121,7 @@ def test_the_place_that_members_are_told_is_the_place_they_get(
                 del both.waiting[id]
         told = {id: sum(count for count, _ in ahead_of(turns.connection, id, models).values()) for id in waiting}
         foreseen = [row.id for row in for_us(turns.connection, models, len(waiting))]
-        claimed = [job.id for _ in waiting if (job := turns.claim("w1", models)) is not None]
+        claimed = [taken.id for _ in waiting if (taken := turns.claim("w1", models)) is not None]
         assert foreseen == claimed
         assert sorted(told, key=told.__getitem__) == claimed
         assert sorted(told.values()) == list(range(len(claimed)))
