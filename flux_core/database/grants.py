@@ -8,8 +8,10 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
 from flux_core.database import ledger
+from flux_core.database.jobs import IS_QUEUED, IS_RUNNING
 from flux_core.database.standing import spent_while_rolling, standing
-from flux_core.database.tables import members
+from flux_core.database.tables import jobs, members
+from flux_core.database.tables import ledger as rows
 from flux_core.errors import OutOfRange, QuotaSpent
 from flux_core.jobs import Account
 from flux_core.quota import ROLLING, QuotaRules, granted_purse, payment
@@ -22,6 +24,14 @@ _MEMBERS = (
     .where(members.c.guild_id == bindparam("guild"))
     .order_by(members.c.user_id)
 )
+
+_TAKEN = (
+    sa.select(rows.c.at, rows.c.amount)
+    .select_from(jobs.join(rows, rows.c.job_id == jobs.c.id))
+    .where(jobs.c.guild_id == bindparam("guild"), jobs.c.user_id == bindparam("user"))
+    .where(rows.c.kind == sa.literal_column("'reserve'"), rows.c.purse == bindparam("of"))
+)
+_RESERVED = [_TAKEN.where(kind) for kind in (IS_QUEUED, IS_RUNNING)]
 
 
 def known_members(connection: Connection, guild_id: int, role_id: int | None) -> dict[Account, frozenset[int]]:
@@ -67,14 +77,34 @@ def take_back(
 def refill(
     connection: Connection, account: Account, role_ids: frozenset[int], by: int, rules: QuotaRules, now: float
 ) -> int:
-    """Give back what an account spent of its allowance in this period; return that, in thousandths of a credit."""
+    """Give back what an account spent of its allowance in this period; return that, in thousandths of a credit.
+
+    What is reserved for jobs that have not ended is not spent yet: it comes back by itself where they come to nothing.
+    """
     known = standing(connection, account, role_ids, rules, now)
     if known.spent <= 0:
         return 0
+    reserved = _reserved(connection, account, known.period.purse)
     if known.period.purse != ROLLING:
-        ledger.grant(connection, account, known.spent, by=by, reason="reset", now=now, purse=known.period.purse)
-        return known.spent
-    # Each part as of when it was spent, so that both leave the window together.
-    for at, spent in spent_while_rolling(connection, account, known.period.since):
-        ledger.grant(connection, account, spent, by=by, reason="reset", now=at, purse=ROLLING)
-    return known.spent
+        parts = [(now, known.spent - sum(reserved.values()))]
+    else:
+        # Each part as of when it was spent, so that both leave the window together.
+        rolling = spent_while_rolling(connection, account, known.period.since)
+        parts = [(at, spent - reserved.get(at, 0)) for at, spent in rolling]
+    parts = [(at, spent) for at, spent in parts if spent]
+    given = sum(spent for _, spent in parts)
+    if given <= 0:
+        return 0
+    for at, spent in parts:
+        ledger.grant(connection, account, spent, by=by, reason="reset", now=at, purse=known.period.purse)
+    return given
+
+
+def _reserved(connection: Connection, account: Account, purse: str) -> dict[float, int]:
+    """Return what jobs that have not ended took from a purse: when → thousandths of a credit."""
+    key = {"guild": account.guild_id, "user": account.user_id, "of": purse}
+    reserved: dict[float, int] = {}
+    for statement in _RESERVED:
+        for row in connection.execute(statement, key):
+            reserved[row.at] = reserved.get(row.at, 0) - int(row.amount)
+    return reserved

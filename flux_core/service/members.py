@@ -83,14 +83,15 @@ class Members:
     async def reset(self, account: Account, *, by: int, role_ids: Collection[int] = ()) -> int:
         """Make this period's allowance of a member with these roles full again; return what that gave, in thousandths.
 
-        Raises AlreadySo when it is full.
+        What is reserved for jobs that have not ended stays reserved: it goes back with them where they come to nothing.
+        Raises AlreadySo when nothing else is spent.
         """
         return await self._db.write(_reset, account, frozenset(role_ids), by, self._rules, self._db.clock())
 
     async def reset_all(self, guild_id: int, role_id: int | None, *, by: int) -> int:
         """Do so for every known member of a guild, or for those with a role; return for how many it changed anything.
 
-        Raises NotThere for nobody, AlreadySo when all of them are full.
+        Raises NotThere for nobody, AlreadySo when there is nothing to give back to any of them.
         """
         return await self._db.write(_reset_all, guild_id, role_id, by, self._rules, self._db.clock())
 
@@ -177,7 +178,7 @@ def _reset(
 ) -> int:
     given = grants.refill(connection, account, role_ids, by, rules, now)
     if not given:
-        raise AlreadySo(what="the whole allowance of this period is left")
+        raise AlreadySo(what="nothing of this period's allowance is spent on jobs that have ended")
     audit.note(connection, account.guild_id, by, "quota reset", now, target=account.user_id, millicredits=given)
     return given
 
@@ -189,7 +190,7 @@ def _reset_all(
     given = [grants.refill(connection, account, roles, by, rules, now) for account, roles in known.items()]
     changed = sum(1 for amount in given if amount)
     if not changed:
-        raise AlreadySo(what="the whole allowance of this period is left to all of them")
+        raise AlreadySo(what="none of them has spent anything of this period's allowance on jobs that have ended")
     facts = {"members": changed, "millicredits": sum(given), "role": _id(role_id)}
     audit.note(connection, guild_id, by, "quota reset", now, **_said(facts))
     return changed

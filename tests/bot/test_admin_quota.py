@@ -185,13 +185,17 @@ async def test_granting_to_a_role_and_to_everybody_reaches_those_who_have_drawn(
 async def test_resets(stage: Stage, grace: Person, ada: Person, linus: Person) -> None:
     for person in (ada, linus):
         await order(stage, person, prompt="a", count=1)
+    async with nothing_changes(stage):
+        assert "spent on jobs that have ended" in await say(grace, "quota reset", member=ada.id)
+    for _ in (ada, linus):
+        await stage.easel.finish(await stage.easel.take())
     cost = await spent(stage, ada)
     assert cost > 0
     told = await say(grace, "quota reset", member=ada.id)
-    assert f"back to <@{ada.id}>: this period's allowance is full again." in told
+    assert f"back to <@{ada.id}>: this period's allowance is full again, apart from what is reserved" in told
     assert (await spent(stage, ada), await spent(stage, linus)) == (0, cost)
     async with nothing_changes(stage):
-        assert "the whole allowance of this period is left" in await say(grace, "quota reset", member=ada.id)
+        assert "spent on jobs that have ended" in await say(grace, "quota reset", member=ada.id)
         assert "one of member, role, and server" in await say(grace, "quota reset")
         assert "one of member, role, and server" in await say(grace, "quota reset", member=ada.id, server=True)
         question = await answered(grace, "quota reset", role=PATRON_ROLE_ID)
@@ -199,11 +203,14 @@ async def test_resets(stage: Stage, grace: Person, ada: Person, linus: Person) -
         assert "Nothing was changed." in await reply(grace, question, "Keep as it is")
     question = await answered(grace, "quota reset", role=PATRON_ROLE_ID)
     told = await reply(grace, question, "Reset")
-    assert f"The allowance of 1 member who had <@&{PATRON_ROLE_ID}> when they ordered last is full again." in told
+    assert (
+        f"The allowance of 1 member who had <@&{PATRON_ROLE_ID}> when they ordered last is full again, apart from"
+        in told
+    )
     assert await spent(stage, linus) == 0
     question = await answered(grace, "quota reset", server=True)
     async with nothing_changes(stage):
-        assert "left to all of them" in await reply(grace, question, "Reset")
+        assert "none of them has spent anything" in await reply(grace, question, "Reset")
     assert labels_of(question) == ["Reset", "Keep as it is"]
     assert [entry.facts.get("members") for entry in await log(stage)] == [1, None]
 

@@ -27,6 +27,7 @@ MOST_GRANTED = 100_000.0
 """Credits in one grant: a slip of the finger stays repairable."""
 LONGEST_REASON = 200
 """Characters: members read it within one sentence, and its echo has to fit a message."""
+_BUT = ", apart from what is reserved for jobs that wait or run"
 
 Reason = app_commands.Range[str, 1, LONGEST_REASON]
 Granted = app_commands.Range[float, -MOST_GRANTED, MOST_GRANTED]
@@ -100,13 +101,13 @@ async def reset(
     if member is not None:
         given = await members.reset(Account(guild_id, member.id), by=by, role_ids=roles_of(member))
         await answer(
-            interaction, f"Gave {credits(given)} back to <@{member.id}>: this period's allowance is full again."
+            interaction, f"Gave {credits(given)} back to <@{member.id}>: this period's allowance is full again{_BUT}."
         )
         return
 
     async def act() -> str:
         reached = await members.reset_all(guild_id, _role_of(role), by=by)
-        return f"The allowance of {_reached(reached, role)} is full again."
+        return f"The allowance of {_reached(reached, role)} is full again{_BUT}."
 
     who = "everybody who has drawn here" if role is None else f"everybody with <@&{role.id}> who has drawn here"
     await confirm(
