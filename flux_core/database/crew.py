@@ -262,9 +262,11 @@ def errand_of(job: Job, *, bound: bool = True, now: float = inf, since: float = 
     """Return what the router has to know of a job; without its bond, when that is about to end.
 
     ``since``: when whoever asks began to look. At a start, what waited all night has not waited for our own cards yet.
+    What our own cards alone may draw (nobody pays for a relaxed job) is sent nowhere else, as if they were asked for.
     """
+    ours_alone = job.venue == "local" and job.request.provider is None
     return Errand(
-        request=job.request,
+        request=job.request.model_copy(update={"provider": LOCAL}) if ours_alone else job.request,
         variation=job.origin is Origin.VARIATION,
         waited=now - max(job.created_at, since),
         tried=frozenset(job.tried),

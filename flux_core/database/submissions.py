@@ -29,7 +29,7 @@ from flux_core.jobs import (
     new_job_id,
 )
 from flux_core.moderation.prompts import Judgement
-from flux_core.policy import Renewal
+from flux_core.policy import GuildPolicy, Renewal
 from flux_core.quota import QuotaRules, allow_waiting, payment
 
 RELAXED = "relaxed"
@@ -120,7 +120,9 @@ def _accept(
     try:
         shares = _shares(known, price)
     except MemberError:
-        if not known.policy.relaxed or venue == "hosted":
+        if not known.policy.relaxed:
+            raise
+        if venue == "hosted" and not _ours(connection, request, origin, known.policy, offered, now):
             raise
         # Where nobody is paid nobody may cost money.
         lane, venue, shares = Lane.RELAXED, "local", {RELAXED: 0}
@@ -136,6 +138,22 @@ def _accept(
         ),
         judgement=judgement,
     )
+
+
+def _ours(
+    connection: Connection,
+    request: GenerationRequest,
+    origin: Origin,
+    decided: GuildPolicy,
+    offered: Offered,
+    now: float,
+) -> bool:
+    """Say whether our own cards draw ``request``, where the community prefers hosted providers and none was named."""
+    if request.provider is not None:
+        return False
+    at_home = (decided.routing or offered.policy).model_copy(update={"first": "local"})
+    decided = decided.model_copy(update={"routing": at_home})
+    return venue_for(connection, request, origin, decided, offered, now) != "hosted"
 
 
 def _shares(known: Standing, price: int) -> dict[str, int]:
