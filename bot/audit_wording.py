@@ -188,6 +188,8 @@ PHRASES: Mapping[str, Callable[[Facts, str], str]] = {
     "queue resume": lambda _f, _w: "let the queue go on",
     "queue cancel": _queue_cancel,
     "queue clear": _queue_clear,
+    "job cancel": _review("cancelled a picture of"),
+    "job delete": _review("deleted a picture of"),
     "policy import": _policy_import,
     "policy reset": lambda _f, _w: "took back all that the server had decided",
     "review approve": _review("approved a picture of"),
