@@ -69,6 +69,15 @@ def parse(text: str) -> GuildPolicy:
         raise InvalidPolicy(problems=problems(error)) from None
 
 
+_WORDS = {
+    "extra_forbidden": "a policy has no such entry",
+    "too_long": "{max_length} of them are the most, not {actual_length}",
+    "missing": "this has to be there",
+    "json_invalid": "this is no JSON ({error})",
+}
+"""What people read instead of pydantic's own words, by its type of error."""
+
+
 def problems(error: ValidationError) -> list[str]:
     """Return what is wrong in a document, each with its place in it."""
     return [_problem(one) for one in error.errors()]
@@ -78,4 +87,6 @@ def _problem(one: object) -> str:
     assert isinstance(one, dict)
     where = ".".join(str(part) for part in one["loc"])
     said = str(one["msg"]).removeprefix("Value error, ")
+    if one["type"] in _WORDS:
+        said = _WORDS[one["type"]].format_map(one.get("ctx") or {})
     return f"{where}: {said}" if where else said

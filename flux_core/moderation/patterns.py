@@ -37,8 +37,12 @@ class Unusable(ValueError):
     """Say why a pattern cannot be used, as moderators read it."""
 
 
+@lru_cache(maxsize=4096)
 def check(kind: str, pattern: str) -> None:
-    """Raise Unusable for a pattern that no rule of ``kind`` ("word", "phrase" or "regex") can have."""
+    """Raise Unusable for a pattern that no rule of ``kind`` ("word", "phrase" or "regex") can have.
+
+    Every change of a policy asks it again of all its rules, so it remembers those that can be used.
+    """
     if kind == "regex":
         if expression(spelled_alike(pattern)).search("") is not None:
             raise Unusable("this expression matches where there is nothing, so it would match every prompt")

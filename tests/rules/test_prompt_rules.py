@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from flux_core.database.policies import parse
 from flux_core.errors import InvalidPolicy
 from flux_core.moderation.lookalikes import near_twins, twins
+from flux_core.moderation.patterns import check
 from flux_core.moderation.prompts import LONGEST_SAID, judge
 from flux_core.policy import GuildPolicy, PromptRule
 
@@ -358,3 +359,14 @@ def test_four_times_the_prompt_takes_about_four_times_as_long(kind: str, pattern
     short, long = ((again * (size // len(again))) + end for size in (10_000, 40_000))
     # A quadratic search would take 16 times as long, an exponential one for ever.
     assert seconds(rule, long) < 9 * max(seconds(rule, short), 0.0005)
+
+
+def test_rules_that_were_checked_once_cost_nothing_again() -> None:
+    """A change of anything in a policy checks all of it, while other writers wait."""
+    rules = [{"kind": "phrase", "pattern": f"rule{number} " + "and more " * 30} for number in range(20)]
+    document = {"prompt_rules": [rule | {"pattern": rule["pattern"].strip()} for rule in rules]}
+    GuildPolicy.model_validate(document)
+    before = check.cache_info()
+    GuildPolicy.model_validate(document)
+    after = check.cache_info()
+    assert (after.hits - before.hits, after.misses - before.misses) == (20, 0)
