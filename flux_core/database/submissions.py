@@ -11,6 +11,7 @@ from flux_core import house_rules
 from flux_core.database import jobs, ledger, members, reviews, turns
 from flux_core.database.admission import Offered, venue_for
 from flux_core.database.ledger import Payment
+from flux_core.database.rejoining import rejoin
 from flux_core.database.standing import Standing, roles_text, standing
 from flux_core.errors import FluxError, MemberError, PoolSpent, QuotaSpent
 from flux_core.fairness import Turn, change_hands, move_up, next_turn
@@ -255,7 +256,10 @@ def turn_down(connection: Connection, job: Job, error: FluxError, now: float) ->
 
 def approve(connection: Connection, job: Job) -> bool:
     """Let a job go on that waited for a moderator; False when it does not wait for one any more."""
-    return jobs.approve(connection, job.id)
+    approved = jobs.approve(connection, job.id)
+    if approved:
+        rejoin(connection, job.account, job.lane)
+    return approved
 
 
 def _end_waiting(connection: Connection, job: Job, state: JobState, now: float, error: FluxError | None = None) -> Job:
