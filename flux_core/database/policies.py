@@ -71,7 +71,7 @@ def parse(text: str) -> GuildPolicy:
 
 _WORDS = {
     "extra_forbidden": "a policy has no such entry",
-    "too_long": "{max_length} of them are the most, not {actual_length}",
+    "too_long": "there can be at most {max_length}, not {actual_length}",
     "missing": "this has to be there",
     "json_invalid": "this is no JSON ({error})",
 }

@@ -159,7 +159,7 @@ async def test_documents_that_make_no_sense_change_nothing(stage: Stage, admin: 
         ({"pools": 5}, "pools: a policy has no such entry"),
         ({"@everyone **`": 5}, "@\u200beveryone **`: a policy has no such entry"),
         ({f"k{number}": 1 for number in range(20_000)}, "and 19,994 more"),
-        ({"models_denied": ["flux-dev"] * 20_000}, "models_denied: 100 of them are the most, not"),
+        ({"models_denied": ["flux-dev"] * 20_000}, "models_denied: there can be at most 100, not"),
         ({"tiers": [{"role_id": "1", "name": " "}]}, "tiers.0.name: there is nothing to read in it"),
         ({"moderators_channel": "1092000000000000001"}, "moderators_channel: this server has no such channel"),
         ({"channels": [{"channel_id": "99", "allowed": True}]}, "none of those that are allowed is in this server"),
