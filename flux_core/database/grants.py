@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
@@ -21,9 +22,11 @@ MOST_GRANTED = 10**12
 
 _MEMBERS = (
     sa.select(members.c.user_id, members.c.roles)
-    .where(members.c.guild_id == bindparam("guild"))
+    .where(members.c.guild_id == bindparam("guild"), members.c.user_id > bindparam("after"))
     .order_by(members.c.user_id)
+    .limit(bindparam("most"))
 )
+_ALL = 2**31
 
 _TAKEN = (
     sa.select(rows.c.at, rows.c.amount)
@@ -39,23 +42,36 @@ def known_members(connection: Connection, guild_id: int, role_id: int | None) ->
 
     ``role_id``: only those who had it.
     """
-    found = {
-        Account(guild_id, row.user_id): frozenset(json.loads(row.roles) if row.roles else ())
-        for row in connection.execute(_MEMBERS, {"guild": guild_id})
-    }
-    return {account: roles for account, roles in found.items() if role_id is None or role_id in roles}
+    return some_known_members(connection, guild_id, role_id, -1, _ALL)[0]
+
+
+def some_known_members(
+    connection: Connection, guild_id: int, role_id: int | None, after: int, most: int
+) -> tuple[dict[Account, frozenset[int]], int | None]:
+    """Return those of the next ``most`` members behind the user id ``after``, and the last one's id; None: no more."""
+    found = connection.execute(_MEMBERS, {"guild": guild_id, "after": after, "most": most}).all()
+    known = {Account(guild_id, row.user_id): frozenset(json.loads(row.roles) if row.roles else ()) for row in found}
+    wanted = {account: roles for account, roles in known.items() if role_id is None or role_id in roles}
+    return wanted, found[-1].user_id if len(found) == most else None
 
 
 def give(
-    connection: Connection, account: Account, amount: int, by: int, reason: str, expires_at: float | None, now: float
+    connection: Connection,
+    accounts: Collection[Account],
+    amount: int,
+    by: int,
+    reason: str,
+    expires_at: float | None,
+    now: float,
 ) -> None:
-    """Give an account ``amount`` thousandths of a credit until ``expires_at`` (unix seconds; None: for good).
+    """Give each account ``amount`` thousandths of a credit until ``expires_at`` (unix seconds; None: for good).
 
     Raises OutOfRange for more than one grant may give.
     """
     if not 0 < amount <= MOST_GRANTED:
         raise OutOfRange(field="credits", value=amount, low=-MOST_GRANTED, high=MOST_GRANTED)
-    ledger.grant(connection, account, amount, by=by, reason=reason, now=now, purse=granted_purse(expires_at))
+    purse = granted_purse(expires_at)
+    ledger.grant_each(connection, accounts, amount, by=by, reason=reason, now=now, purse=purse)
 
 
 def take_back(

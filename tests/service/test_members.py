@@ -240,6 +240,24 @@ async def test_all_who_spent_something_are_reset_together(scene: Scene) -> None:
     ]
 
 
+async def test_a_whole_server_is_reset_in_steps_that_others_can_go_between(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flux_core.service.members.AT_ONCE", 2)
+    everybody = [Account(ANNE.guild_id, user) for user in range(1, 7)]
+    for number, account in enumerate(everybody):
+        await drawn(scene, account, 1, where=AS_PATRON if number % 2 else Whereabouts())
+    with pytest.raises(NotThere):
+        await scene.studio.members.reset_all(ANNE.guild_id, PATRON + 1, by=MODERATOR)
+    assert await scene.studio.members.reset_all(ANNE.guild_id, PATRON, by=MODERATOR) == 3
+    assert await scene.studio.members.reset_all(ANNE.guild_id, None, by=MODERATOR) == 3
+    with pytest.raises(AlreadySo):
+        await scene.studio.members.reset_all(ANNE.guild_id, None, by=MODERATOR)
+    assert [(await scene.studio.quota(account)).spent for account in everybody] == [0] * 6
+    assert [facts["members"] for _, _, facts in await audited(scene)] == [1] * 6
+    assert await books_agree(scene)
+
+
 # Bans
 
 
