@@ -68,7 +68,10 @@ class Members:
 
     async def reach(self, guild_id: int, role_id: int | None) -> int:
         """Return how many members ``grant_all`` would reach now; raises NotThere for nobody."""
-        return len(await self._db.read(_known, guild_id, role_id))
+        reached = await self._db.read(grants.known_members, guild_id, role_id)
+        if not reached:
+            raise _nobody(role_id)
+        return len(reached)
 
     async def grant_all(
         self,
@@ -187,9 +190,7 @@ def _grant_all(
     expires_at: float | None,
     now: float,
 ) -> int:
-    reached = grants.known_members(connection, guild_id, role_id)
-    if not reached:
-        raise _nobody(role_id)
+    reached = _known(connection, guild_id, role_id)
     grants.give(connection, reached, amount, by, reason, expires_at, now)
     facts = {"millicredits": amount, "reason": reason, "expires_at": expires_at, "role": _id(role_id)}
     audit.note(connection, guild_id, by, "quota grant", now, members=len(reached), **_said(facts))
@@ -226,6 +227,13 @@ def _reset_some(
         facts = {"members": changed, "millicredits": sum(given), "role": _id(role_id)}
         audit.note(connection, guild_id, by, "quota reset", now, **_said(facts))
     return _Reset(len(known), changed, last)
+
+
+def _known(connection: Connection, guild_id: int, role_id: int | None) -> Collection[Account]:
+    known = grants.known_members(connection, guild_id, role_id)
+    if not known:
+        raise _nobody(role_id)
+    return known
 
 
 def _nobody(role_id: int | None) -> NotThere:

@@ -53,7 +53,7 @@ async def grant(
     reason: Reason | None = None,
     expires: str | None = None,
 ) -> None:
-    """Add to granted credits, or take them back."""
+    """Add to granted credits, or take them back; to many, after a question."""
     check(interaction)
     _exactly_one(member, role, server)
     millicredits = _whole(amount)
@@ -63,10 +63,19 @@ async def grant(
         raise InvalidPolicy(problems=["credits are taken back from one member at a time, and at once"])
     until = "" if ends is None else f", until {moment(ends, 'f')}"
     if member is None:
-        reached = await studio.members.grant_all(
-            guild_id, _role_of(role), millicredits, by=by, reason=reason or "", expires_at=ends
+
+        async def act() -> str:
+            reached = await studio.members.grant_all(
+                guild_id, _role_of(role), millicredits, by=by, reason=reason or "", expires_at=ends
+            )
+            return f"Gave {credits(millicredits)} each to {_reached(reached, role)}{until}."
+
+        many = await studio.members.reach(guild_id, _role_of(role))
+        question = (
+            f"Give {credits(millicredits)} each to {_reached(many, role)}{until}? "
+            "They can be taken back from one member at a time only."
         )
-        await answer(interaction, f"Gave {credits(millicredits)} to {_reached(reached, role)}{until}.")
+        await confirm(interaction, question, act, label="Give", guard=check)
         return
     account = Account(guild_id, member.id)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import discord
 from discord import app_commands
@@ -119,15 +119,17 @@ async def output(
 ) -> None:
     """Change the rule for drawn pictures."""
     check(interaction)
+    given: dict[str, Any] = {"does": action, "threshold": threshold}
+    said = {name: value for name, value in given.items() if value is not None}
     policy = await interaction.client.studio.policies.change(
         interaction.guild_id or 0,
         lambda before: with_output(before, action, threshold),
         by=interaction.user.id,
         action="moderation output",
-        **{name: value for name, value in (("does", action), ("threshold", threshold)) if value is not None},
+        **said,
     )
-    said = panels_moderation.output(policy.output)
-    await answer(interaction, f"{said}{panels_moderation.unchecked(_is_checked(interaction))}")
+    told = panels_moderation.output(policy.output)
+    await answer(interaction, f"{told}{panels_moderation.unchecked(_is_checked(interaction))}")
 
 
 @moderation.command(description="Whether picture files tell their prompt.")
