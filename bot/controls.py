@@ -28,8 +28,8 @@ from flux_core.variations import reroll_request, variation_request
 
 log = logging.getLogger(__name__)
 
-MEMBER_WITHIN = 1.0
-"""Seconds for asking Discord about a member before the acknowledgement, for which there are 3."""
+KNOWN_WITHIN = 1.0
+"""Seconds for looking up who orders, before the acknowledgement: Discord gives 3 for all of it."""
 
 Interaction = discord.Interaction[Any]
 
@@ -112,12 +112,14 @@ async def _follow(
 ) -> None:
     """Order a job that comes from ``parent``, on the account of whoever pressed."""
     account = Account(parent.account.guild_id, interaction.user.id)
-    own = await studio.personal.preferences(account)
+    async with asyncio.timeout(KNOWN_WITHIN):
+        own = await studio.personal.preferences(account)
+        where = await _where(interaction, account.guild_id)
     order = orders.Order(
         account=account,
         request=request,
         origin=origin,
-        where=await _where(interaction, account.guild_id),
+        where=where,
         notify=bool(own.notify),
         # On somebody else's picture nobody has said how their own shall be shown, but for their settings.
         private=(parent.reply_to is not None and parent.reply_to.private)
@@ -144,8 +146,7 @@ async def _where(interaction: Interaction, guild_id: int) -> Whereabouts:
     try:
         if guild is None:
             raise NotAllowed(action="draw from outside")
-        async with asyncio.timeout(MEMBER_WITHIN):
-            return Whereabouts(role_ids=roles_of(await guild.fetch_member(interaction.user.id)))
+        return Whereabouts(role_ids=roles_of(await guild.fetch_member(interaction.user.id)))
     except discord.NotFound:
         raise NotAllowed(action="draw from outside") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -154,4 +155,17 @@ async def test_whoever_left_the_server_draws_no_more_on_its_account(
     monkeypatch.setattr(discord.Guild, "fetch_member", gone)
     told = await press(ada, direct, "Reroll")
     assert "a server that you are not in" in text_of(told)
+    assert await stage.studio.live_jobs() == []
+
+
+async def test_an_order_whose_giver_is_not_known_in_time_is_refused_in_time(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    direct = await far_away(stage, ada)
+
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(discord.Guild, "fetch_member", never)
+    assert "too long" in text_of(await press(ada, direct, "Reroll"))
     assert await stage.studio.live_jobs() == []
