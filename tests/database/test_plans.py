@@ -75,6 +75,7 @@ async def test_a_hosted_claim_walks_along_its_index(scene: Scene) -> None:
     assert plan.count("USING COVERING INDEX ix_jobs_hosted (waits_hosted=?)") == 1
     assert plan.count("USING COVERING INDEX ix_jobs_claim (waits_for=?)") == 1
     assert "USING INDEX ix_jobs_bound (provider=?)" in plan
+    assert "SCAN policies" not in plan  # only those of the guilds whose jobs are looked at
     assert plan.count("SCAN jobs") == plan.count("SCAN jobs USING INDEX ix_jobs_running") == 1
 
 
