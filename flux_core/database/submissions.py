@@ -302,6 +302,8 @@ def move_to_front(connection: Connection, job: Job) -> bool:
         [turns_now[one] for one in order],
         change_hands(turns_now, order),
     )
+    # The turn of a job that waits for a moderator may be long past: it is nobody's to take over.
+    rejoin(connection, job.account, job.lane)
     return True
 
 

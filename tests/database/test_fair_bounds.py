@@ -395,6 +395,30 @@ def test_what_moderators_let_go_in_one_go_delays_nobody_by_more_than_one_job(
     play(game)
 
 
+def test_the_past_turn_of_a_job_that_waits_for_a_moderator_cannot_be_taken_over() -> None:
+    ann, bob = Account(7, 1), Account(7, 2)
+    rule = PromptRule(kind="word", pattern="circle", action="approve")
+
+    def game(turns: Turns) -> None:
+        turns.decide(7, GuildPolicy(prompt_rules=(rule,), moderators_channel=5))
+        for _ in range(5):
+            turns.submit(ann)
+        turns.decide(7, GuildPolicy())
+        for _ in range(20):
+            turns.submit(bob)
+        for _ in range(10):
+            assert turns.next().account == bob
+        hers = [turns.submit(ann) for _ in range(5)]
+        for job in reversed(hers):
+            submissions.move_to_front(turns.connection, turns.find(job))
+        order = [turns.next() for _ in range(15)]
+        assert [job.id for job in order if job.account == ann] == [job.id for job in hers]
+        assert [job.account for job in order[:4]].count(bob) >= 2
+        assert turns.agrees()
+
+    play(game)
+
+
 @_few
 @given(counts=st.lists(_counts, min_size=2, max_size=8), data=st.data())
 def test_cancelling_leaves_the_queue_as_if_the_job_had_never_been(counts: list[int], data: st.DataObject) -> None:
