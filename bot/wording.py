@@ -406,6 +406,8 @@ def _provider_failed(what: str, advice: str) -> Callable[[Facts], str]:
 
 def _unknown_provider(f: Facts) -> str:
     value, known = f.get("value", ""), f.get("known", ())
+    if not known and f.get("listed"):
+        return "No hosted provider is configured here; the bot's owner can change that."
     if not known:
         return "There is no such provider here. Leave `provider` out, and the studio decides who draws."
     titled = next((name for name in known if title_of(name).lower() == str(value).strip().lower()), None)
