@@ -23,7 +23,6 @@ from flux_core.errors import (
     Refused,
     UnknownModel,
     UnknownProvider,
-    UnknownProvider,
     walk,
 )
 
@@ -161,5 +160,7 @@ def test_what_costs_less_is_true_of_every_model() -> None:
 
 
 def test_moderators_hear_that_there_is_no_hosted_provider_at_all() -> None:
-    assert sentence(UnknownProvider(value="x", known=[], listed=True)).startswith("No hosted provider is configured")
-    assert "Leave `provider` out" in sentence(UnknownProvider(value="x", known=[]))
+    assert wording.sentence(UnknownProvider(value="x", known=[], listed=True)).startswith(
+        "No hosted provider is configured"
+    )
+    assert "Leave `provider` out" in wording.sentence(UnknownProvider(value="x", known=[]))

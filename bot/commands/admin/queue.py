@@ -176,8 +176,8 @@ async def clear(interaction: discord.Interaction[FluxBot], everywhere: bool = Fa
         return f"Cleared {_where(everywhere)}: {queue_card.removed(removed)}"
 
     question = (
-        f"Cancel {_all(waiting)} waiting {_where(everywhere)}? What waits for approval counts, too; the credits go back. "
-        "New jobs may come in meanwhile: `/admin queue pause` keeps them out."
+        f"Cancel {_all(waiting)} waiting {_where(everywhere)}? "
+        "What waits for approval goes, too, and the credits go back. New jobs may come in meanwhile: `/admin queue pause` keeps them out."
     )
     await confirm(interaction, question, act, label="Clear the queue", guard=partial(check, everywhere=everywhere))
 
