@@ -268,11 +268,21 @@ async def test_a_refusal_is_told_even_where_its_placeholder_stays(
 async def test_an_order_whose_message_could_not_be_noted_is_an_order(
     stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(*_: object) -> None:
-        raise StorageUnavailable("away")
+    attach, failed = stage.studio.attach_message, []
+
+    async def away(*noted: Any) -> None:
+        if not failed:
+            failed.append(noted)
+            raise StorageUnavailable("away")
+        await attach(*noted)
 
     monkeypatch.setattr(stage.studio, "attach_message", away)
     card = await ask(ada, prompt="a fox", count=1)
-    await stage.easel.finish(await stage.easel.take())
+    job = await stage.easel.take()
+    await stage.easel.finish(job)
     await finished(ada, card["id"])
     assert [m["id"] for m in await ada.messages()] == [card["id"]]
+    # Delivering it told which message it is, so that it can be deleted.
+    reply = (await delivered(stage, job.id)).reply_to
+    assert reply is not None
+    assert str(reply.message_id) == card["id"]
