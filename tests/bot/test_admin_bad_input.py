@@ -114,6 +114,7 @@ def is_clear(answer: RawMessage, what: object) -> None:
     text = text_of(answer)
     assert is_private(answer)
     assert 0 < len(text) <= 4000, (what, text)
+    assert "read: “”" not in text, (what, text)
     for unwanted in ("Something went wrong", "Traceback", "None", "@everyone", "@here", "<@&1>", "](https://x"):
         assert unwanted not in text, (what, text)
 
