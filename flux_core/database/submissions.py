@@ -239,6 +239,9 @@ def submit(
         jobs.reconsider(connection, account)
     elif known.was_limited:
         jobs.release_held(connection, account)
+        for any_lane in Lane:
+            rejoin(connection, account, any_lane)
+        job = jobs.find(connection, job.id) or job
     if job.held is not None and said is not None:
         reviews.open_approval(connection, job, said.said, now)
     return job
