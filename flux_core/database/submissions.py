@@ -201,7 +201,7 @@ def submit(
     lane, said = accepted.lane, accepted.judgement
     turn = next_turn(known.virtual_time[lane], known.last_finish[lane], price, known.entitlement.weight)
     reply = submission.reply_to
-    if reply is not None and said is not None and said.action == "spoiler":
+    if reply is not None and said is not None and said.veiled:
         reply = replace(reply, spoiler=True)
     job = Job(
         id=new_job_id(),
