@@ -185,7 +185,9 @@ class Settings(BaseSettings):
     )
     log_format: Literal["text", "json"] = Field(default="text", description="text for people, json for machines.")
 
-    @field_validator("discord_token", "hf_token", "default_model", "database_url", "picture_store", "metrics_port", mode="before")
+    @field_validator(
+        "discord_token", "hf_token", "default_model", "database_url", "picture_store", "metrics_port", mode="before"
+    )
     @classmethod
     def _blank_is_none(cls, value: object) -> object:
         return None if isinstance(value, str) and not value.strip() else value

@@ -15,7 +15,8 @@ from flux_core.bootstrap import hosted_providers, job_queue, maintained, open_da
 from flux_core.errors import ConfigurationError
 from flux_core.images.store import PictureStore
 from flux_core.lifetime import end_with_supervisor, obey_signals
-from flux_core.metrics.exposing import database_answers, exposed
+from flux_core.metrics.exposing import exposed
+from flux_core.metrics.house import database_answers
 from flux_core.moderation.output import OutputCheck
 from flux_core.providers.base import Measured, Provider
 from flux_core.settings import Settings

@@ -72,7 +72,7 @@ class Figures:
     """Hosted provider → what it gets today, in millionths of a dollar."""
 
 
-_NOTHING = sa.select(sa.literal_column("1"))
+_NOTHING = sa.select(sa.literal_column("1", sa.Integer))
 # Counted from the indexes that claims use. Ids are sorted by time, and in the indexes; the time itself is not.
 _COUNTS = (c.lane, sa.func.count().label("jobs"), sa.func.min(c.id).label("first"))
 _FOR_US = sa.select(c.waits_for.label("model"), *_COUNTS).where(c.waits_for.is_not(None)).group_by(c.waits_for, c.lane)
@@ -163,9 +163,7 @@ def _waiting(connection: Connection) -> dict[tuple[Lane, str, str], Crowd]:
     counted += [(HOSTED, row) for row in connection.execute(_FOR_HOSTED)]
     firsts = {"jobs": [row.first for _, row in counted]}
     asked_at = {row.id: row.created_at for row in connection.execute(_ASKED_AT, firsts)}
-    return {
-        (Lane(row.lane), row.model, venue): Crowd(row.jobs, asked_at[row.first]) for venue, row in counted
-    }
+    return {(Lane(row.lane), row.model, venue): Crowd(row.jobs, asked_at[row.first]) for venue, row in counted}
 
 
 def _credits(connection: Connection, now: float, zone: ZoneInfo) -> Credits:

@@ -20,7 +20,7 @@ class Card(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Ask the driver, once the engine has begun to use the card: a question alone would take memory there."""
-        if self._device.type != "cuda" or not torch.cuda.is_initialized():
+        if self._device.type != "cuda" or not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             return []
         free, total = torch.cuda.mem_get_info(self._device)
         memory = m.GPU_MEMORY.family()

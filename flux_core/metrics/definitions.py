@@ -17,7 +17,7 @@ REGISTRY = CollectorRegistry()
 """What this process has counted."""
 
 # When each counter began is of no use here and would double what is told.
-prometheus_client.disable_created_metrics()
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 LONG = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 14400)
 """Buckets, in seconds, for what takes from a blink to an afternoon."""
@@ -132,7 +132,7 @@ GATEWAY_RESUMES = Counter(
 )
 DELIVERIES = Counter(
     "flux_deliveries_total",
-    "Answers to ended jobs. outcome: response, channel, direct (the way it took), later (tried again), given_up.",
+    "Answers to ended jobs. outcome: the way it took (token, channel, edit, direct), later (tried again) or given_up.",
     ("outcome",),
     registry=REGISTRY,
 )

@@ -12,9 +12,6 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from flux_core.database.engine import Database
-from flux_core.database.figures import answers
-from flux_core.errors import StorageUnavailable
 from flux_core.logs import masking
 from flux_core.metrics import definitions as m
 from flux_core.metrics.house import House
@@ -91,15 +88,6 @@ async def exposed(
     finally:
         lag.cancel()
         await asyncio.gather(lag, return_exceptions=True)
-
-
-async def database_answers(database: Database) -> str | None:
-    """Look whether the database answers."""
-    try:
-        await database.read(answers)
-    except StorageUnavailable:
-        return "no answer"
-    return None
 
 
 async def _reason(check: Check) -> str | None:

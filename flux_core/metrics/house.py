@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from flux_core.database.engine import Database
-from flux_core.database.figures import Figures, figures
+from flux_core.database.figures import Figures, answers, figures
 from flux_core.errors import StorageUnavailable
 from flux_core.metrics import definitions as m
 from flux_core.models import CREDIT
@@ -32,8 +32,7 @@ class House(Collector):
     """The gauges of the database. ``look`` before they are collected."""
 
     def __init__(self, db: Database, *, lease_seconds: float, zone: ZoneInfo) -> None:
-        """Read from ``db``; a worker silent for ``lease_seconds`` does not live; a day begins at midnight in ``zone``.
-        """
+        """Read from ``db``; a worker silent for ``lease_seconds`` does not live, and a day begins in ``zone``."""
         self._db = db
         self._lease_seconds = lease_seconds
         self._zone = zone
@@ -57,6 +56,10 @@ class House(Collector):
             self._read_at, ended = now, time.monotonic()
             self._fresh_until = ended + max(KEPT, SHARE * (ended - began))
 
+    async def trouble(self) -> str | None:
+        """Look whether the database answers; returns why the house is not ready where it does not."""
+        return await database_answers(self._db)
+
     def collect(self) -> Iterable[Metric]:
         """Return the metrics as they were at the last look."""
         up = m.DATABASE_UP.family()
@@ -76,29 +79,38 @@ def _families(found: Figures, now: float) -> Iterator[Metric]:
     yield oldest
     undelivered = found.undelivered
     yield _one(m.QUEUE_STOPPED, found.stopped)
-    yield _several(m.QUEUE_RESUMING, {(provider,): count for provider, count in found.resuming.items()})
+    yield _several(m.QUEUE_RESUMING, {(provider,): count for provider, count in found.resuming.items()}.items())
     running = {(model, provider or "unknown"): count for (model, provider), count in found.running.items()}
-    yield _several(m.RUNNING_JOBS, running)
+    yield _several(m.RUNNING_JOBS, running.items())
     yield _one(m.EXPIRED_JOBS, found.expired)
     yield _one(m.OUTBOX_JOBS, undelivered.jobs)
     yield _one(m.OUTBOX_OLDEST, max(0.0, now - undelivered.oldest) if undelivered.jobs else 0.0)
     yield _one(m.UNDELIVERABLE, found.undeliverable)
     crew = {(provider, "open" if takes else "closed"): count for (provider, takes), count in found.workers.items()}
-    yield _several(m.WORKERS, crew)
-    yield _several(m.SLOTS, {(provider,): count for provider, count in found.slots.items()})
-    yield _several(m.REVIEWS, {(kind,): found.reviews.get(kind, 0) for kind in ("approval", "report")})
+    yield _several(m.WORKERS, crew.items())
+    yield _several(m.SLOTS, {(provider,): count for provider, count in found.slots.items()}.items())
+    yield _several(m.REVIEWS, {(kind,): found.reviews.get(kind, 0) for kind in ("approval", "report")}.items())
     spent = {"reserved": found.credits.reserved, "settled": found.credits.settled, "refunded": found.credits.refunded}
-    yield _several(m.CREDITS, {(state,): amount / CREDIT for state, amount in spent.items()})
-    yield _several(m.DOLLARS, {(provider,): sum_ / DOLLAR for provider, sum_ in found.microdollars.items()})
-    yield _several(m.CAPS, {(provider,): cap / DOLLAR for provider, cap in found.caps.items()})
+    yield _several(m.CREDITS, {(state,): amount / CREDIT for state, amount in spent.items()}.items())
+    yield _several(m.DOLLARS, {(provider,): sum_ / DOLLAR for provider, sum_ in found.microdollars.items()}.items())
+    yield _several(m.CAPS, {(provider,): cap / DOLLAR for provider, cap in found.caps.items()}.items())
 
 
 def _one(reading: m.Reading, value: float) -> GaugeMetricFamily:
-    return _several(reading, {(): value})
+    return _several(reading, [((), value)])
 
 
-def _several(reading: m.Reading, values: dict[tuple[str, ...], float] | dict[tuple[str], float]) -> GaugeMetricFamily:
+def _several(reading: m.Reading, values: Iterable[tuple[tuple[str, ...], float]]) -> GaugeMetricFamily:
     family = reading.family()
-    for labels, value in values.items():
+    for labels, value in values:
         family.add_metric(labels, value)
     return family
+
+
+async def database_answers(db: Database) -> str | None:
+    """Look whether the database answers; returns why the process is not ready where it does not."""
+    try:
+        await db.read(answers)
+    except StorageUnavailable:
+        return "no answer"
+    return None
