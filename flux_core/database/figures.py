@@ -103,12 +103,14 @@ _UNDELIVERABLE = sa.select(sa.func.count()).where(c.undeliverable_at.is_not(None
 _REVIEWS = (
     sa.select(reviews.c.kind, sa.func.count().label("open")).where(reviews.c.verdict.is_(None)).group_by(reviews.c.kind)
 )
+# As the partial index over outcomes has it; what is settled counts nothing.
+_OUTCOMES = (sa.literal_column("'settle'"), sa.literal_column("'refund'"))
 _reserve, _outcome = ledger.alias("reserve"), ledger.alias("outcome")
 _ENDED = sa.exists(
     sa.select(_outcome.c.id).where(
         _outcome.c.job_id == _reserve.c.job_id,
         _outcome.c.part == sa.literal_column("0"),
-        _outcome.c.kind.in_([sa.literal_column("'settle'"), sa.literal_column("'refund'")]),
+        _outcome.c.kind.in_(_OUTCOMES),
     )
 )
 _RESERVED = sa.select(
@@ -116,7 +118,7 @@ _RESERVED = sa.select(
     sa.func.coalesce(sa.func.sum(sa.case((_ENDED, -_reserve.c.amount), else_=0)), 0).label("ended"),
 ).where(_reserve.c.kind == sa.literal_column("'reserve'"), _reserve.c.job_id >= bindparam("first"))
 _REFUNDED = sa.select(sa.func.coalesce(sa.func.sum(ledger.c.amount), 0)).where(
-    ledger.c.kind == sa.literal_column("'refund'"), ledger.c.job_id >= bindparam("first")
+    ledger.c.kind.in_(_OUTCOMES), ledger.c.job_id >= bindparam("first")
 )
 
 
@@ -128,7 +130,7 @@ def answers(connection: Connection) -> None:
 def figures(connection: Connection, now: float, alive_since: float, zone: ZoneInfo) -> Figures:
     """Look at everything; workers count that gave a sign of life after ``alive_since``, and today is that of ``zone``.
 
-    It takes as long as it takes to count what waits: 0.1 s or so for a million jobs.
+    It takes as long as it takes to count what waits: about a second for a million jobs on SQLite, read beside writers.
     """
     waiting = _waiting(connection)
     resuming = {row.provider: row.jobs for row in connection.execute(_RESUMING)}

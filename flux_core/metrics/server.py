@@ -20,7 +20,7 @@ MOVE_SECONDS = 5.0
 """How long a request may take to arrive, and its answer to leave: whoever is silent holds no place for long."""
 HEAD_BYTES = 16 * 1024
 CONNECTIONS = 32
-"""Most at once; whoever comes then is turned away."""
+"""Most at once; whoever comes then is hung up on."""
 TEXT = "text/plain; charset=utf-8"
 
 
@@ -45,7 +45,7 @@ async def serve(pages: Mapping[str, Page], host: str, port: int) -> AsyncIterato
     """
     server = _Server(pages)
     try:
-        listening = await asyncio.start_server(server.answer, host, port, limit=HEAD_BYTES)
+        listening = await asyncio.start_server(server.accept, host, port, limit=HEAD_BYTES)
     except OSError as error:
         raise ConfigurationError(
             f"Metrics cannot be served on {host}:{port} ({error.strerror or error}). Set METRICS_HOST and METRICS_PORT "
@@ -69,23 +69,25 @@ class _Server:
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
 
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one request and hang up."""
-        task = asyncio.current_task()
-        assert task is not None
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Begin to answer, in a task of our own: that of asyncio complains when it is cancelled."""
+        if len(self._open) >= CONNECTIONS:
+            writer.close()
+            return
+        task = asyncio.create_task(self._answer(reader, writer), name="metrics")
         self._open.add(task)
+        task.add_done_callback(self._open.discard)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request and hang up."""
         try:
-            if len(self._open) > CONNECTIONS:
-                method, said = "GET", _plain(HTTPStatus.SERVICE_UNAVAILABLE)
-            else:
-                method, said = await self._asked(reader)
+            method, said = await self._asked(reader)
             async with asyncio.timeout(MOVE_SECONDS):
                 writer.write(_written(said, with_body=method != "HEAD"))
                 await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError):
             pass
         finally:
-            self._open.discard(task)
             writer.close()
             with suppress(OSError, TimeoutError):
                 async with asyncio.timeout(1.0):
