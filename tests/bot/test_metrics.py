@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import logging
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -17,14 +18,15 @@ from bot.client import FluxBot
 from bot.commands import COMMANDS
 from bot.posting import Poster
 from bot.sandbox.driver import Person
-from bot.session import told
+from bot.session import run_bot, told
+from flux_core.errors import ConfigurationError
 from flux_core.logs import configure_logging
-from flux_core.metrics import definitions as m
 from flux_core.settings import Settings
 from tests.bot.conftest import Stage
 from tests.bot.scenes import ask, delivered, draw, order
 from tests.metrics.asking import ask as get
 from tests.metrics.asking import value, values
+from tests.metrics.counting import growth, until
 
 
 @pytest.fixture
@@ -43,20 +45,7 @@ async def port(stage: Stage) -> AsyncIterator[int]:
 
 @pytest.fixture
 def grown() -> Callable[..., float]:
-    """Return by how much a sample has grown since the test began."""
-    before = {(s.name, frozenset(s.labels.items())): s.value for one in m.REGISTRY.collect() for s in one.samples}
-
-    def difference(name: str, **labels: str) -> float:
-        now = m.REGISTRY.get_sample_value(name, labels) or 0.0
-        return now - before.get((name, frozenset(labels.items())), 0.0)
-
-    return difference
-
-
-async def until(fact: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not fact():  # noqa: ASYNC110 (nothing tells of it)
-            await asyncio.sleep(0.02)
+    return growth()
 
 
 async def test_the_bot_tells_how_it_and_the_house_are_doing(stage: Stage, ada: Person, port: int) -> None:
@@ -88,6 +77,33 @@ async def test_before_the_login_it_is_not_ready(stage: Stage) -> None:
     async with FluxBot(stage.settings, stage.studio, COMMANDS) as bot, told(stage.settings, stage.studio, bot) as port:
         assert port is not None
         assert (await get(port, "/readyz")).text == "database: ok\ngateway: not connected yet\n"
+
+
+async def test_a_running_bot_tells_until_it_ends(stage: Stage) -> None:
+    await stage.stop_bot()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        free = server.getsockname()[1]
+    settings = stage.settings.model_copy(update={"metrics_port": free})
+    running = asyncio.create_task(run_bot(settings, stage.studio, token=stage.sandbox.token))
+    async with asyncio.timeout(15):
+        while True:
+            try:
+                if (await get(free, "/readyz")).status == 200:
+                    break
+            except ConnectionRefusedError:
+                pass
+            await asyncio.sleep(0.02)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    with pytest.raises(ConnectionRefusedError):
+        await get(free, "/healthz")
+
+
+async def test_a_taken_port_is_the_operators_to_put_right(stage: Stage) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = stage.settings.model_copy(update={"metrics_port": taken.getsockname()[1]})
+        with pytest.raises(ConfigurationError, match="METRICS_PORT"):
+            await run_bot(settings, stage.studio, token=stage.sandbox.token)
 
 
 async def test_an_order_is_counted_from_its_acknowledgement_to_its_delivery(

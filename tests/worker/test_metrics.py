@@ -22,6 +22,7 @@ from flux_core.providers.base import Drawing, DrawTask, Progress
 from flux_core.providers.scripted import ScriptedProvider
 from flux_core.settings import Settings
 from flux_core.worker import Worker
+from tests.metrics.counting import growth, until
 from tests.worker.conftest import CATALOGUE, Floor, Stubborn
 
 OF_TINY = {"model": "flux-tiny", "provider": "local"}
@@ -43,9 +44,7 @@ def sample(name: str, **labels: str) -> float:
 
 @pytest.fixture
 def grown() -> Callable[..., float]:
-    """Return by how much a sample has grown since the test began."""
-    before = {(s.name, frozenset(s.labels.items())): s.value for one in m.REGISTRY.collect() for s in one.samples}
-    return lambda name, **labels: sample(name, **labels) - before.get((name, frozenset(labels.items())), 0.0)
+    return growth()
 
 
 async def test_a_drawn_job(floor: Floor, scripted: Any, grown: Callable[..., float]) -> None:
@@ -91,9 +90,7 @@ async def test_a_job_that_is_somebody_elses_by_now(floor: Floor, grown: Callable
     async with floor.worker(easel, lease_seconds=0.3):
         await floor.running(job)
         await floor.queue.hand_back("w0", job.id)
-        async with asyncio.timeout(5):
-            while grown("flux_attempts_total", **OF_TINY, outcome="lost") < 1:
-                await asyncio.sleep(0.01)
+        await until(lambda: grown("flux_attempts_total", **OF_TINY, outcome="lost") == 1)
         easel.go.set()
 
 
@@ -115,9 +112,7 @@ async def test_a_hosted_providers_fault(floor: Floor, grown: Callable[..., float
     job = await floor.submit()
     async with floor.worker(Acme(script=[ProviderDown("down", provider="Acme")])):
         await floor.until(job, lambda now: bool(now.tried) or now.attempts > 0 or now.state.ended)
-        async with asyncio.timeout(5):
-            while grown("flux_provider_faults_total", provider="acme", code="provider_down") < 1:
-                await asyncio.sleep(0.01)
+        await until(lambda: grown("flux_provider_faults_total", provider="acme", code="provider_down") == 1)
     assert grown("flux_step_seconds_count", model="flux-tiny") == 0, "what hosted providers call a step is none"
 
 
@@ -140,7 +135,19 @@ async def test_labels_are_few_and_tell_of_nobody(floor: Floor, scripted: Any) ->
     named = {label for label, _ in found}
     known = {label for reading in m.every() for label in reading.labels}
     assert named <= known | {"le"}
-    assert known == {"model", "provider", "outcome", "code", "status", "scope", "lane", "venue", "state", "kind", "shard"}
+    assert known == {
+        "model",
+        "provider",
+        "outcome",
+        "code",
+        "status",
+        "scope",
+        "lane",
+        "venue",
+        "state",
+        "kind",
+        "shard",
+    }
     models = {spec.id for spec in FAMILY}
     assert {value for label, value in found if label == "model"} <= models
 
@@ -150,7 +157,12 @@ async def test_labels_are_few_and_tell_of_nobody(floor: Floor, scripted: Any) ->
 
 def a_worker(floor: Floor, provider: Any, **options: Any) -> Worker:
     return Worker(
-        floor.queue, floor.store, provider, worker_id="w", changed=floor.db.changed, **({"lease_seconds": 5.0} | options)
+        floor.queue,
+        floor.store,
+        provider,
+        worker_id="w",
+        changed=floor.db.changed,
+        **({"lease_seconds": 5.0} | options),
     )
 
 
@@ -163,12 +175,6 @@ async def working(worker: Worker) -> AsyncIterator[asyncio.Event]:
     finally:
         stop.set()
         await running
-
-
-async def until(fact: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not fact():  # noqa: ASYNC110 (nothing tells of it)
-            await asyncio.sleep(0.01)
 
 
 async def test_a_worker_is_ready_while_its_heartbeats_get_through(floor: Floor, scripted: Any) -> None:
