@@ -6,13 +6,20 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bot.wording import counted, credits, escape, moment, number, quoted, shorten, title_of
+from bot.wording import counted, credits, dollars, duration, escape, moment, number, quoted, shorten, title_of
 from flux_core.database.audit import Entry
+from flux_core.router import LOCAL
 
 LONGEST = 380
 """Characters of one entry: a page of eight fits a message."""
 
 Facts = Mapping[str, Any]
+_PICTURES = {
+    "allow": "are shown like any other",
+    "spoiler": "are hidden until clicked",
+    "age_restricted": "are shown in age-restricted channels only",
+    "refuse": "are refused",
+}
 _KNOWN_ELSEWHERE = ("reason", "role", "name")
 """Facts that phrases tell in their own way."""
 
@@ -118,12 +125,39 @@ def _provider_cap(f: Facts, _: str) -> str:
     most = f.get("dollars")
     if most is None:
         return "took back the cap of money for hosted providers"
-    return f"let hosted providers have at most ${float(most):,.2f} a day"
+    return f"let hosted providers have at most {dollars(round(float(most) * 1_000_000))} a day"
 
 
 def _routing(f: Facts, _: str) -> str:
-    routing = f.get("routing") or {}
-    return f"changed who draws: {_list(routing, 'return_seconds')}" if routing else "changed who draws"
+    routing, told = f.get("routing") or {}, []
+    if "first" in routing:
+        told.append(f"{title_of(LOCAL) if routing['first'] == LOCAL else 'hosted providers'} first")
+    if "order" in routing:
+        told.append(f"the {escape(str(routing['order']))} hosted provider before others")
+    if "overflow_seconds" in routing:
+        told.append(f"a hosted one after {duration(float(routing['overflow_seconds']))}")
+    if "providers" in routing:
+        names = routing["providers"]
+        which = ", ".join(escape(title_of(str(name))) for name in names or ())
+        told.append(f"{which or ('all hosted providers' if names is None else 'no hosted provider')} may draw")
+    return f"changed who draws: {', '.join(told)}" if told else "changed who draws"
+
+
+def _blocklist_add(f: Facts, _: str) -> str:
+    does = {"refuse": "to be refused", "spoiler": "to hide the pictures", "approve": "to wait for a moderator"}
+    what = does.get(str(f.get("does")), f"to {escape(str(f.get('does', '')))}")
+    where = "" if f.get("everywhere", True) else ", but not in age-restricted channels"
+    return (
+        f"set prompts with the {escape(str(f.get('kind', 'word')))} {quoted(f.get('pattern', ''), 150)} {what}{where}"
+    )
+
+
+def _moderation_output(f: Facts, _: str) -> str:
+    sure = f.get("threshold")
+    does = _PICTURES.get(str(f.get("does")))
+    told = [f"pictures that are not for everybody {does}"] if does else []
+    told += [f"the check has to be {number(round(float(sure) * 100, 1))}% sure"] if sure is not None else []
+    return f"decided: {', and '.join(told)}" if told else "changed what happens to pictures that are not for everybody"
 
 
 def _tier_remove(f: Facts, whom: str) -> str:
@@ -178,16 +212,20 @@ PHRASES: Mapping[str, Callable[[Facts, str], str]] = {
     "provider enable": lambda f, _: f"let {escape(title_of(str(f.get('provider', ''))))} draw",
     "provider disable": lambda f, _: f"let {escape(title_of(str(f.get('provider', ''))))} draw no more",
     "provider cap": _provider_cap,
-    "blocklist add": lambda f, _: f"made a rule about prompts: {_list(f)}",
-    "blocklist remove": lambda f, _: f"removed a rule about prompts: {_list(f)}",
+    "blocklist add": _blocklist_add,
+    "blocklist remove": lambda f, _: (
+        f"removed the rule about the {escape(str(f.get('kind', 'word')))} {quoted(f.get('pattern', ''), 150)}"
+    ),
     "moderation channel": _moderation_channel,
-    "moderation output": lambda f, _: f"changed what happens to pictures that are not for everybody: {_list(f)}",
-    "moderation prompts": lambda f, _: f"changed whether picture files tell their prompt: {_list(f)}",
+    "moderation output": _moderation_output,
+    "moderation prompts": lambda f, _: f"let picture files {'tell' if f.get('told') else 'not tell'} their prompt",
     "queue pause": lambda f, _: f"paused the queue{_why(f)}",
     "queue drain": lambda f, _: f"let the queue run dry{_why(f)}",
     "queue resume": lambda _f, _w: "let the queue go on",
     "queue cancel": _queue_cancel,
     "queue clear": _queue_clear,
+    "job cancel": _review("cancelled a picture of"),
+    "job delete": _review("deleted a picture of"),
     "policy import": _policy_import,
     "policy reset": lambda _f, _w: "took back all that the server had decided",
     "review approve": _review("approved a picture of"),

@@ -100,17 +100,24 @@ def changed(found: Sequence[Change]) -> str:
     return _fitting("### What would change", [_change(one) for one in found], "changes")
 
 
+def strangers(channels: int, roles: int) -> str:
+    """Warn of channels and roles that a document names and a server does not have; "" where there are none."""
+    unknown = [counted(number, thing) for number, thing in ((channels, "channel"), (roles, "role")) if number]
+    if not unknown:
+        return ""
+    return (
+        f"**Look again:** this server does not have {' and '.join(unknown)} of this file; their rules do nothing here."
+    )
+
+
 def _change(one: Change) -> str:
-    if one.before is None:
-        return f"- {_code(one.path)}: {_code(one.after)}"
-    if one.after is None:
-        return f"- {_code(one.path)}: {_code(one.before)} → not said"
-    return f"- {_code(one.path)}: {_code(one.before)} → {_code(one.after)}"
+    before, after = ("not said" if text is None else _code(text) for text in (one.before, one.after))
+    return f"- {_code(one.path)}: {before} → {after}"
 
 
-def _code(text: str | None) -> str:
+def _code(text: str) -> str:
     """Return text as code, in which nothing is markdown and nobody is mentioned; only backticks could end it."""
-    return f"`{shorten(' '.join((text or '').split()).replace('`', chr(39)), VALUE)}`"
+    return f"`{shorten(' '.join(text.split()).replace('`', chr(39)), VALUE)}`"
 
 
 def _fitting(title: str, lines: Iterable[str], things: str) -> str:

@@ -104,7 +104,7 @@ _REVIEWS = (
     sa.select(reviews.c.kind, sa.func.count().label("open")).where(reviews.c.verdict.is_(None)).group_by(reviews.c.kind)
 )
 # As the partial index over outcomes has it; what is settled counts nothing.
-_OUTCOMES = (sa.literal_column("'settle'"), sa.literal_column("'refund'"))
+_OUTCOMES: tuple[sa.ColumnElement[str], ...] = (sa.literal_column("'settle'"), sa.literal_column("'refund'"))
 _reserve, _outcome = ledger.alias("reserve"), ledger.alias("outcome")
 _ENDED = sa.exists(
     sa.select(_outcome.c.id).where(

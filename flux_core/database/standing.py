@@ -91,7 +91,7 @@ def _count(state: str) -> sa.ScalarSelect[Any]:
 _PAUSE = (
     sa.select(pauses.c.reason, pauses.c.drains, pauses.c.guild_id)
     .where(pauses.c.guild_id.in_([bindparam("guild"), sa.literal_column(str(EVERYWHERE))]))
-    .order_by(pauses.c.guild_id)
+    .order_by(pauses.c.drains, pauses.c.guild_id)  # one that holds what waits says more than one that drains
     .limit(1)
     .subquery("pause")
 )

@@ -162,16 +162,38 @@ def test_a_cursor_says_all_that_was_asked_for(wanted: Wanted) -> None:
         (entry("ban", 5, reason="", until=2000.0), "banned <@5> until <t:2000:f>"),
         (entry("channel deny", channel="8"), "allowed no pictures in <#8>"),
         (entry("channel defaults", channel="8", model="flux-dev"), "set the options of <#8>: model “flux-dev”"),
-        (entry("provider set", routing={"first": "local", "providers": None}), "first “local”, providers none"),
+        (
+            entry("provider set", routing={"first": "local", "order": "fastest", "providers": None}),
+            "changed who draws: this studio's own machines first, the fastest hosted provider before others, "
+            "all hosted providers may draw",
+        ),
+        (
+            entry("provider set", routing={"providers": [], "overflow_seconds": 90}),
+            "after 1 min 30 s, no hosted provider",
+        ),
+        (entry("provider set", routing={"providers": ["one", "two"]}), "changed who draws: one, two may draw"),
+        (entry("provider cap", dollars=0.004), "at most $0.004 a day"),
         (entry("provider cap", dollars=None), "took back the cap of money for hosted providers"),
         (entry("queue cancel", 5, job="abc", refunded=1), "stopped a job of <@5> (`abc`)"),
         (entry("queue cancel", 5, waiting=2, running=1), "stopped 3 jobs of <@5>"),
         (entry("policy import", changes=2, changed=["pool", "tiers"]), "imported a policy: 2 changes (pool, tiers)"),
         (entry("review reject", 5, job="abc", reason="no"), "did not approve a picture of <@5> (`abc`): “no”"),
         (
-            entry("blocklist add", kind="word", pattern="b@d", everywhere=True),
-            "made a rule about prompts: kind “word”, pattern “b@\u200bd”, everywhere yes",
+            entry("blocklist add", kind="word", pattern="b@d", does="refuse", everywhere=True),
+            "set prompts with the word “b@\u200bd” to be refused",
         ),
+        (
+            entry("blocklist add", kind="phrase", pattern="a b", does="approve", everywhere=False),
+            "set prompts with the phrase “a b” to wait for a moderator, but not in age-restricted channels",
+        ),
+        (entry("blocklist remove", kind="word", pattern="bad"), "removed the rule about the word “bad”"),
+        (
+            entry("moderation output", does="age_restricted", threshold=0.55),
+            "decided: pictures that are not for everybody are shown in age-restricted channels only, "
+            "and the check has to be 55% sure",
+        ),
+        (entry("moderation output", threshold=0.5), "decided: the check has to be 50% sure"),
+        (entry("moderation prompts", told=False), "let picture files not tell their prompt"),
         (entry("moderation channel", channel="8"), "sent approvals and reports to <#8>"),
         (
             entry("picture praise", pattern="b@d", everywhere=False, reason="fine"),

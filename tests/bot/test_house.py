@@ -142,6 +142,23 @@ async def test_the_shell_lends_nobody_where_somebody_draws(settings: Settings) -
         assert await shell.needed(settings, studio, wish) == (False, ["cloud"])
 
 
+async def test_the_shell_says_that_torch_is_missing_and_orders_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    vendors.only_these(monkeypatch)
+    settings = Settings(_env_file=None, data_dir=tmp_path / "data")
+    monkeypatch.setattr(shell, "find_spec", lambda name: None)
+    options = RequestOptions(prompt="a red circle", model="flux-tiny")
+    async with asyncio.timeout(20):
+        with pytest.raises(
+            ConfigurationError, match=r"draw flux-tiny here, torch is needed.*pip install '\.\[worker\]'"
+        ):
+            await shell.imagine(settings, options, output=tmp_path / "a.png", image=None)
+    async with open_studio(settings) as studio:
+        assert await studio.jobs_of(SHELL_ACCOUNT) == []
+    assert not (tmp_path / "a.png").exists()
+
+
 @pytest.mark.parametrize(
     ("names", "said"), [("nobody", "There is no provider 'nobody'"), ("eachlabs", "set EACHLABS_API_KEY")]
 )

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flux_core.errors import QuotaSpent, TooManyWaiting
@@ -277,3 +277,21 @@ def test_waiting_has_a_limit() -> None:
     with pytest.raises(TooManyWaiting) as caught:
         allow_waiting(10, 10)
     assert caught.value.facts == {"waiting": 10, "limit": 10}
+
+
+@settings(max_examples=60)
+@given(
+    moments=st.lists(st.integers(1_790_000_000, 1_798_000_000), min_size=2, max_size=12),
+    kept=st.sampled_from(
+        [Renewal(every=every, at="02:30", zone="Europe/Berlin") for every in ("day", "week", "month")]
+    ),
+)
+def test_what_was_asked_before_makes_no_difference_to_a_period(moments: list[int], kept: Renewal) -> None:
+    """The period found last is kept at hand, and other moments, later and earlier, are not taken for it."""
+    zone = ZoneInfo("UTC")
+    for moment in moments:
+        period = period_at(moment, kept, zone)
+        assert period.renews_at is not None
+        assert period.since <= moment < period.renews_at
+        # A zone object of its own: nothing is kept for that yet.
+        assert period == period_at(moment, kept, ZoneInfo.no_cache("UTC"))
