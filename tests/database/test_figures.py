@@ -156,6 +156,7 @@ async def test_credits_and_dollars_of_today(scene: Scene) -> None:
     assert tomorrow.microdollars == {}
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # its plans have a form of their own
 async def test_what_waits_is_counted_from_indexes_alone(scene: Scene) -> None:
     plan = await plans(scene, queries.figures, scene.clock.now, scene.clock.now, UTC)
     assert "COVERING INDEX ix_jobs_claim" in plan
