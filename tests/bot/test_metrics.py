@@ -23,7 +23,7 @@ from flux_core.errors import ConfigurationError
 from flux_core.logs import configure_logging
 from flux_core.settings import Settings
 from tests.bot.conftest import Stage
-from tests.bot.scenes import ask, delivered, draw, order
+from tests.bot.scenes import ask, delivered, draw, finished, order, press
 from tests.metrics.asking import ask as get
 from tests.metrics.asking import value, values
 from tests.metrics.counting import growth, until
@@ -212,3 +212,29 @@ async def test_what_discord_py_says_of_a_delivery_names_the_job(
     limited = [line for line in lines() if "rate limit" in line["event"].lower()]
     assert limited
     assert {line.get("job") for line in limited} == {job.id}
+
+
+async def test_what_discord_py_says_of_an_order_names_the_job(
+    stage: Stage, ada: Person, lines: Callable[[], list[dict[str, Any]]]
+) -> None:
+    await ada.faults(rest_429=1, retry_after=0.1)
+    await order(stage, ada, prompt="a", count=1)
+    job = await stage.easel.take()
+    limited = [line.get("job") for line in lines() if "rate limit" in line["event"].lower()]
+    assert limited == [job.id]
+
+
+async def test_what_breaks_at_a_button_names_the_job(
+    stage: Stage, ada: Person, lines: Callable[[], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await order(stage, ada, prompt="a", count=1)
+    job = await stage.easel.take()
+    await stage.easel.finish(job)
+    shown = await finished(ada, first["id"])
+
+    async def broken(_: str) -> Any:
+        raise RuntimeError("a slip")
+
+    monkeypatch.setattr(stage.studio, "pictures", broken)
+    await press(ada, shown, "V1")
+    assert [line.get("job") for line in lines() if "a slip" in line.get("exception", "")] == [job.id]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from http import HTTPStatus
@@ -120,3 +121,12 @@ async def test_an_address_that_is_not_ours_too() -> None:
     with pytest.raises(ConfigurationError, match="METRICS_HOST"):
         async with serve({}, "192.0.2.1", 0):
             pass
+
+
+async def test_no_bytes_break_it(port: int) -> None:
+    chance = random.Random(20261121)
+    parts = [b"GET", b"HEAD", b" ", b"/hello", b"HTTP/1.1", b"\r\n", b"\r\n\r\n", b":", b"\x00", b"\xff", b"Accept"]
+    for _ in range(200):
+        noise = b"".join(chance.choice([*parts, chance.randbytes(8)]) for _ in range(chance.randrange(12)))
+        answered = await exchange(port, noise + b"\r\n\r\n")
+        assert read(answered).status in (200, 400, 404, 405)
