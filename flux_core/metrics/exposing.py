@@ -83,11 +83,16 @@ async def exposed(
     lag = asyncio.create_task(measure_lag(), name="event loop lag")
     try:
         async with serve(pages, settings.metrics_host, settings.metrics_port) as port:
-            log.info("Metrics are at http://%s:%d/metrics", settings.metrics_host, port)
+            log.info("Metrics are at %s", address(settings.metrics_host, port))
             yield port
     finally:
         lag.cancel()
         await asyncio.gather(lag, return_exceptions=True)
+
+
+def address(host: str, port: int) -> str:
+    """Return where the metrics are, for people."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/metrics"
 
 
 async def _reason(check: Check) -> str | None:

@@ -54,7 +54,8 @@ class House(Collector):
                 log.warning("The figures of the house cannot be read: %s", error or "no answer")
                 self._figures = None
             self._read_at, ended = now, time.monotonic()
-            self._fresh_until = ended + max(KEPT, SHARE * (ended - began))
+            # What is away is looked for again at once: waiting for it was no work of the database's.
+            self._fresh_until = ended + (KEPT if self._figures is None else max(KEPT, SHARE * (ended - began)))
 
     async def trouble(self) -> str | None:
         """Look whether the database answers; returns why the house is not ready where it does not."""

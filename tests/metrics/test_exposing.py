@@ -15,7 +15,7 @@ from pydantic import SecretStr, ValidationError
 from flux_core.errors import StorageUnavailable
 from flux_core.metrics import definitions as m
 from flux_core.metrics import exposing, lag
-from flux_core.metrics.exposing import exposed
+from flux_core.metrics.exposing import address, exposed
 from flux_core.metrics.house import House
 from flux_core.settings import Settings
 from tests.database.scene import SCHNELL, Scene
@@ -116,6 +116,13 @@ async def test_it_speaks_open_metrics_to_those_who_ask_for_it() -> None:
         said = await ask(port, "/metrics")
         assert said.headers["content-type"].startswith("text/plain; version=")
         assert "process_resident_memory_bytes" in said.text
+
+
+async def test_the_log_names_the_address(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with exposed(settings(), {}) as port:
+        assert f"Metrics are at http://127.0.0.1:{port}/metrics" in caplog.messages
+    assert address("::1", 9100) == "http://[::1]:9100/metrics"
 
 
 async def test_an_ordinary_client_is_served() -> None:
@@ -222,6 +229,23 @@ async def test_a_long_look_is_kept_for_longer(scene: Scene, house: House, monkey
     ticks[0] += 2.0
     await house.look()
     assert looks == 2
+
+
+async def test_a_database_that_hangs_is_looked_for_again_at_once(
+    scene: Scene, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flux_core.metrics.house.PATIENCE", 0.2)
+    monkeypatch.setattr("flux_core.metrics.house.KEPT", 0.05)
+    read = scene.db.read
+
+    async def hangs(*_: Any, **__: Any) -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(scene.db, "read", hangs)
+    assert await told(scene, house) == {"flux_database_up[]": 0}
+    monkeypatch.setattr(scene.db, "read", read)
+    await asyncio.sleep(0.06)
+    assert (await told(scene, house))["flux_database_up[]"] == 1
 
 
 async def test_without_a_database_the_process_tells_what_it_knows(
