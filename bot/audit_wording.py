@@ -54,6 +54,8 @@ def _value(name: str, value: Any) -> str:
             return credits(value)
         case (("until" | "expires_at"), (int() | float())):
             return moment(float(value), "f")
+        case "cooldown_seconds", (int() | float()):
+            return duration(value)
         case "role", _:
             return f"<@&{value}>"
         case "channel", _:
@@ -73,10 +75,12 @@ def _value(name: str, value: Any) -> str:
     return quoted(json.dumps(value, ensure_ascii=False), 80)
 
 
+def _called(name: str) -> str:
+    return escape(name.removesuffix("_seconds").replace("_", " "))
+
+
 def _list(f: Facts, *without: str) -> str:
-    shown = [
-        f"{escape(name.replace('_', ' '))} {_value(name, value)}" for name, value in f.items() if name not in without
-    ]
+    shown = [f"{_called(name)} {_value(name, value)}" for name, value in f.items() if name not in without]
     return ", ".join(shown[:8])
 
 
@@ -102,10 +106,17 @@ def _reset(f: Facts, whom: str) -> str:
     return f"gave the spent allowance back to {whom}{reached}: {credits(int(f.get('millicredits', 0)))}"
 
 
+def _anew(f: Facts, *without: str) -> str:
+    """Return what was said behind a colon, and whether it took the place of all that had been said before."""
+    listed = _list(f, *without, "clear")
+    if f.get("clear"):
+        return f" anew: {listed}" if listed else ": nothing any more"
+    return f": {listed}" if listed else ""
+
+
 def _limits(verb: str) -> Callable[[Facts, str], str]:
     def phrase(f: Facts, whom: str) -> str:
-        listed = _list(f, *_KNOWN_ELSEWHERE)
-        return f"{verb} {whom}{f': {listed}' if listed else ''}"
+        return f"{verb} {whom}{_anew(f, *_KNOWN_ELSEWHERE)}"
 
     return phrase
 
@@ -169,7 +180,7 @@ def _channel(verb: str) -> Callable[[Facts, str], str]:
 
 
 def _channel_defaults(f: Facts, _: str) -> str:
-    return f"set the options of <#{f.get('channel', '0')}>: {_list(f, 'channel')}"
+    return f"set the options of <#{f.get('channel', '0')}>{_anew(f, 'channel')}"
 
 
 def _moderation_channel(f: Facts, _: str) -> str:
@@ -196,7 +207,7 @@ PHRASES: Mapping[str, Callable[[Facts, str], str]] = {
     "quota grant": _grant,
     "quota reset": _reset,
     "quota set": _limits("set limits of"),
-    "quota server": lambda f, _: f"set what all share: {_list(f)}",
+    "quota server": lambda f, _: f"set what all share{_anew(f)}",
     "tier add": _limits("made a tier of"),
     "tier edit": _limits("changed the tier of"),
     "tier remove": _tier_remove,

@@ -122,6 +122,7 @@ def missing_permissions(names: list[str]) -> str:
 
 
 FOREIGN_BUTTON = "This button is not one of mine, or it was tampered with. Start a new picture with `/imagine`."
+OUTDATED = "This command has changed since your Discord loaded it. Please reload Discord, and give it again."
 NOT_IN_TIME = "That took too long on our side. Please try again in a moment."
 
 
@@ -406,6 +407,8 @@ def _provider_failed(what: str, advice: str) -> Callable[[Facts], str]:
 
 def _unknown_provider(f: Facts) -> str:
     value, known = f.get("value", ""), f.get("known", ())
+    if not known and f.get("listed"):
+        return "No hosted provider is configured here; the bot's owner can change that."
     if not known:
         return "There is no such provider here. Leave `provider` out, and the studio decides who draws."
     titled = next((name for name in known if title_of(name).lower() == str(value).strip().lower()), None)

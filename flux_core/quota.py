@@ -18,6 +18,8 @@ ROLLING = "rolling"
 GRANTED = "granted"
 """The purse of credits given by moderators that do not expire; those that do are in "granted:0001795262400" (the unix
 second of their end, so that names sort by it)."""
+BEHIND_GRANTED = "grantee"
+"""Behind all of their purses, also where a database's collation looks at letters before it looks at signs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

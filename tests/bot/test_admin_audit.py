@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -158,6 +160,10 @@ def test_a_cursor_says_all_that_was_asked_for(wanted: Wanted) -> None:
         (entry("quota grant", role="9", millicredits=1000, members=3), "gave 1 credit to <@&9> (3 members)"),
         (entry("quota grant", millicredits=1000, members=1), "gave 1 credit to everybody (1 member)"),
         (entry("quota set", 5, credits=5, max_waiting=3), "set limits of <@5>: credits 5, max waiting 3"),
+        (entry("quota set", 5, clear=True), "set limits of <@5>: nothing any more"),
+        (entry("tier edit", role="9", clear=True, count=2), "changed the tier of <@&9> anew: count 2"),
+        (entry("quota server", cooldown_seconds=90.0, pool=5), "set what all share: cooldown 1 min 30 s, pool 5"),
+        (entry("channel defaults", channel="8", clear=True), "set the options of <#8>: nothing any more"),
         (entry("tier remove", role="9", name="Art*ists"), "removed the tier “Art\\*ists”"),
         (entry("ban", 5, reason="", until=2000.0), "banned <@5> until <t:2000:f>"),
         (entry("channel deny", channel="8"), "allowed no pictures in <#8>"),
@@ -220,3 +226,13 @@ def test_any_facts_make_one_line_that_fits(action: str, target: int | None, fact
     assert len(line) <= LONGEST
     assert "@everyone" not in line
     assert "\n" not in line
+
+
+def test_every_action_that_is_noted_has_a_phrase_of_its_own() -> None:
+    subjects = "quota|tier|channel|models|provider|queue|policy|blocklist|moderation|review|job"
+    action = re.compile(rf'"((?:{subjects}) [a-z]+|ban|unban)"')
+    root = Path(__file__).parents[2]
+    sources = [*(root / "bot" / "commands" / "admin").glob("*.py"), *(root / "flux_core").rglob("*.py")]
+    written = {found for source in sources for found in action.findall(source.read_text())}
+    assert len(written) > 30
+    assert written <= set(PHRASES)

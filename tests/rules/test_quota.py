@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from flux_core.errors import QuotaSpent, TooManyWaiting
 from flux_core.policy import Renewal
 from flux_core.quota import (
+    BEHIND_GRANTED,
     GRANTED,
     Period,
     Purse,
@@ -295,3 +296,14 @@ def test_what_was_asked_before_makes_no_difference_to_a_period(moments: list[int
         assert period.since <= moment < period.renews_at
         # A zone object of its own: nothing is kept for that yet.
         assert period == period_at(moment, kept, ZoneInfo.no_cache("UTC"))
+
+
+@given(ends_at=st.one_of(st.none(), st.floats(1, 9e11)))
+def test_purses_of_granted_credits_are_found_as_a_range_in_any_collation(ends_at: float | None) -> None:
+    """PostgreSQL's usual ones leave signs aside until all letters and digits are equal."""
+    name = granted_purse(ends_at)
+    assert GRANTED <= name < BEHIND_GRANTED
+    assert GRANTED <= name.replace(":", "") < BEHIND_GRANTED
+    for other in ("day:2026-11-21", "month:2026-11", "relaxed", "rolling", "settled", "week:2026-11-16"):
+        assert not GRANTED <= other < BEHIND_GRANTED
+        assert not GRANTED <= other.replace(":", "").replace("-", "") < BEHIND_GRANTED
