@@ -94,6 +94,7 @@ def worker(
     ] = False,
     data_dir: DataDir = None,
     log_level: Annotated[str | None, typer.Option(help="Least severity that is logged, over LOG_LEVEL.")] = None,
+    metrics_port: Annotated[str | None, typer.Option(help="Port of its metrics, over METRICS_PORT.")] = None,
     providers: Annotated[
         str | None,
         typer.Option(help="Have hosted providers draw instead of this machine: names with commas between, or all."),
@@ -102,7 +103,8 @@ def worker(
     """Run one worker; start as many as there are cards, and one for hosted providers."""
     from flux_core.worker_process import run_hosted, run_worker
 
-    settings = _settings(data_dir, **({} if log_level is None else {"log_level": log_level}))
+    given = {"log_level": log_level, "metrics_port": metrics_port}
+    settings = _settings(data_dir, **{name: value for name, value in given.items() if value is not None})
     if providers is None:
         _start(settings, run_worker(settings, worker_id=id, supervised=supervised))
     else:

@@ -21,6 +21,8 @@ from bot.delivery import Delivery
 from bot.permissions import owners
 from bot.removals import Removing
 from bot.reviews.posting import Posting
+from bot.traffic import counted_requests
+from flux_core.metrics import definitions as m
 from flux_core.service import Studio
 from flux_core.settings import Settings
 
@@ -52,6 +54,7 @@ class FluxBot(discord.AutoShardedClient):
             max_messages=None,
             member_cache_flags=discord.MemberCacheFlags.none(),
             chunk_guilds_at_startup=False,
+            http_trace=counted_requests(),
         )
         self.settings = settings
         self.studio = studio
@@ -68,6 +71,8 @@ class FluxBot(discord.AutoShardedClient):
         self.owners: frozenset[int] = settings.owner_ids
         self._delivery: asyncio.Task[None] | None = None
         self._loops: list[asyncio.Task[None]] = []
+        self._away: set[int] = set()
+        """Shards whose connection ended and has not come back yet."""
 
     async def setup_hook(self) -> None:
         """Upload the commands and start delivering; runs after login and before the gateway."""
@@ -85,6 +90,21 @@ class FluxBot(discord.AutoShardedClient):
             await refuse_foreign(interaction)
         elif interaction.type is discord.InteractionType.modal_submit:
             await refuse_lost(interaction)
+
+    async def on_shard_connect(self, shard: int) -> None:
+        """Note that a shard is there, also after it was away."""
+        self._away.discard(shard)
+
+    async def on_shard_disconnect(self, shard: int) -> None:
+        """Count what discord.py mends by itself; it may tell of one end twice."""
+        if shard not in self._away:
+            self._away.add(shard)
+            m.GATEWAY_DROPS.inc()
+
+    async def on_shard_resumed(self, shard: int) -> None:
+        """Count connections after which nothing was missed."""
+        self._away.discard(shard)
+        m.GATEWAY_RESUMES.inc()
 
     async def close(self) -> None:
         """End deliveries in flight, then the connections."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import discord
 from discord import ui
+from structlog.contextvars import bound_contextvars
 
 from bot import orders, panels, uploads
 from bot.answers import answer, report, sent_once, think
@@ -49,10 +50,11 @@ class JobButton(ui.DynamicItem[ui.Button[Any]], template=CUSTOM_ID):
 
     async def callback(self, interaction: Interaction) -> None:
         """Do what the button says, or tell the member privately why not."""
-        try:
-            await _HANDLERS[self.press.action](interaction.client.studio, interaction, self.press)
-        except Exception as error:
-            await report(interaction, error)
+        with bound_contextvars(job=self.press.job_id):
+            try:
+                await _HANDLERS[self.press.action](interaction.client.studio, interaction, self.press)
+            except Exception as error:
+                await report(interaction, error)
 
 
 async def visible(studio: Studio, interaction: Interaction, job_id: str) -> Job:

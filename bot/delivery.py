@@ -18,6 +18,7 @@ from io import BytesIO
 from typing import Any
 
 import discord
+from structlog.contextvars import bind_contextvars
 
 from bot import cards, uploads
 from bot.notices import nonce, notice
@@ -25,6 +26,7 @@ from bot.posting import DM_UPLOAD_LIMIT, Poster, Way, passing, progress_way, way
 from bot.turns import turn_of
 from flux_core.errors import FluxError, JobNotFound, PictureGone, StorageUnavailable
 from flux_core.jobs import Job, JobState
+from flux_core.metrics import definitions as m
 from flux_core.service import LiveJob, Studio
 
 log = logging.getLogger(__name__)
@@ -206,6 +208,7 @@ class Delivery:
     # While the job lives
 
     async def _progress(self, job: Job, message: _Message) -> None:
+        bind_contextvars(job=job.id)  # it is a task of its own
         async with self._edits:
             try:
                 job = await self._studio.job(job.id)
@@ -254,6 +257,7 @@ class Delivery:
 
     async def _deliver(self, one: LiveJob, message: _Message) -> None:
         job = one.job
+        bind_contextvars(job=job.id)
         async with self._finals:
             try:
                 if not await self._hand_over(job):
@@ -293,6 +297,7 @@ class Delivery:
         reason = "; ".join(closed) or "no way was open"
         log.warning("job %s could not be delivered (%s); it waits in /jobs", job.id, reason)
         await self._studio.give_up_delivery(job.id, reason)
+        m.DELIVERIES.labels("given_up").inc()
         return True
 
     async def _done(self, job: Job, way: Way, message_id: int | None) -> None:
@@ -306,6 +311,8 @@ class Delivery:
             # Before it counts as delivered: after a crash in between, the nonce makes a second notice the first one.
             await self._notify(job.evolve(reply_to=replace(reply, message_id=message_id or reply.message_id)))
         await self._studio.delivered(job.id)
+        m.DELIVERIES.labels(way.name.lower()).inc()
+        m.DELIVERY.observe(max(0.0, self._clock() - (job.ended_at or self._clock())))
         if way is Way.CHANNEL and reply.message_id not in (None, message_id):
             assert reply.message_id is not None
             try:
@@ -328,10 +335,12 @@ class Delivery:
         reason = f"{type(error).__name__} {getattr(error, 'status', '')}".strip()
         if one.job.ended_at is not None and now > one.job.ended_at + GIVE_UP_AFTER:
             await self._studio.give_up_delivery(one.job.id, reason)
+            m.DELIVERIES.labels("given_up").inc()
             return
         wait = min(LONGEST_RETRY, 2.0**one.delivery_attempts) * random.uniform(0.5, 1.5)
         log.info("delivering job %s again in %.1f s: %s", one.job.id, wait, reason)
         await self._studio.delivery_failed(one.job.id, now + wait, reason)
+        m.DELIVERIES.labels("later").inc()
 
 
 def _answered_by(job: Job) -> float:

@@ -19,6 +19,8 @@ from flux_core.lifetime import obey_signals
 from flux_core.settings import Settings
 from flux_core.supervisor import Supervisor
 
+LAST_PORT = 65535
+
 
 async def run(settings: Settings) -> None:
     """Run the bot and its workers until a signal; raises ConfigurationError."""
@@ -79,6 +81,8 @@ async def sandbox(settings: Settings, *, alone: bool = False) -> None:
 async def lent_workers(settings: Settings, *, local: bool, hosted: Sequence[str]) -> AsyncIterator[None]:
     """Keep workers of our own running meanwhile: one for this machine, one process for the ``hosted`` providers."""
     stop = asyncio.Event()
+    # Those of a bot that runs beside us have the ports of the metrics.
+    settings = settings.model_copy(update={"metrics_port": None})
     crew = asyncio.create_task(_crew(settings, 1 if local else 0, hosted).run(stop), name="crew")
     try:
         yield
@@ -140,4 +144,12 @@ def worker_commands(settings: Settings, count: int, hosted: Sequence[str]) -> li
     commands = [[*command, "--id", f"{house}-{number}"] for number in range(count)]
     if hosted:
         commands.append([*command, "--id", f"{house}-hosted", "--providers", ",".join(hosted)])
-    return commands
+    return [[*one, "--metrics-port", _port(settings, number)] for number, one in enumerate(commands, 1)]
+
+
+def _port(settings: Settings, number: int) -> str:
+    """Return where worker ``number`` (from 1) tells how it is doing: behind the bot, or on a free port as the bot."""
+    port = settings.metrics_port
+    if port is None or port + number > LAST_PORT:
+        return ""
+    return str(port and port + number)

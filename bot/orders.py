@@ -17,6 +17,7 @@ from typing import Any
 
 import aiohttp
 import discord
+from structlog.contextvars import bind_contextvars
 
 from bot.answers import answer, explain, sent_once
 from bot.cards import Card, note, preparing, waiting
@@ -76,6 +77,7 @@ async def _in_queue_first(studio: Studio, interaction: discord.Interaction[Any],
     await asyncio.wait({submitting}, timeout=QUICK_SECONDS)
     if submitting.done():
         card = waiting(submitting.result(), None)
+        bind_contextvars(job=submitting.result().id)  # discord.py gives every interaction a task of its own
     else:
         log.warning("the queue took more than %s s for an order", QUICK_SECONDS)
         card = preparing(order.request, order.account.user_id)

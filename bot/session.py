@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import AbstractAsyncContextManager
 
 import aiohttp
 import discord
@@ -12,7 +13,9 @@ from discord.gateway import DiscordWebSocket
 
 from bot.client import FluxBot
 from bot.commands import COMMANDS
+from bot.traffic import Gateway
 from flux_core.errors import ConfigurationError
+from flux_core.metrics.exposing import exposed
 from flux_core.service import Studio
 from flux_core.settings import Settings
 
@@ -40,12 +43,13 @@ def connect_to(settings: Settings) -> None:
 
 
 async def run_bot(settings: Settings, studio: Studio, *, token: str) -> None:
-    """Run the bot until it is cancelled or closed.
+    """Run the bot until it is cancelled or closed, and tell meanwhile how it is doing.
 
-    Raises ConfigurationError for a token that Discord refuses, and when Discord stays out of reach at the start.
+    Raises ConfigurationError for a token that Discord refuses, for an address of the metrics that is taken, and when
+    Discord stays out of reach at the start.
     """
     connect_to(settings)
-    async with FluxBot(settings, studio, COMMANDS) as bot:
+    async with FluxBot(settings, studio, COMMANDS) as bot, told(settings, studio, bot):
         await _login(bot, token, settings)
         connection = asyncio.create_task(bot.connect(reconnect=True), name="gateway")
         try:
@@ -60,6 +64,13 @@ async def run_bot(settings: Settings, studio: Studio, *, token: str) -> None:
             await bot.close()
             connection.cancel()
             await asyncio.gather(connection, return_exceptions=True)
+
+
+def told(settings: Settings, studio: Studio, bot: FluxBot) -> AbstractAsyncContextManager[int | None]:
+    """Tell meanwhile how the bot and the house are doing, where METRICS_PORT is set; yields the port."""
+    gateway = Gateway(bot)
+    checks = {"database": studio.house.trouble, "gateway": gateway.trouble}
+    return exposed(settings, checks, house=studio.house, collectors=[gateway])
 
 
 async def _login(bot: FluxBot, token: str, settings: Settings) -> None:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from enum import Enum, auto
 
 from PIL import Image
+from structlog.contextvars import bind_contextvars
 
 from flux_core.database.queue import JobQueue
 from flux_core.errors import Cancelled, StorageUnavailable, TimedOut
@@ -20,6 +21,8 @@ from flux_core.images.store import PictureStore
 from flux_core.images.threads import in_picture_thread
 from flux_core.insistence import insist
 from flux_core.jobs import Job
+from flux_core.metrics import definitions as m
+from flux_core.router import LOCAL
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +75,7 @@ class Assignment:
         self._over = asyncio.Event()
         self._done, self._total = 0, 0
         self._began: float | None = None
+        self._last_step = 0.0
         self._preview: Image.Image | None = None
 
     @property
@@ -96,8 +100,12 @@ class Assignment:
         """Take note of a step; raises the verdict when there is one."""
         if self.verdict is not None:
             raise self.verdict
+        now = time.monotonic()
         if self._began is None:
-            self._began = time.monotonic()
+            self._began = now
+        elif self._provider == LOCAL and done == self._done + 1:  # not what hosted providers call a step
+            m.STEP.labels(self.job.request.model).observe(now - self._last_step)
+        self._last_step = now
         self._done, self._total = done, total
         if threading.get_ident() == self._thread:
             self._tell()
@@ -138,6 +146,7 @@ class Assignment:
 
         What it has begun it ends: a preview in the store that no job knows of would stay there for ever.
         """
+        bind_contextvars(job=self.job.id)  # it is a task of its own
         while True:
             await self._news.wait()
             self._news.clear()

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from io import BytesIO
 
 from PIL import Image
+from structlog.contextvars import bind_contextvars
 
 from flux_core.assignment import Assignment, Phase
 from flux_core.batching import shape_of
@@ -19,6 +20,7 @@ from flux_core.generation import GenerationRequest
 from flux_core.images.store import PictureStore
 from flux_core.insistence import insist
 from flux_core.jobs import Job
+from flux_core.metrics import definitions as m
 from flux_core.providers.base import Drawing, DrawsTogether, DrawTask, Provider
 
 log = logging.getLogger(__name__)
@@ -79,16 +81,19 @@ class Easel:
         """Draw one job by itself; return the drawing and the seconds it took, and raise what the provider raises."""
         task = await self._task(held.job)
         async with self._turn(held):
+            m.COMPANY.labels(held.job.request.model).observe(1)
             drawing = await self._provider.draw(task, held)
             return drawing, held.drawing_seconds
 
     async def draw_together(self, company: Company) -> None:
         """Draw several jobs side by side and tell each what came of it. None of them starts from a picture."""
         assert isinstance(self._provider, DrawsTogether)
+        bind_contextvars(jobs=", ".join(held.job.id for held in company.members))  # it is a task of its own
         outcomes: list[Outcome] = []
         async with self._turn(*company.members) as going:
             if going:
                 tasks = [await self._task(held.job) for held in going]
+                m.COMPANY.labels(going[0].job.request.model).observe(len(going))
                 try:
                     drawings = await self._provider.draw_together(tasks, going)
                 except Exception as error:

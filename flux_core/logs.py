@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from collections.abc import Callable
 from typing import Any, TextIO
 
 import structlog
@@ -44,13 +45,19 @@ def _secrets(settings: Settings) -> tuple[str, ...]:
     return tuple(sorted((secret for secret in found if len(secret) >= SHORTEST), key=len, reverse=True))
 
 
+def masking(settings: Settings) -> Callable[[str], str]:
+    """Return what replaces the secrets of ``settings``, and everything that looks like one, in a text."""
+    secrets = _secrets(settings)
+    return lambda text: mask(text, secrets)
+
+
 def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
     """Send the logs of this process, libraries included, to ``stream`` (standard error) in the configured form."""
     stream = stream or sys.stderr
-    secrets = _secrets(settings)
+    hide = masking(settings)
 
     def masked(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-        return {key: mask(value, secrets) if isinstance(value, str) else value for key, value in event.items()}
+        return {key: hide(value) if isinstance(value, str) else value for key, value in event.items()}
 
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,

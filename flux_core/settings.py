@@ -173,13 +173,30 @@ class Settings(BaseSettings):
     )
     sandbox_port: int = Field(default=8765, ge=0, le=65535, description="Port of the sandbox; 0 takes a free one.")
 
+    # Metrics
+    metrics_host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="Address on which each process tells how it is doing, at /metrics, /healthz and /readyz; loopback "
+        "unless told otherwise: nobody is asked for a password.",
+    )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="Port of that; without one, none of it is served, and 0 takes a free one, which the log names. "
+        "Worker number i of `flux-bot run` takes the i-th port after it; one that is started by hand takes this one.",
+    )
+
     # Logs
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severity that is logged."
     )
     log_format: Literal["text", "json"] = Field(default="text", description="text for people, json for machines.")
 
-    @field_validator("discord_token", "hf_token", "default_model", "database_url", "picture_store", mode="before")
+    @field_validator(
+        "discord_token", "hf_token", "default_model", "database_url", "picture_store", "metrics_port", mode="before"
+    )
     @classmethod
     def _blank_is_none(cls, value: object) -> object:
         return None if isinstance(value, str) and not value.strip() else value

@@ -28,12 +28,14 @@ from flux_core.errors import (
     ModelUnavailable,
     OutOfMemory,
     ProviderFault,
+    Refused,
     StorageUnavailable,
 )
 from flux_core.finishing import looked_at, store_pictures
 from flux_core.images.store import PictureStore
 from flux_core.insistence import RETRY_SECONDS, insist
 from flux_core.jobs import Job, JobState
+from flux_core.metrics import work as metrics
 from flux_core.moderation.output import OutputCheck, shows_drafts
 from flux_core.providers.base import Drawing, DrawsTogether, Provider
 
@@ -107,6 +109,21 @@ class Worker:
         self._jobs: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
+        self._heard: float | None = None
+        """When a heartbeat began that got through, on the monotonic clock."""
+        self._unavailable: dict[str, str] = {}
+        """Models that did not load when they were needed last, and why."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Return why no jobs are drawn here at the moment, for the operator; None while they are."""
+        if self._closing.is_set():
+            return "it stops"
+        if self._heard is None or time.monotonic() - self._heard > self._lease_seconds:
+            return "no heartbeat gets through"
+        if self._unavailable and set(self._unavailable) >= set(self._provider.offers):
+            return next(iter(self._unavailable.values()))
+        return self._provider.closed
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop``, then finish or hand back what is in hand, within a bound, and retire.
@@ -252,7 +269,7 @@ class Worker:
             try:
                 await self._queue.beat(self._id, closed=self._provider.closed)
                 self._obey(await self._queue.heartbeat(self._id, list(asked)), asked)
-                renewed = began
+                renewed = self._heard = began
             except StorageUnavailable as error:
                 log.warning("The heartbeat does not get through: %s", error)
                 if time.monotonic() - renewed > self._lease_seconds:
@@ -273,39 +290,52 @@ class Worker:
     # Working
 
     async def _work_on(self, held: Assignment, company: Company) -> None:
+        with metrics.in_hand(held.job, self._provider.name):
+            outcome = "lost"  # until the database has it otherwise
+            try:
+                outcome = await self._outcome(held, company)
+            except LeaseLost:
+                log.warning("Job %s is no longer ours", held.job.id)
+            except StorageUnavailable as error:
+                log.error("How job %s ended cannot be written; its lease will run out: %s", held.job.id, error)
+            finally:
+                metrics.left(held.job, self._provider.name, outcome)
+                if self._held.get(held.job.id) is held:  # a second attempt may have been claimed already
+                    del self._held[held.job.id], self._companies[held.job.id]
+                self._wake.set()
+
+    async def _outcome(self, held: Assignment, company: Company) -> str:
+        """Draw a job, and write down how that ended; returns it. Raises LeaseLost and StorageUnavailable."""
         job = held.job
         try:
-            try:
-                together = len(company.members) > 1
-                drawn = company.outcome(held) if together else self._easel.draw(held)
-                drawing, seconds = await self._unless_stopped(held, drawn)
-                held.phase = Phase.FINISHING
-                self._wake.set()
-                await self._finish(job, drawing, seconds)
-                await self._easel.measure(held, company, seconds)
-            except LeaseLost:
-                log.warning("Job %s is no longer ours", job.id)
-            except HandedBack:
-                await insist(lambda: self._queue.hand_back(self._id, job.id))
-                log.info("Job %s is handed back", job.id)
-            except Cancelled:
-                await insist(lambda: self._queue.cancelled(self._id, job.id))
-                log.info("Job %s was cancelled", job.id)
-            except GenerationFailed as error:
-                await self._fail(job, error)
-            except StorageUnavailable as error:
-                await self._fail(job, DrawingBroken(str(error)))
-            except Exception as error:
-                log.exception("Job %s broke", job.id)
-                await self._fail(job, DrawingBroken(f"{type(error).__name__}: {error}"))
-        except LeaseLost:
-            log.warning("Job %s is no longer ours", job.id)
-        except StorageUnavailable as error:
-            log.error("How job %s ended cannot be written; its lease will run out: %s", job.id, error)
-        finally:
-            if self._held.get(job.id) is held:  # a second attempt may have been claimed already
-                del self._held[job.id], self._companies[job.id]
+            together = len(company.members) > 1
+            drawn = company.outcome(held) if together else self._easel.draw(held)
+            drawing, seconds = await self._unless_stopped(held, drawn)
+            held.phase = Phase.FINISHING
             self._wake.set()
+            ended = await self._finish(job, drawing, seconds)
+            await self._easel.measure(held, company, seconds)
+        except LeaseLost:
+            raise
+        except HandedBack:
+            await insist(lambda: self._queue.hand_back(self._id, job.id))
+            log.info("Job %s is handed back", job.id)
+            return "handed_back"
+        except Cancelled:
+            await insist(lambda: self._queue.cancelled(self._id, job.id))
+            log.info("Job %s was cancelled", job.id)
+            return "cancelled"
+        except GenerationFailed as error:
+            await self._fail(job, error)
+            return "refused" if isinstance(error, Refused) else "failed"
+        except StorageUnavailable as error:
+            await self._fail(job, DrawingBroken(str(error)))
+            return "failed"
+        except Exception as error:
+            log.exception("Job %s broke", job.id)
+            await self._fail(job, DrawingBroken(f"{type(error).__name__}: {error}"))
+            return "failed"
+        return "succeeded" if ended.state is JobState.SUCCEEDED else "refused"
 
     async def _unless_stopped(self, held: Assignment, work: Coroutine[Any, Any, T]) -> T:
         """Return what ``work`` returns; raise the verdict, without waiting for ``work`` to end, once there is one."""
@@ -322,7 +352,8 @@ class Worker:
             working.cancel()
             await asyncio.wait({working}, timeout=LAST_WORD_SECONDS)
 
-    async def _finish(self, job: Job, drawing: Drawing, seconds: float) -> None:
+    async def _finish(self, job: Job, drawing: Drawing, seconds: float) -> Job:
+        began = time.monotonic()
         policy = await insist(lambda: self._queue.policy_of(job.account.guild_id))
         unsafe = await looked_at(self._check, drawing, policy.output, job)
         telling = self._tell_prompt and policy.tell_prompt
@@ -342,6 +373,16 @@ class Worker:
         )
         shown = "" if ended.state is JobState.SUCCEEDED else f", {ended.state} by its community's rules"
         log.info("Job %s: %d pictures in %.1f s%s", job.id, len(finished), seconds, shown)
+        self._unavailable.pop(job.request.model, None)
+        metrics.drawn(
+            job,
+            self._provider.name,
+            pictures=len(finished),
+            seconds=seconds,
+            finishing=time.monotonic() - began,
+            now=self._clock(),
+        )
+        return ended
 
     async def _shows_previews(self, job: Job) -> bool:
         """Say whether what nobody checks may be shown of a job whose pictures will be checked."""
@@ -350,6 +391,9 @@ class Worker:
 
     async def _fail(self, job: Job, error: GenerationFailed) -> None:
         log.warning("Job %s failed (%s): %s", job.id, error.code, error)
+        metrics.failed(job, self._provider.name, error)
+        if isinstance(error, ModelUnavailable):
+            self._unavailable[job.request.model] = str(error)
         if self._may_pass_on(job, error):
             after = await insist(lambda: self._queue.pass_on(self._id, job.id, error))
             if not after.state.ended:

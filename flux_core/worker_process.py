@@ -16,7 +16,9 @@ from flux_core.bootstrap import hosted_providers, job_queue, maintained, open_da
 from flux_core.errors import ConfigurationError
 from flux_core.images.store import PictureStore
 from flux_core.lifetime import end_with_supervisor, obey_signals
-from flux_core.providers.base import Provider
+from flux_core.metrics.exposing import exposed
+from flux_core.metrics.house import database_answers
+from flux_core.providers.base import Measured, Provider
 from flux_core.settings import Settings
 from flux_core.worker import Worker
 
@@ -94,9 +96,8 @@ async def _work(settings: Settings, posts: Sequence[Post], stop: asyncio.Event) 
     try:
         async with open_database(settings) as database:
             queue, pictures = job_queue(settings, database), PictureStore(settings.pictures)
-
-            async def run(post: Post) -> None:
-                worker = Worker(
+            workers = [
+                Worker(
                     queue,
                     pictures,
                     post.provider,
@@ -111,17 +112,30 @@ async def _work(settings: Settings, posts: Sequence[Post], stop: asyncio.Event) 
                     tell_prompt=settings.prompt_in_pictures,
                     check=check,
                 )
+                for post in posts
+            ]
+
+            async def run(worker: Worker) -> None:
                 try:
                     await worker.run(stop)
                 finally:
                     stop.set()
 
-            async with maintained(database, queue, pictures, retention(settings)):
+            async def drawing() -> str | None:
+                troubles = [worker.trouble for worker in workers]
+                return None if None in troubles else "; ".join(filter(None, troubles))
+
+            checks = {"database": lambda: database_answers(database), "drawing": drawing}
+            gauges = [post.provider.gauges for post in posts if isinstance(post.provider, Measured)]
+            async with (
+                exposed(settings, checks, collectors=gauges),
+                maintained(database, queue, pictures, retention(settings)),
+            ):
                 # As in the bot: modules live as long as the process, and a collection need not look at them again.
                 gc.collect()
                 gc.freeze()
                 gc.set_threshold(*COLLECTIONS)
-                for error in await asyncio.gather(*map(run, posts), return_exceptions=True):
+                for error in await asyncio.gather(*map(run, workers), return_exceptions=True):
                     if error is not None:
                         raise error
     finally:

@@ -11,6 +11,8 @@ from discord import app_commands
 
 from bot.cli import app
 from bot.commands import COMMANDS
+from flux_core.metrics.definitions import READINGS, REGISTRY
+from flux_core.metrics.definitions import every as every_metric
 from flux_core.provider_settings import DAILY_CAP, ProviderSettings, variable
 from flux_core.providers.hosted.registry import VENDORS
 from flux_core.providers.hosted.vendor import Access
@@ -21,6 +23,7 @@ NEEDED = {"cloudflare": {"account_id": "0" * 32}}
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 SETTINGS = (ROOT / "docs" / "settings.md").read_text()
+METRICS = (ROOT / "docs" / "metrics.md").read_text()
 ADMINISTRATION = (ROOT / "docs" / "administration.md").read_text()
 
 
@@ -134,6 +137,27 @@ def test_each_option_of_imagine_is_in_the_readme():
     [imagine] = [command for command in slash_commands(COMMANDS) if command.name == "imagine"]
     [row] = [line for line in README.splitlines() if line.startswith("| `/imagine`")]
     assert [option.display_name for option in imagine.parameters if f"`{option.display_name}`" not in row] == []
+
+
+@pytest.mark.parametrize("reading", list(every_metric()), ids=lambda reading: reading.name)
+def test_each_metric_is_documented_as_it_is(reading):
+    labels = ", ".join(f"`{label}`" for label in reading.labels)
+    assert f"| `{reading.name}` | {labels} | {reading.help} |" in METRICS
+
+
+def test_no_metric_is_documented_that_does_not_exist():
+    known = {reading.name for reading in every_metric()}
+    named = {re.sub("_(bucket|sum|count)$", "", name) for name in re.findall(r"\bflux_[a-z_]+", METRICS)}
+    assert named == known
+    alarms = re.findall(r"(flux_[a-z_]+)\{(\w+)=", METRICS)
+    labels = {reading.name: reading.labels for reading in every_metric()}
+    assert len(alarms) >= 3
+    assert all(label in labels[name] for name, label in alarms)
+
+
+def test_all_that_is_counted_or_read_is_in_the_list_of_metrics():
+    told = {family.name for family in REGISTRY.collect() if not family.name.startswith("process_")}
+    assert told == {reading.name.removesuffix("_total") for reading in every_metric()} - {one.name for one in READINGS}
 
 
 def test_each_file_that_the_readme_names_is_there():

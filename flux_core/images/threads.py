@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import threading
 from collections.abc import Callable
@@ -19,7 +20,7 @@ NICENESS = 10
 
 async def in_picture_thread(work: Callable[[], T]) -> T:
     """Return what ``work`` returns, done in a thread for pictures; at most one less than there are processors run."""
-    return await asyncio.get_running_loop().run_in_executor(_threads(), work)
+    return await asyncio.get_running_loop().run_in_executor(_threads(), contextvars.copy_context().run, work)
 
 
 @cache

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from PIL import Image
+from prometheus_client.registry import Collector
 
 from flux_core.generation import GenerationRequest
 from flux_core.offers import Offer
@@ -107,6 +108,15 @@ class Provider(Protocol):
 
     async def close(self) -> None:
         """Give memory and connections back."""
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """What a provider can have besides that tells something of what it draws on."""
+
+    @property
+    def gauges(self) -> Collector:
+        """Return what is read when somebody asks for metrics (``flux_core.metrics.definitions``)."""
 
 
 @runtime_checkable

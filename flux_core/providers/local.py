@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from PIL import Image
 
 from flux_core.errors import Cancelled
+from flux_core.gpu.card import Card
 from flux_core.gpu.device import choose_device, title, use_threads
 from flux_core.gpu.engine import Engine, Piece
 from flux_core.models import Catalogue, ModelSpec
@@ -48,6 +50,11 @@ class LocalProvider:
         """Return every model whose weights are configured; within its bounds, our own cards draw all of it."""
         return own_offers(self._catalogue)
 
+    @property
+    def gauges(self) -> Card:
+        """Return the memory and the work of the card, as metrics."""
+        return Card(self._engine.device)
+
     async def draw(self, task: DrawTask, progress: Progress) -> Drawing:
         """Draw ``task`` in the engine thread and enlarge the pictures where that is part of the model."""
         (outcome,) = await self._draw([task], [progress])
@@ -76,8 +83,9 @@ class LocalProvider:
         watched = [_GivenUp(progress) for progress in progresses]
         pieces = [Piece(task.request, task.input_image, one) for task, one in zip(tasks, watched, strict=True)]
         try:
+            # In our context, so that what the engine logs names the job.
             outcomes = await asyncio.get_running_loop().run_in_executor(
-                self._thread, self._engine.draw_together, spec, pieces
+                self._thread, contextvars.copy_context().run, self._engine.draw_together, spec, pieces
             )
         except asyncio.CancelledError:
             for one in watched:

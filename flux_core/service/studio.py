@@ -26,6 +26,7 @@ from flux_core.errors import (
 )
 from flux_core.generation import GenerationRequest, InputPicture
 from flux_core.jobs import NOWHERE, Account, Job, JobState, Origin, Picture, Whereabouts
+from flux_core.metrics.house import House
 from flux_core.models import Catalogue
 from flux_core.offers import Offer
 from flux_core.quota import QuotaRules, day_at
@@ -92,6 +93,7 @@ class Studio:
         self.reviews = Reviews(db, pictures)
         self.removals = Removals(db)
         self.personal = Personal(db, pictures, rules)
+        self.house = House(db, lease_seconds=lease_seconds, zone=rules.zone)
         self._terms = Terms(policy=policy, zone=rules.zone, lease_seconds=lease_seconds)
 
     # Submitting

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from bot import house, shell
+from bot import cli, house, shell
 from flux_core.bootstrap import chosen_providers, job_queue, open_database, open_studio
 from flux_core.database.queue import WorkerInfo
 from flux_core.errors import ConfigurationError, NobodyDraws
@@ -34,6 +35,54 @@ def test_one_more_process_runs_all_hosted_providers(settings: Settings) -> None:
     assert hosted[hosted.index("--providers") + 1] == "all"
     assert local[local.index("--id") + 1] != hosted[hosted.index("--id") + 1]
     assert "--supervised" in hosted
+
+
+def metrics_ports(settings: Settings) -> list[str]:
+    commands = house.worker_commands(settings, 2, house.hosted_names(settings))
+    return [command[command.index("--metrics-port") + 1] for command in commands]
+
+
+def test_each_process_of_a_house_has_a_port_for_its_metrics(settings: Settings) -> None:
+    assert metrics_ports(settings) == ["", "", ""]
+    assert metrics_ports(settings.model_copy(update={"metrics_port": 9100})) == ["9101", "9102", "9103"]
+    assert metrics_ports(settings.model_copy(update={"metrics_port": 0})) == ["0", "0", "0"]
+    assert metrics_ports(settings.model_copy(update={"metrics_port": 65534})) == ["65535", "", ""]
+
+
+@pytest.mark.parametrize(("given", "understood"), [("", None), ("0", 0), ("9101", 9101)])
+def test_a_worker_takes_the_port_that_it_is_given(
+    given: str, understood: int | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    taken: list[Settings] = []
+
+    async def run_worker(settings: Settings, **_: object) -> None:
+        taken.append(settings)
+
+    monkeypatch.setenv("METRICS_PORT", "9100")
+    monkeypatch.setattr("flux_core.worker_process.run_worker", run_worker)
+    monkeypatch.setattr("bot.cli.configure_logging", lambda _: None)
+    done = CliRunner().invoke(cli.app, ["worker", "--data-dir", str(tmp_path), "--metrics-port", given])
+    assert done.exit_code == 0, done.output
+    assert [settings.metrics_port for settings in taken] == [understood]
+
+
+async def test_workers_that_the_shell_lends_leave_the_ports_to_the_house(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lent: list[int | None] = []
+
+    class Nobody:
+        async def run(self, stop: asyncio.Event) -> None:
+            await stop.wait()
+
+    def crew(settings: Settings, *_: object) -> Nobody:
+        lent.append(settings.metrics_port)
+        return Nobody()
+
+    monkeypatch.setattr(house, "_crew", crew)
+    async with house.lent_workers(settings.model_copy(update={"metrics_port": 9100}), local=True, hosted=()):
+        pass
+    assert lent == [None]
 
 
 def test_no_weights_no_worker_of_our_own(settings: Settings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -16,9 +17,16 @@ import pytest
 
 from flux_core.images.encoding import read_provenance
 from flux_core.jobs import JobState
+from tests.metrics.asking import ask, value, values
 from tests.worker.conftest import Floor
 
 ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    """Return a port that is free a moment before somebody takes it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def environment(tmp_path: Path, database_url: str) -> dict[str, str]:
@@ -88,6 +96,46 @@ async def test_the_operator_says_whether_files_tell_their_prompt(
     assert text is not None
     assert "Seed: 7" in text
     assert (job.request.prompt in text) is (setting == "true")
+
+
+async def test_it_tells_how_it_is_doing(floor: Floor, tmp_path: Path, started) -> None:  # type: ignore[no-untyped-def]
+    port = free_port()
+    (tmp_path / ".env").write_text(f"METRICS_PORT={port}\n")
+    job = await floor.submit(count=2)
+    async with started(0.0) as process:
+        assert (await floor.ended(job)).state is JobState.SUCCEEDED
+        assert (await ask(port, "/healthz")).status == 200
+        ready = await ask(port, "/readyz")
+        assert (ready.status, ready.text) == (200, "database: ok\ndrawing: ok\n")
+        found = await values(port)
+        assert value(found, "flux_pictures_total", model="flux-tiny", provider="local") == 2
+        process.send_signal(signal.SIGTERM)
+        assert await ends(process) == 0
+    with pytest.raises(ConnectionRefusedError):
+        await ask(port, "/healthz")
+
+
+async def test_while_it_stops_it_lives_but_is_not_ready(floor: Floor, tmp_path: Path, started) -> None:  # type: ignore[no-untyped-def]
+    port = free_port()
+    (tmp_path / ".env").write_text(f"METRICS_PORT={port}\n")
+    job = await floor.submit(steps=50)
+    async with started(0.05) as process:
+        await floor.running(job)
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(5):
+            while (ready := await ask(port, "/readyz")).status == 200:  # noqa: ASYNC110 (it tells those who ask)
+                await asyncio.sleep(0.05)
+        assert ready.text == "database: ok\ndrawing: it stops\n"
+        assert (await ask(port, "/healthz")).status == 200
+        assert await ends(process) == 0
+    assert (await floor.job(job)).state is JobState.SUCCEEDED
+
+
+async def test_a_second_worker_on_its_port_says_so_and_ends(floor: Floor, tmp_path: Path, started) -> None:  # type: ignore[no-untyped-def]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        (tmp_path / ".env").write_text(f"METRICS_PORT={taken.getsockname()[1]}\n")
+        async with started(0.0) as process:
+            assert await ends(process) == 1
 
 
 async def test_a_second_signal_ends_it_at_once(floor: Floor, started) -> None:  # type: ignore[no-untyped-def]

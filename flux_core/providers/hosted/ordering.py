@@ -24,6 +24,7 @@ from flux_core.errors import (
     Refused,
     StorageUnavailable,
 )
+from flux_core.metrics import definitions as m
 from flux_core.providers.base import Progress
 from flux_core.providers.hosted import faults
 from flux_core.providers.hosted.plan import Desk, Plan
@@ -125,9 +126,12 @@ class Ordering:
             outcome = await asyncio.shield(ordering)
         except asyncio.CancelledError:
             await self._last_word(index, ordering, witness)
+            if witness.ordered:
+                m.ORDERS.labels(vendor.name, "unknown" if isinstance(self._receipt[index], Sent) else "taken").inc()
             raise
         except Exception as error:
             known = isinstance(error, GenerationFailed)
+            m.ORDERS.labels(vendor.name, _fate(error, witness)).inc()
             if not known:
                 log.error("An order of job %s, or its answer, does not fit %s", job_id, vendor.title, exc_info=error)
             if witness.leaves_open(error):
@@ -143,9 +147,11 @@ class Ordering:
             raise self._desk.broken("could not be asked") from None
         if isinstance(outcome, Pending):
             if outcome.ticket is None:
+                m.ORDERS.labels(vendor.name, "unknown").inc()
                 raise OutcomeUnknown(f"{vendor.title} took an order and gave no name for it")
             self._receipt[index] = Ticket(outcome.ticket)
             await self._note()
+        m.ORDERS.labels(vendor.name, "taken").inc()
         return outcome
 
     async def _last_word(self, index: int, ordering: asyncio.Task[Outcome], witness: Witness) -> None:
@@ -232,12 +238,15 @@ class Ordering:
             except Exception as error:
                 # No other LookupError: a KeyError is a slip, and must not lead to a new order.
                 if type(error) is LookupError or faults.is_missing(error):
+                    m.POLLS.labels(vendor.name, "missing").inc()
                     unheard += 1
                     if unheard >= patience.unheard:
                         raise _Unheard() from None
                     continue
                 if witness.settles(error):
+                    m.POLLS.labels(vendor.name, "answered").inc()
                     raise
+                m.POLLS.labels(vendor.name, "failed").inc()
                 now = time.monotonic()
                 if trouble is None:
                     trouble = now
@@ -246,6 +255,7 @@ class Ordering:
                 if now - trouble >= patience.trouble:
                     raise _unknown(error) from None
                 continue
+            m.POLLS.labels(vendor.name, "answered").inc()
             trouble, unheard = None, 0
             if looking_up:
                 self._receipt[index] = Ticket(ticket)
@@ -262,6 +272,13 @@ class Ordering:
             preview = await self._desk.pictures.preview(pending.preview)
             if preview is not None:
                 self._progress.preview(lambda: preview)
+
+
+def _fate(error: Exception, witness: Witness) -> str:
+    """Return what became of an order that ended with ``error``, for the count of orders."""
+    if witness.leaves_open(error):
+        return "unknown"
+    return "refused" if isinstance(error, Refused) else "failed"
 
 
 def _unknown(error: Exception) -> OutcomeUnknown:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from flux_core.errors import GenerationFailed, ModelUnavailable, OutcomeUnknown, ProviderClosed, Refused
+from flux_core.metrics import definitions as m
 from flux_core.offers import Offer
 from flux_core.providers.base import Drawing, DrawTask, Progress
 from flux_core.providers.hosted.breaker import Breaker
@@ -105,6 +109,11 @@ class HostedProvider:
         finally:
             attempt.proved_nothing()
 
+    @property
+    def gauges(self) -> Collector:
+        """Return whether the vendor gets orders, as a metric."""
+        return _IsOpen(self)
+
     async def check(self) -> str:
         """Make the vendor's free call; see ``Vendor.check``."""
         return await self._vendor.check(self.transport)
@@ -123,3 +132,13 @@ class HostedProvider:
             "credit": f"Nothing is sent there until the account behind {prefix}_API_KEY is topped up.",
             "address": f"Look at {prefix}_BASE_URL, now {self._vendor.access.base_url}.",
         }.get(reason, "")
+
+
+class _IsOpen(Collector):
+    def __init__(self, provider: HostedProvider) -> None:
+        self._provider = provider
+
+    def collect(self) -> Iterable[Metric]:
+        family = m.PROVIDER_OPEN.family()
+        family.add_metric((self._provider.name,), 1.0 if self._provider.closed is None else 0.0)
+        return [family]
