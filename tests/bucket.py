@@ -72,6 +72,10 @@ class BucketServer:
         listed = httpx.get(f"{self.address}/{bucket.removeprefix('s3://')}", timeout=SECONDS)
         return {part.partition("</Key>")[0] for part in listed.text.split("<Key>")[1:]}
 
+    def uploads(self, bucket: str) -> str:
+        """Return what the server says of uploads that have begun and are not complete."""
+        return httpx.get(f"{self.address}/{bucket.removeprefix('s3://')}?uploads", timeout=SECONDS).text
+
     @contextlib.contextmanager
     def denying(self) -> Iterator[None]:
         """Refuse every request meanwhile: from now on its keys are checked, and nobody has any."""
@@ -79,4 +83,8 @@ class BucketServer:
         try:
             yield
         finally:
-            httpx.post(f"{self.address}/moto-api/reset-auth", content=b"inf", timeout=SECONDS).raise_for_status()
+            self.allow()
+
+    def allow(self) -> None:
+        """Refuse nothing any more."""
+        httpx.post(f"{self.address}/moto-api/reset-auth", content=b"inf", timeout=SECONDS).raise_for_status()

@@ -68,7 +68,8 @@ class PictureStore:
         """Write ``data``, replacing what was there; raises StorageUnavailable."""
         attributes = {"Content-Type": content_type} if self._folder is None else None  # a folder keeps none
         try:
-            await obstore.put_async(self._store, _checked(key), data, attributes=attributes)
+            # In one request: parts of an upload that was never completed would lie in a bucket unseen, and be billed.
+            await obstore.put_async(self._store, _checked(key), data, attributes=attributes, use_multipart=False)
         except (BaseError, OSError) as error:
             raise StorageUnavailable(f"Cannot write {key}: {_first_line(error)}") from error
 

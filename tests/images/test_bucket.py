@@ -48,7 +48,8 @@ async def test_pictures_lie_below_the_path_of_the_url_with_their_type(bucket: st
     store = PictureStore(f"{bucket}/house/one")
     await store.put(KEY, b"pixels", "image/webp")
     assert bucket_server.keys(bucket) == {f"house/one/{KEY}"}
-    answer = httpx.get(await store.link(KEY, 60))
+    async with httpx.AsyncClient() as client:
+        answer = await client.get(await store.link(KEY, 60))
     assert (answer.content, answer.headers["content-type"]) == (b"pixels", "image/webp")
 
 
@@ -58,6 +59,20 @@ async def test_a_link_is_signed_for_one_picture_and_some_time(bucket: str) -> No
     link = httpx.URL(await store.link(KEY, 300))
     assert (link.path.endswith(KEY), link.params["X-Amz-Expires"]) == (True, "300")
     assert SECRET not in str(link)
+
+
+async def test_a_large_picture_is_one_upload(bucket: str, bucket_server: BucketServer) -> None:
+    began = 0
+
+    async def upload() -> None:
+        await PictureStore(bucket).put(KEY, bytes(20_000_000), "image/png")
+
+    uploading = asyncio.create_task(upload())
+    while not uploading.done():
+        began += "<UploadId>" in await asyncio.to_thread(bucket_server.uploads, bucket)
+    await uploading
+    assert began == 0, "parts of it would be left behind by a crash"
+    assert len(await PictureStore(bucket).get(KEY)) == 20_000_000
 
 
 async def test_more_than_one_page_of_a_bucket_is_gone_through(bucket: str) -> None:
