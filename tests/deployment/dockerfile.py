@@ -59,7 +59,7 @@ def healthcheck(lines: list[tuple[str, str]]) -> list[str]:
 
 
 def context() -> list[Path]:
-    """Return the files that .dockerignore lets into a build, as paths in the repository; the last rule that fits holds."""
+    """Return the files that .dockerignore lets into a build; the last rule that fits holds."""
     rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     tops = [path for path in ROOT.iterdir() if _let_in(path.name, rules)]
     files = [file for top in tops for file in (top.rglob("*") if top.is_dir() else [top]) if file.is_file()]
