@@ -12,7 +12,7 @@ import discord
 from discord import app_commands
 
 from bot.cards import Card, note
-from bot.wording import NOT_IN_TIME, incident, sentence
+from bot.wording import NOT_IN_TIME, OUTDATED, incident, sentence
 from flux_core.errors import FluxError, MemberError
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,9 @@ def explain(error: BaseException) -> str:
         error = error.original
     if isinstance(error, MemberError):
         return sentence(error)
+    if isinstance(error, app_commands.CommandNotFound | app_commands.CommandSignatureMismatch):
+        log.warning("a command came in a form that is not ours: %s", error)
+        return OUTDATED
     if isinstance(error, FluxError):
         log.error("%s: %s", type(error).__name__, error)
         return sentence(error)

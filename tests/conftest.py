@@ -5,12 +5,12 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.bucket import BucketServer
 
-# The same examples on every run.
-settings.register_profile("repeatable", derandomize=True)
+# The same examples on every run. How quickly they are made, and checked, says something of the machine alone.
+settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("repeatable")
 
 

@@ -27,3 +27,10 @@ class Removals:
     async def failed(self, removal: Removal, retry_at: float) -> None:
         """Note that a message could not be deleted, to be tried again at ``retry_at`` (unix seconds)."""
         await self._db.write(removals.failed, removal.channel_id, removal.message_id, retry_at)
+
+    async def stuck(self, channel_id: int, retry_at: float, give_up_before: float) -> int:
+        """Note that nothing can be deleted in a channel before ``retry_at`` (unix seconds).
+
+        What was noted before ``give_up_before`` is given up; return how many messages that are.
+        """
+        return await self._db.write(removals.stuck, channel_id, retry_at, give_up_before)

@@ -236,9 +236,21 @@ async def test_a_job_that_has_not_ended_is_stopped(scene: Scene) -> None:
     assert await scene.db.read(outbox.live, None, tuple(JobState)) == []
 
 
-async def test_a_ban_holds_and_replaces_the_one_before(scene: Scene) -> None:
+@pytest.mark.parametrize("before", [None, 2 * DAY])
+async def test_a_ban_never_shortens_the_one_before(scene: Scene, before: float | None) -> None:
+    _, review = await reported(scene)
+    longer = None if before is None else scene.clock.now + before
+    await scene.db.write(bans.put, ANNE, 1, "before", longer, scene.clock.now)
+    until = scene.clock.now + DAY
+    await scene.studio.reviews.ban(review.id, guild_id=GUILD, by=MODERATOR, reason="enough", until=until)
+    [ban] = await scene.db.read(lambda connection: connection.execute(sa.select(banned)).all())
+    assert (ban.until, ban.reason, ban.by_user) == (longer, "before", 1)
+    assert len(await scene.studio.removals.due()) == 1
+
+
+async def test_a_ban_holds_and_lengthens_the_one_before(scene: Scene) -> None:
     job, review = await reported(scene)
-    await scene.db.write(bans.put, ANNE, 1, "before", None, scene.clock.now)
+    await scene.db.write(bans.put, ANNE, 1, "before", scene.clock.now + DAY / 2, scene.clock.now)
     until = scene.clock.now + DAY
     await scene.studio.reviews.ban(review.id, guild_id=GUILD, by=MODERATOR, reason="enough", until=until)
     [ban] = await scene.db.read(lambda connection: connection.execute(sa.select(banned)).all())
@@ -328,10 +340,12 @@ async def test_what_was_decided_before_its_post_was_noted_is_told_on_it(scene: S
     desk = scene.studio.reviews
     await desk.approve(review.id, guild_id=GUILD, by=MODERATOR)
     assert await desk.due() == []  # there is no message that would have to tell it
-    await desk.seen(review.id, CHANNEL, 5)
+    await desk.seen(review.id, GUILD + 1, CHANNEL, 4)  # nobody moves it to another server
+    assert await desk.due() == []
+    await desk.seen(review.id, GUILD, CHANNEL, 5)
     [due] = await desk.due()
     assert (due.review.message_id, due.review.verdict) == (5, "approved")
-    await desk.seen(review.id, CHANNEL, 6)
+    await desk.seen(review.id, GUILD, CHANNEL, 6)
     [due] = await desk.due()
     assert due.review.message_id == 5
 
@@ -398,3 +412,11 @@ async def test_a_message_is_deleted_once_and_tried_until_then(scene: Scene) -> N
     assert (again.attempts, again.since) == (1, scene.clock.now - 8)
     await scene.studio.removals.done(again)
     assert await scene.studio.removals.due() == []
+
+
+async def test_what_is_to_go_now_does_not_wait_for_a_whole_history(scene: Scene) -> None:
+    for message in range(30):
+        await scene.db.write(removals.note, GUILD, 12, message, scene.clock.now)
+    scene.clock.now += 1
+    await scene.db.write(removals.note, GUILD, 12, 99, scene.clock.now)
+    assert (await scene.studio.removals.due())[0].message_id == 99
