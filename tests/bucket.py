@@ -9,11 +9,17 @@ import sys
 import time
 from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 from tempfile import TemporaryFile
 
 import httpx
 
+SERVE = """
+import os, sys, threading
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+from moto.server import main
+main(sys.argv[1:])
+"""
+"""Serves until whoever started it is gone, whatever becomes of that."""
 SECRET = "a-secret-key-that-nobody-may-read"
 SECONDS = 60.0
 
@@ -41,9 +47,9 @@ class BucketServer:
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        command = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(self.port)]
+        command = [sys.executable, "-c", SERVE, "-H", "127.0.0.1", "-p", str(self.port)]
         with TemporaryFile() as said:
-            self._process = subprocess.Popen(command, stdout=said, stderr=said)
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, stderr=said)
             deadline = time.monotonic() + SECONDS
             while True:
                 with contextlib.suppress(httpx.TransportError):
@@ -58,7 +64,7 @@ class BucketServer:
         """Kill the server, as a power cut would."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            self._process.communicate()
             self._process = None
 
     def bucket(self, name: str | None = None) -> str:
