@@ -57,7 +57,7 @@ class Image:
         machine = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "HTTP"))}
         set_here = {name: self.here(value) for name, value in environment(lines).items()}
         path = set_here.pop("PATH").replace("$PATH", os.environ["PATH"])
-        return {**machine, "HOME": str(self.root), **set_here, "PATH": path, **more}
+        return {**machine, "PIP_QUIET": "1", "HOME": str(self.root), **set_here, "PATH": path, **more}
 
     def run(self, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run a command as in a container."""
