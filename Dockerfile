@@ -32,6 +32,7 @@ RUN useradd --create-home --uid 10001 flux && mkdir /data && chown flux:flux /da
 # Outside of a container nothing but loopback is told how a process is doing; within, its own network is all there is.
 ENV DATA_DIR=/data \
     HF_HOME=/data/huggingface \
+    MPLCONFIGDIR=/tmp/matplotlib \
     LOG_FORMAT=json \
     METRICS_HOST=0.0.0.0 \
     METRICS_PORT=9100

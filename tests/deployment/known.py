@@ -17,8 +17,9 @@ FOREIGN = {
     "AWS_REGION",
     "AWS_SECRET_ACCESS_KEY",
     "HF_HOME",
+    "MPLCONFIGDIR",
 }
-"""Read by obstore and the Hugging Face hub."""
+"""Read by obstore, the Hugging Face hub and matplotlib."""
 
 
 def settings() -> set[str]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import socket
 import time
+from base64 import b64encode
 from datetime import timedelta
 from io import StringIO
+from pathlib import Path
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from flux_core.errors import PictureGone, StorageUnavailable
 from flux_core.images import store as store_module
@@ -73,6 +78,32 @@ async def test_a_large_picture_is_one_upload(bucket: str, bucket_server: BucketS
     await uploading
     assert began == 0, "parts of it would be left behind by a crash"
     assert len(await PictureStore(bucket).get(KEY)) == 20_000_000
+
+
+async def test_azure_is_asked_for_the_container_of_the_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "studio")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", b64encode(SECRET.encode()).decode())
+    link = httpx.URL(await PictureStore("az://container/house").link(KEY, 60))
+    assert (link.host, link.path) == ("studio.blob.core.windows.net", f"/container/house/{KEY}")
+    assert SECRET not in str(link)
+
+
+async def test_google_is_asked_for_the_bucket_of_the_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    account = {
+        "type": "service_account",
+        "client_email": "studio@example.iam.gserviceaccount.com",
+        "private_key_id": "1",
+        "private_key": key.private_bytes(*form).decode(),
+        "token_uri": "https://oauth2.googleapis.com/token",
+    }
+    file = tmp_path / "account.json"
+    file.write_text(json.dumps(account))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    link = httpx.URL(await PictureStore("gs://bucket/house").link(KEY, 60))
+    assert (link.host, link.path) == ("storage.googleapis.com", f"/bucket/house/{KEY}")
+    assert "X-Goog-Signature" in link.params
 
 
 async def test_more_than_one_page_of_a_bucket_is_gone_through(bucket: str) -> None:
