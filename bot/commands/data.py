@@ -30,7 +30,7 @@ KEPT = (
     "**Kept**, and why: what your pictures cost, as bare amounts, because every balance is their sum; limits and "
     "granted credits, bans, reports you made and the moderators' log, because they keep order here. What others drew "
     "from your pictures is theirs. Answers that only you could see are not mine to delete: dismiss them, or they go "
-    "when you restart Discord."
+    "when you restart Discord. What I sent you as direct messages stays there, too: only you can see it."
 )
 
 data = app_commands.Group(

@@ -11,10 +11,14 @@ AT_ONCE = 20
 
 
 class Removals:
-    """Messages of the bot's own that are to be deleted. Whoever notes them does so with the change itself."""
+    """Messages of the bot's own that are to be deleted. Those of a verdict are noted with it."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
+
+    async def note(self, guild_id: int, channel_id: int, message_id: int) -> None:
+        """Have a public message of the bot's own deleted, whatever happens to this process; see ``removals.note``."""
+        await self._db.write(removals.note, guild_id, channel_id, message_id, self._db.clock())
 
     async def due(self) -> list[Removal]:
         """Return messages that may be deleted now."""

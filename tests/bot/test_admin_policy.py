@@ -268,6 +268,11 @@ def test_the_longest_policy_fits_a_message() -> None:
     told = summary(GuildPolicy(tiers=tiers, channels=channels, models_denied=models), "UTC")
     assert len(told) < 4000
     assert "and 40 more: `/admin tier show`" in told
+    everybody = Limits(models=tuple(f"{'m' * 57}{number:03}" for number in range(100)))
+    told = summary(GuildPolicy(everybody=everybody, pool=5, tell_prompt=False), "UTC")
+    assert "**Pool:** 5 credits" in told, "a long line hides no other"
+    assert "do not tell their prompt" in told
+    assert len(told) < 4000
     many = [Change(f"a{number}", "`x" * 200, "@everyone" * 50) for number in range(100)]
     told = changed(many)
     assert len(told) < ROOM + 50
