@@ -21,6 +21,7 @@ UNKNOWN_INTERACTION = 10062
 """Discord's answer to an acknowledgement after 3 seconds."""
 ALREADY_ACKNOWLEDGED = 40060
 """Discord's answer to a second acknowledgement."""
+_THINKS = "thinks"
 
 
 @contextmanager
@@ -36,10 +37,22 @@ def sent_once() -> Iterator[None]:
             raise
 
 
+async def think(interaction: discord.Interaction[Any]) -> None:
+    """Acknowledge at once what takes longer than Discord waits for a first answer; the answer will be private."""
+    with sent_once():
+        await interaction.response.defer(ephemeral=True, thinking=True)
+    interaction.extras[_THINKS] = True
+
+
+def is_acknowledged(interaction: discord.Interaction[Any]) -> bool:
+    """Say whether Discord has a first answer; discord.py does not know of one whose receipt was lost."""
+    return interaction.response.is_done() or _THINKS in interaction.extras
+
+
 async def answer(interaction: discord.Interaction[Any], card: Card | str) -> None:
     """Send a private card, as the first answer to the interaction or as a further one."""
     view = note(card) if isinstance(card, str) else card
-    if interaction.response.is_done():
+    if is_acknowledged(interaction):
         await interaction.followup.send(view=view, ephemeral=True)
     else:
         with sent_once():

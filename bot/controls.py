@@ -14,7 +14,7 @@ import discord
 from discord import ui
 
 from bot import orders, panels, uploads
-from bot.answers import answer, report, sent_once
+from bot.answers import answer, report, sent_once, think
 from bot.cards import result
 from bot.custom_ids import CUSTOM_ID, Action, Press, from_match
 from bot.job_lists import jobs_page
@@ -224,8 +224,7 @@ async def _delete(studio: Studio, interaction: Interaction, press: Press) -> Non
 
 async def _show(studio: Studio, interaction: Interaction, press: Press) -> None:
     job = await _own(studio, interaction, press.job_id)
-    with sent_once():
-        await interaction.response.defer(ephemeral=True, thinking=True)
+    await think(interaction)
     loaded = await uploads.load(studio, job, limit=interaction.filesize_limit)
     if loaded:
         card = result(job, [one.shown for one in loaded])

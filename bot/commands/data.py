@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import discord
 from discord import app_commands, ui
 
-from bot.answers import sent_once
+from bot.answers import think
 from bot.cards import BLURPLE, Card
 from bot.confirmation import confirm
 from bot.whereabouts import account_of
@@ -41,8 +41,7 @@ data = app_commands.Group(
 @data.command(description="Everything I know of you in this server, as a JSON file.")
 async def export(interaction: discord.Interaction[FluxBot]) -> None:
     """Hand out a member's own data, privately."""
-    with sent_once():
-        await interaction.response.defer(ephemeral=True, thinking=True)
+    await think(interaction)
     account = account_of(interaction)
     document = await interaction.client.studio.personal.export(account)
     name, content = await asyncio.to_thread(

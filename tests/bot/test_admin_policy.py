@@ -229,6 +229,16 @@ async def test_what_was_decided_is_told(stage: Stage, admin: Person) -> None:
     ]
 
 
+@pytest.mark.parametrize(("document", "said"), [({"pools": 3}, "no such entry"), ({"pool": 3}, "What would change")])
+async def test_an_answer_comes_after_a_lost_receipt(
+    stage: Stage, admin: Person, document: dict[str, int], said: str
+) -> None:
+    """Discord has the first acknowledgement; discord.py knows nothing of it."""
+    file = await admin.upload(json.dumps(document).encode(), "policy.json")
+    await admin.faults(rest_lost=1)
+    assert said in text_of(await say(admin, "import", file=file))
+
+
 async def test_a_file_of_another_server_is_told_apart(stage: Stage, admin: Person) -> None:
     here = {"channel_id": STUDIO_ID, "allowed": True}
     question = await bring(

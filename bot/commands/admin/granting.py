@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import discord
 from discord import app_commands
@@ -58,7 +59,11 @@ async def grant(
     _exactly_one(member, role, server)
     millicredits, why = _whole(amount), (reason or "").strip()
     studio, guild_id, by = interaction.client.studio, interaction.guild_id or 0, interaction.user.id
-    ends = None if expires is None else durations.parse_end(expires, time.time(), studio.rules.zone)
+    ends = None
+    if expires is not None:
+        renewal = (await studio.policies.of(guild_id)).everybody.renewal
+        zone = studio.rules.zone if renewal is None or renewal.zone is None else ZoneInfo(renewal.zone)
+        ends = durations.parse_end(expires, time.time(), zone)
     if millicredits < 0 and (member is None or ends is not None):
         raise InvalidPolicy(problems=["credits are taken back from one member at a time, and at once"])
     until = "" if ends is None else f", until {moment(ends, 'f')}"
