@@ -5,13 +5,17 @@ BIN    := $(VENV)/bin
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lint format bench clean
+.PHONY: run test images-test lint format bench clean
 
 run: $(VENV)/.installed
 	$(BIN)/flux-bot run
 
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n auto --dist worksteal
+
+# The commands of the Dockerfile in a clean environment: a minute, so it is no part of `test`.
+images-test: $(VENV)/.installed-dev
+	$(BIN)/pytest -m images
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

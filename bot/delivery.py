@@ -247,7 +247,7 @@ class Delivery:
             return cards.running(job, turn, None), []
         try:
             preview = await self._studio.picture_bytes(job.preview_key)
-        except PictureGone:
+        except (PictureGone, StorageUnavailable):
             return cards.running(job, turn, None), []
         # A new name for each preview, or clients would show the one they have.
         name = f"preview-{job.steps_done}.webp"

@@ -13,8 +13,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)
-"""Waits between attempts to reach a storage that is away."""
+RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, *[4.0] * 30)
+"""Waits between attempts to reach a storage that is away: two minutes, so that a restarted database or bucket costs no
+drawing. The lease of whatever is in hand is kept meanwhile, and a worker that stops does not wait for it."""
 
 
 async def insist(call: Callable[[], Awaitable[T]]) -> T:

@@ -23,6 +23,8 @@ _IN_TEXT = (
     re.compile(r"(?i)\b((?:bot|bearer)\s+)[\w.\-]{20,}"),
     re.compile(r"(?i)((?:token|api[_-]?key|secret|password)['\"]?\s*[=:]\s*['\"]?)[^\s'\",;&]{6,}"),
     re.compile(r"(?<=://)([^:/@\s]+:)[^@/\s]+(?=@)"),
+    # Whoever has such a URL has the picture: AWS, Google, Azure.
+    re.compile(r"(?i)([?&](?:X-Amz-Signature|X-Amz-Security-Token|X-Goog-Signature|sig)=)[^&\s'\"]+"),
 )
 
 

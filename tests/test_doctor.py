@@ -19,6 +19,7 @@ from flux_core.bootstrap import job_queue, open_database
 from flux_core.database.queue import WorkerInfo
 from flux_core.settings import Settings
 from tests import vendors
+from tests.bucket import SECRET
 
 KEY = "key-of-the-cloud-2718"
 
@@ -95,6 +96,19 @@ async def test_what_is_wrong_gets_advice(healthy_settings, change, advice):
     assert not healthy
     assert advice in said
     assert "hunter2" not in said
+
+
+async def test_a_bucket_is_tried(healthy_settings, bucket, bucket_server):
+    house = healthy_settings.model_copy(update={"picture_store": f"{bucket}/house"})
+    healthy, said = await bill(house)
+    assert healthy
+    assert f"{bucket}/house" in said
+    assert bucket_server.keys(bucket) == set(), "the probe is gone"
+    with bucket_server.denying():
+        healthy, said = await bill(house)
+    assert not healthy
+    assert "Cannot write doctor/probe.txt" in said
+    assert SECRET not in said
 
 
 async def test_an_address_that_is_no_api_is_named(healthy_settings):

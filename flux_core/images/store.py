@@ -10,17 +10,27 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import AzureStore, GCSStore, LocalStore, ObjectStore, S3Store, from_url
+from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, ObjectStore, S3Store, from_url
 
 from flux_core.errors import ConfigurationError, PictureGone, StorageUnavailable
+
+if TYPE_CHECKING:
+    from obstore.store import RetryConfig
 
 KEY = re.compile(r"[A-Za-z0-9_-]+(?:[./][A-Za-z0-9_-]+)*")
 """Keys are made by the studio: plain path segments, none hidden, none upwards."""
 UNFINISHED = re.compile(r"#[0-9]+$")
 """How object_store ends the name of a file in a folder that it has not written to the end."""
+RETRIES: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
+"""Of one request to a bucket. object_store would go on for three minutes; whoever calls has a patience of their own."""
+PLAIN_HTTP = "builder error"
+"""All that object_store says of an http:// address that it was not allowed to use."""
+NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
+"""Codes of S3 and Google, and of Azure, for a place that is not there at all: no word about the picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +55,10 @@ class PictureStore:
             if "://" not in place or place.startswith("file://"):
                 self._folder = Path(place.removeprefix("file://")).expanduser().resolve()
                 self._store: ObjectStore = LocalStore(self._folder, mkdir=True, automatic_cleanup=True)
+            elif place.startswith("memory://"):
+                self._store = MemoryStore()
             else:
-                self._store = from_url(place)
+                self._store = from_url(place, retry_config=RETRIES)
         except (BaseError, OSError, ValueError) as error:
             shown = place.rsplit("@", 1)[-1]  # a URL may carry a password before its host, and errors quote it
             problem = _first_line(error).replace(place, shown)
@@ -56,7 +68,8 @@ class PictureStore:
         """Write ``data``, replacing what was there; raises StorageUnavailable."""
         attributes = {"Content-Type": content_type} if self._folder is None else None  # a folder keeps none
         try:
-            await obstore.put_async(self._store, _checked(key), data, attributes=attributes)
+            # In one request: parts of an upload that was never completed would lie in a bucket unseen, and be billed.
+            await obstore.put_async(self._store, _checked(key), data, attributes=attributes, use_multipart=False)
         except (BaseError, OSError) as error:
             raise StorageUnavailable(f"Cannot write {key}: {_first_line(error)}") from error
 
@@ -66,6 +79,8 @@ class PictureStore:
             result = await obstore.get_async(self._store, _checked(key))
             return bytes(await result.bytes_async())
         except FileNotFoundError as error:
+            if _misses_bucket(error):
+                raise StorageUnavailable(f"Cannot read {key}: {_first_line(error)}") from error
             raise PictureGone() from error
         except (BaseError, OSError) as error:
             raise StorageUnavailable(f"Cannot read {key}: {_first_line(error)}") from error
@@ -75,8 +90,9 @@ class PictureStore:
         for key in keys:
             try:
                 await obstore.delete_async(self._store, _checked(key))
-            except FileNotFoundError:
-                continue
+            except FileNotFoundError as error:
+                if _misses_bucket(error):
+                    raise StorageUnavailable(f"Cannot delete {key}: {_first_line(error)}") from error
             except (BaseError, OSError) as error:
                 raise StorageUnavailable(f"Cannot delete {key}: {_first_line(error)}") from error
 
@@ -142,6 +158,11 @@ def _checked(key: str) -> str:
     return key
 
 
+def _misses_bucket(error: Exception) -> bool:
+    return any(code in str(error) for code in NO_BUCKET)
+
+
 def _first_line(error: Exception) -> str:
     # The backends append their whole configuration, credentials' names included, below the first line.
-    return str(error).strip().split("\n", 1)[0]
+    line = str(error).strip().split("\n", 1)[0]
+    return f"{line} (an http:// address needs AWS_ALLOW_HTTP=true)" if line.endswith(PLAIN_HTTP) else line

@@ -1,4 +1,4 @@
-"""The picture store, as a folder and as an object store: the same promises."""
+"""The picture store, as a folder, in memory and as a bucket: the same promises."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ from flux_core.errors import ConfigurationError, PictureGone, StorageUnavailable
 from flux_core.images.store import PictureStore
 
 
-@pytest.fixture(params=["folder", "url"])
+@pytest.fixture(params=["folder", "memory", "bucket"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> PictureStore:
-    return PictureStore(str(tmp_path / "deep" / "pictures") if request.param == "folder" else "memory:///")
+    match request.param:
+        case "bucket":
+            return PictureStore(f"{request.getfixturevalue('bucket')}/below")
+        case "memory":
+            return PictureStore("memory:///")
+    return PictureStore(str(tmp_path / "deep" / "pictures"))
 
 
 def everything_in(folder: Path) -> list[str]:

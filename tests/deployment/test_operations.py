@@ -1,0 +1,58 @@
+"""docs/operations.md names what there is: settings, commands, files, bounds."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import typer.main
+
+from bot.cli import app
+from flux_core.insistence import RETRY_SECONDS
+from flux_core.worker_process import STOP_SECONDS
+from tests.deployment.dockerfile import ROOT, STAGES
+from tests.deployment.known import FOREIGN, settings
+from tests.deployment.test_compose import HOUSE, SERVICES
+from tests.deployment.test_dockerfile import AWAITED
+
+PAGE = (ROOT / "docs" / "operations.md").read_text()
+BUILD_ARGUMENTS = {"TORCH_INDEX"}
+OF_COMPOSE = set(re.findall(r"\$\{(\w+)", (ROOT / "compose.yaml").read_text()))
+
+
+def test_every_variable_is_one_that_is_read() -> None:
+    named = set(re.findall(r"`([A-Z][A-Z0-9]*_[A-Z0-9_]+)(?:=[^`]*)?`", PAGE))
+    block = set(re.findall(r"^([A-Z0-9_]+)=", PAGE, re.MULTILINE))
+    assert len(named) > 10
+    assert named <= settings() | FOREIGN | BUILD_ARGUMENTS | AWAITED
+    assert block == OF_COMPOSE, "all that compose.yaml asks for, and no more"
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"`flux-bot ([a-z]+(?: [a-z]+)?)", PAGE))))
+def test_every_command_exists(command: str) -> None:
+    if command == "db copy" and "copy" not in typer.main.get_command(app).commands["db"].commands:  # type: ignore[attr-defined]
+        pytest.skip("this version has no PostgreSQL to copy to")
+    found = typer.main.get_command(app)
+    for word in command.split():
+        found = found.commands[word]  # type: ignore[attr-defined]
+
+
+def test_every_file_and_link_is_there() -> None:
+    paths = re.findall(r"`((?:deploy/|compose)[\w./-]*)`", PAGE) + re.findall(r"\]\((\w+\.md)", PAGE)
+    assert len(paths) > 5
+    assert [path for path in paths if not (ROOT / path).exists() and not (ROOT / "docs" / path).exists()] == []
+    for page, title in re.findall(r"\]\((\w+\.md)#([\w-]+)\)", PAGE):
+        headings = re.findall(r"^#+ (.+)$", (ROOT / "docs" / page).read_text(), re.MULTILINE)
+        assert title in [heading.lower().replace(" ", "-") for heading in headings]
+
+
+def test_bounds_are_those_of_the_program() -> None:
+    assert f"within {STOP_SECONDS:g} seconds" in PAGE
+    assert 115 <= sum(RETRY_SECONDS) <= 135, "two minutes, it says"
+    assert f"{SERVICES['worker']['stop_grace_period'].removesuffix('s')}\nseconds" in PAGE
+    users = {rest for word, rest in STAGES["runtime"].lines if word == "USER"}
+    assert f"user {users.pop()}" in PAGE
+
+
+def test_the_page_tells_of_every_service() -> None:
+    assert [name for name in HOUSE["services"] if name not in PAGE.lower()] == []
