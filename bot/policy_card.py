@@ -101,16 +101,13 @@ def changed(found: Sequence[Change]) -> str:
 
 
 def _change(one: Change) -> str:
-    if one.before is None:
-        return f"- {_code(one.path)}: {_code(one.after)}"
-    if one.after is None:
-        return f"- {_code(one.path)}: {_code(one.before)} → not said"
-    return f"- {_code(one.path)}: {_code(one.before)} → {_code(one.after)}"
+    before, after = ("not said" if text is None else _code(text) for text in (one.before, one.after))
+    return f"- {_code(one.path)}: {before} → {after}"
 
 
-def _code(text: str | None) -> str:
+def _code(text: str) -> str:
     """Return text as code, in which nothing is markdown and nobody is mentioned; only backticks could end it."""
-    return f"`{shorten(' '.join((text or '').split()).replace('`', chr(39)), VALUE)}`"
+    return f"`{shorten(' '.join(text.split()).replace('`', chr(39)), VALUE)}`"
 
 
 def _fitting(title: str, lines: Iterable[str], things: str) -> str:

@@ -38,7 +38,7 @@ def queue(
     """
     head = ["### The queue in this server", _size(crowd)]
     if crowd.oldest is not None:
-        head.append(f"The oldest has waited since {moment(crowd.oldest)}.")
+        head.append(f"The oldest was asked for {moment(crowd.oldest)}.")
     if rest is not None and rest > 0:
         head.append(f"All of it is done {moment(now + rest)}, if nothing comes in between.")
     head += [_stop(stop) for stop in stops]

@@ -27,7 +27,8 @@ POLL_SECONDS = 5.0
 async def imagine(settings: Settings, options: RequestOptions, *, output: Path, image: Path | None) -> None:
     """Draw ``options`` and write the pictures to ``output``; starts a worker when none is running.
 
-    Raises MemberError for options that cannot be drawn and the job's GenerationFailed when it fails.
+    Raises MemberError for options that cannot be drawn, the job's GenerationFailed when it fails, and
+    ConfigurationError when what draws is not installed.
     """
     output_format = FORMATS.get(output.suffix.lower())
     if output_format is None:
@@ -39,9 +40,16 @@ async def imagine(settings: Settings, options: RequestOptions, *, output: Path, 
     async with open_studio(settings) as studio:
         picture = await _input(settings, studio, image)
         request = resolve(options, studio.catalogue, picture=picture)
+        local, hosted = await needed(settings, studio, request)
+        if local and find_spec("torch") is None:
+            raise ConfigurationError(
+                f"To draw {request.model} here, torch is needed, which is not installed. In flux-bot's folder: "
+                "pip install '.[worker]'"
+            )
         job = await studio.submit(Submission(account=SHELL_ACCOUNT, request=request, origin=Origin.SHELL))
         try:
-            job = await _watched(settings, studio, job)
+            async with house.lent_workers(settings, local=local, hosted=hosted):
+                job = await _watched(studio, job)
         except asyncio.CancelledError:
             await _cancel(studio, job)
             raise
@@ -65,19 +73,17 @@ async def _input(settings: Settings, studio: Studio, image: Path | None) -> Inpu
     return await studio.store_input(vetted)
 
 
-async def _watched(settings: Settings, studio: Studio, job: Job) -> Job:
-    """Show the job's progress until it ended; lend it workers when nobody else draws it."""
+async def _watched(studio: Studio, job: Job) -> Job:
+    """Show the job's progress until it ended."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    local, hosted = await needed(settings, studio, job.request)
-    async with house.lent_workers(settings, local=local, hosted=hosted):
-        with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task("Waiting for a worker", total=None)
-            version = None
-            while not job.state.ended:
-                version = await studio.changed(version, POLL_SECONDS)
-                job = await studio.job(job.id)
-                await _show(studio, job, bar, task)
-            bar.update(task, description=job.state.value.capitalize(), total=1, completed=1)
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("Waiting for a worker", total=None)
+        version = None
+        while not job.state.ended:
+            version = await studio.changed(version, POLL_SECONDS)
+            job = await studio.job(job.id)
+            await _show(studio, job, bar, task)
+        bar.update(task, description=job.state.value.capitalize(), total=1, completed=1)
     return job
 
 
@@ -95,7 +101,7 @@ async def needed(settings: Settings, studio: Studio, request: GenerationRequest)
     hosted = [
         name for name, vendor in configured_vendors(settings).items() if may(name) and request.model in vendor.offers
     ]
-    # Where torch is not installed, this machine cannot draw; with nobody else to do it, its worker says so.
+    # Where torch is not installed, this machine cannot draw.
     able = studio.catalogue[request.model].local and (not hosted or find_spec("torch") is not None)
     return able and may(LOCAL), hosted
 

@@ -21,7 +21,7 @@ AT_ONCE = 2
 """Charts drawn at the same time: each takes a hundred megabytes."""
 
 # As Discord's dark theme has them, so that the picture sits in the message; legible in the light theme as well.
-GROUND, TEXT, FAINT, LINE, BAR = "#2b2d31", "#f2f3f5", "#b5bac1", "#3f4147", "#7983f5"
+GROUND, TEXT, FAINT, LINE, BAR, OTHERS = "#2b2d31", "#f2f3f5", "#b5bac1", "#3f4147", "#7983f5", "#5c5f6b"
 WIDTH, DPI = 8.0, 150
 """Inches and dots: 1,200 pixels, of which Discord shows about 550."""
 FAMILIES = ("DejaVu Sans", "Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Micro Hei", "Noto Emoji")
@@ -42,6 +42,8 @@ class Chart:
     """What is written at each bar."""
     over_time: bool = False
     """Whether the bars are days, side by side in their order."""
+    others_last: bool = False
+    """Whether the last bar is many taken together."""
 
 
 _drawing = 0
@@ -143,7 +145,10 @@ def _days(axes: Any, chart: Chart) -> None:
 def _ranking(axes: Any, chart: Chart) -> None:
     count = len(chart.names)
     names = [name if len(name) <= LABEL else f"{name[: LABEL - 1]}…" for name in chart.names]
-    axes.barh(range(count), chart.values, height=0.64, color=BAR)
+    colours = [BAR] * count
+    if chart.others_last:
+        colours[-1] = OTHERS
+    axes.barh(range(count), chart.values, height=0.64, color=colours)
     axes.set_xlim(0, max([*chart.values, 1]))
     axes.set_ylim(max(count, 1) - 0.45, -0.55)
     axes.set_yticks(range(count), names, fontsize=12.5, color=TEXT)

@@ -180,6 +180,7 @@ def chart(report: Report, by: By, names: Mapping[str, str], where: str) -> Chart
         values=[value for _, value in bars],
         told=[f"{value:,}" for _, value in bars],
         over_time=by == "day",
+        others_last=by != "day" and len(report.uses) > MOST_BARS,
     )
 
 

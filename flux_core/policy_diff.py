@@ -90,4 +90,6 @@ def _number(path: str, key: tuple[tuple[str, ...], int]) -> str:
 
 
 def _told(value: Any) -> str | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # as people write it
     return None if value is None else json.dumps(value, ensure_ascii=False)

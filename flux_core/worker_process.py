@@ -10,15 +10,18 @@ import platform
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from flux_core.bootstrap import hosted_providers, job_queue, maintained, open_database, retention
 from flux_core.errors import ConfigurationError
 from flux_core.images.store import PictureStore
 from flux_core.lifetime import end_with_supervisor, obey_signals
-from flux_core.moderation.output import OutputCheck
 from flux_core.providers.base import Provider
 from flux_core.settings import Settings
 from flux_core.worker import Worker
+
+if TYPE_CHECKING:
+    from flux_core.gpu.classifier import Classifier
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +89,8 @@ def _new_id() -> str:
 async def _work(settings: Settings, posts: Sequence[Post], stop: asyncio.Event) -> None:
     """Run a worker for each post until ``stop``; when one breaks, all end, and its error is raised."""
     check = await asyncio.to_thread(output_check, settings)
+    # A wrong setting shall be seen in the log at once, not with the first picture.
+    preparing = None if check is None else asyncio.create_task(check.prepare(), name="output check")
     try:
         async with open_database(settings) as database:
             queue, pictures = job_queue(settings, database), PictureStore(settings.pictures)
@@ -123,13 +128,15 @@ async def _work(settings: Settings, posts: Sequence[Post], stop: asyncio.Event) 
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 await asyncio.gather(*(post.provider.close() for post in posts))
+                if check is not None and preparing is not None:
+                    await asyncio.gather(check.close(), preparing, return_exceptions=True)
         except TimeoutError:
             # A model is being downloaded, say. The engine's thread cannot be ended, and Python would wait for it.
             log.warning("A provider does not come to an end; the worker ends without it", exc_info=True)
             os._exit(1)
 
 
-def output_check(settings: Settings) -> OutputCheck | None:
+def output_check(settings: Settings) -> Classifier | None:
     """Return what looks at the pictures of this process, if anything. Takes seconds then: it imports torch.
 
     Raises ConfigurationError where torch is missing.

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def _compute_modestly() -> None:
 
 
 class Classifier:
-    """An image-classification model, on the CPU: the cards are for drawing. Loaded with the first picture.
+    """An image-classification model, on the CPU: the cards are for drawing. Loaded with the first picture, or before.
 
     All of it happens in one thread of its own, one picture after the other.
     """
@@ -65,9 +66,14 @@ class Classifier:
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._look_at, list(images))
 
-    def close(self) -> None:
-        """Look at no further pictures."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+    async def prepare(self) -> None:
+        """Load the model now; where it does not load, the log says so."""
+        with suppress(ConfigurationError):
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._loaded)
+
+    async def close(self) -> None:
+        """Look at no further pictures, once the one in hand is done."""
+        await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
 
     def _look_at(self, images: list[Image.Image]) -> list[float]:
         classify = self._loaded()

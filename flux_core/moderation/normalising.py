@@ -19,6 +19,8 @@ MOST_MARKS = 30
 """Marks on one letter that are looked at together (Unicode's stream-safe text format, UAX #15): sorting stays cheap."""
 SYMBOLS = frozenset("@$€!|+")
 """What stands for a letter within words."""
+_BOLD = frozenset("@$€")
+"""Those of them that are hardly ever just punctuation."""
 _SHAPELESS = {"\u034f", "\u115f", "\u1160", "\u17b4", "\u17b5", "\u180b", "\u180c", "\u180d", "\u180f", "\u3164"}
 """Default_Ignorable_Code_Point (Unicode's DerivedCoreProperties) beyond the category Cf and variation selectors."""
 _SHAPELESS |= {"\uffa0", "\u2800", "\u0640"}
@@ -225,6 +227,11 @@ def words_of(text: str) -> Iterator[tuple[int, int]]:
         if inside and start is None:
             start = n
         elif not inside and start is not None:
-            if any(is_part_of_word(character) for character in text[start:n]):
+            if _may_be_word(text[start:n]):
                 yield start, n
             start = None
+
+
+def _may_be_word(signs: str) -> bool:
+    """Say whether signs may be meant as a word: @$$ may, while $$$ and !!! are what they are."""
+    return any(map(is_part_of_word, signs)) or (len(set(signs)) > 1 and not _BOLD.isdisjoint(signs))

@@ -123,8 +123,8 @@ async def test_the_difference_is_shown_before_anything_is_done(stage: Stage, adm
     question = await bring(admin, {"pool": 10, "everybody": {"max_count": 2}})
     assert text_of(question).splitlines()[:4] == [
         "### What would change",
-        "- `everybody.max_count`: `2`",
-        "- `pool`: `5.0` → `10.0`",
+        "- `everybody.max_count`: not said → `2`",
+        "- `pool`: `5` → `10`",
         "- `relaxed`: `true` → `false`",
     ]
     assert (await held(stage)).pool == 5

@@ -70,7 +70,7 @@ async def test_the_queue_is_shown_in_its_order(stage: Stage, ada: Person, linus:
     assert is_private(told)
     text = text_of(told)
     assert "**2 jobs** waiting, **1** being drawn." in text
-    assert "The oldest has waited since <t:" in text
+    assert "The oldest was asked for <t:" in text
     lines = [line for line in text.splitlines() if line.startswith("**") and "·" in line]
     assert [line.split("·")[1].strip() for line in lines] == ["first \\*boat\\*", "\\(private\\)", "second"]
     assert lines[0].startswith("**drawn now**")

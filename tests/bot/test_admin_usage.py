@@ -172,6 +172,7 @@ def test_a_chart_has_at_most_twelve_bars_and_counts_the_others() -> None:
     chart = usage_table.chart(report(uses), "model", usage_table.names_of(report(uses), "model", {}), "Here")
     assert len(chart.names) == usage_table.MOST_BARS
     assert chart.names[-1] == "4 others"
+    assert chart.others_last
     assert chart.values[-1] == 9 + 8 + 7 + 6
     assert sum(chart.values) == sum(use.pictures for use in uses.values())
     assert chart.subtitle == "Here · 23 Oct – 21 Nov 2026 · 195 pictures"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +91,23 @@ async def test_the_shell_lends_nobody_where_somebody_draws(settings: Settings) -
         assert await shell.needed(settings, studio, request) == (False, [])
         wish = request.model_copy(update={"provider": "cloud"})
         assert await shell.needed(settings, studio, wish) == (False, ["cloud"])
+
+
+async def test_the_shell_says_that_torch_is_missing_and_orders_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    vendors.only_these(monkeypatch)
+    settings = Settings(_env_file=None, data_dir=tmp_path / "data")
+    monkeypatch.setattr(shell, "find_spec", lambda name: None)
+    options = RequestOptions(prompt="a red circle", model="flux-tiny")
+    async with asyncio.timeout(20):
+        with pytest.raises(
+            ConfigurationError, match=r"draw flux-tiny here, torch is needed.*pip install '\.\[worker\]'"
+        ):
+            await shell.imagine(settings, options, output=tmp_path / "a.png", image=None)
+    async with open_studio(settings) as studio:
+        assert await studio.jobs_of(SHELL_ACCOUNT) == []
+    assert not (tmp_path / "a.png").exists()
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ async def test_the_probabilities_of_the_named_labels_are_added_up(folder: Path) 
     assert await check.unsafe(PICTURES) == pytest.approx(expected, abs=1e-5)
     assert all(0 < sure < 1 for sure in expected)
     assert await check.unsafe([]) == []
-    check.close()
+    await check.close()
 
 
 async def test_without_names_the_usual_labels_count(folder: Path) -> None:
@@ -72,6 +72,15 @@ async def test_what_is_no_classifier_is_told_once_and_not_tried_with_every_pictu
     assert [record.getMessage().startswith("Pictures are not checked: OUTPUT_CHECK_MODEL is") for record in told] == [
         True
     ]
+
+
+async def test_it_can_be_loaded_beforehand(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "flux_core.gpu.classifier"):
+        await Classifier(str(folder), []).prepare()
+        await Classifier(str(tmp_path), []).prepare()
+    told = [record.getMessage() for record in caplog.records if record.name == "flux_core.gpu.classifier"]
+    assert told[0] == f"Pictures are checked with {folder}"
+    assert told[1].startswith("Pictures are not checked: OUTPUT_CHECK_MODEL is")
 
 
 async def test_a_model_that_breaks_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ def test_values_are_told_as_the_document_has_them():
     before = GuildPolicy(everybody=Limits(credits=10), relaxed=False)
     after = GuildPolicy(everybody=Limits(credits=20, max_count=2), relaxed=True, moderators_channel=2**60)
     assert changes(before, after) == [
-        Change("everybody.credits", "10.0", "20.0"),
+        Change("everybody.credits", "10", "20"),
         Change("everybody.max_count", None, "2"),
         Change("relaxed", "false", "true"),
         Change("moderators_channel", None, f'"{2**60}"'),
@@ -37,21 +37,21 @@ def test_entries_are_known_by_what_they_are_about_not_by_their_place():
     )
     assert changes(before, after) == [
         Change("tiers[Others]", '{"role_id": "6", "name": "Others"}', None),
-        Change("tiers[Artists].weight", "2.0", "3.0"),
+        Change("tiers[Artists].weight", "2", "3"),
         Change("channels[9].defaults.model", None, '"flux-dev"'),
     ]
 
 
 def test_another_order_is_a_change_too():
-    one, two = (PromptRule(kind="word", pattern=word) for word in ("a", "b"))
+    one, two = (PromptRule(kind="word", pattern=word) for word in ("ugly", "awful"))
     [change] = changes(GuildPolicy(prompt_rules=(one, two)), GuildPolicy(prompt_rules=(two, one)))
     assert change == Change("prompt_rules", "in this order", "in another order")
 
 
 def test_a_rule_given_twice_counts_twice():
-    rule = PromptRule(kind="word", pattern="a")
+    rule = PromptRule(kind="word", pattern="ugly")
     [change] = changes(GuildPolicy(prompt_rules=(rule,)), GuildPolicy(prompt_rules=(rule, rule)))
-    assert (change.path, change.before) == ("prompt_rules[word a, 2]", None)
+    assert (change.path, change.before) == ("prompt_rules[word ugly, 2]", None)
 
 
 def test_tiers_of_the_same_name_are_told_apart():
@@ -76,7 +76,10 @@ policies = st.builds(
         unique_by=lambda tier: tier.role_id,
     ).map(tuple),
     prompt_rules=st.lists(
-        st.builds(PromptRule, kind=st.just("word"), pattern=st.sampled_from("xy"), everywhere=st.booleans()), max_size=3
+        st.builds(
+            PromptRule, kind=st.just("word"), pattern=st.sampled_from(["ugly", "awful"]), everywhere=st.booleans()
+        ),
+        max_size=3,
     ).map(tuple),
     pool=st.none() | st.just(3.0),
 )

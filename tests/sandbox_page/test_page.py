@@ -211,11 +211,11 @@ def test_a_link_to_a_message_leads_there(page: PageView, sandbox: Any) -> None:
     card = draw(page, "far away")
     here = sandbox.world.messages.newest_first(next(iter(sandbox.world.community.channels)))
     target = next(message for message in here if message.id == card.get_attribute("data-message-id"))
-    page.one("[data-channel]", "general").click()
+    page.one("[data-channel]", "age-restricted").click()
     link = f"https://discord.com/channels/{sandbox.world.guild_id}/{target.channel_id}/{target.id}"
-    general = next(one.id for one in sandbox.world.community.channels.values() if one.name == "general")
+    elsewhere = next(one.id for one in sandbox.world.community.channels.values() if one.name == "age-restricted")
     answer = httpx.post(
-        f"{sandbox.api_base}/channels/{general}/messages",
+        f"{sandbox.api_base}/channels/{elsewhere}/messages",
         headers={"Authorization": f"Bot {sandbox.token}"},
         json={"content": f"Look [there]({link})."},
     )

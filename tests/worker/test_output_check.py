@@ -60,7 +60,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 async def check(model: str) -> AsyncIterator[Classifier]:
     classifier = Classifier(model, ["NSFW"])
     yield classifier
-    classifier.close()
+    await classifier.close()
 
 
 async def decide(floor: Floor, **policy: Any) -> None:

@@ -1,0 +1,107 @@
+"""Every door below /admin is locked for members, and those to all servers for moderators as well: each is tried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import discord
+import pytest
+from discord import app_commands
+
+from bot.commands import COMMANDS
+from bot.sandbox.community import LINUS_ID, MODERATOR_ROLE_ID, PATRON_ROLE_ID
+from bot.sandbox.driver import Person
+from bot.wording import sentence
+from flux_core.errors import NotAllowed
+from tests.bot.conftest import Stage
+from tests.bot.governing import as_read, nothing_changes, open_admin
+from tests.bot.scenes import is_private
+
+Option = discord.AppCommandOptionType
+
+
+def commands(group: app_commands.Group) -> Iterator[app_commands.Command[Any, ..., Any]]:
+    for one in group.commands:
+        if isinstance(one, app_commands.Group):
+            yield from commands(one)
+        else:
+            yield one
+
+
+[ADMIN] = [one for one in COMMANDS if isinstance(one, app_commands.Group) and one.name == "admin"]
+DOORS = list(commands(ADMIN))
+
+
+def number_for(option: app_commands.Parameter) -> float:
+    least = option.min_value
+    return 1 if least is None or least < 1 else least
+
+
+async def fitting(person: Person, command: app_commands.Command[Any, ..., Any]) -> dict[str, Any]:
+    """Return a value for every option of a command that Discord would take, except ``everywhere``."""
+    channel = (await person.world())["channels"][0]["id"]
+    upload = await person.upload(b"{}", "policy.json")
+    given: dict[str, Any] = {}
+    for option in command.parameters:
+        values = {
+            Option.string: "7d",
+            Option.integer: int(number_for(option)),
+            Option.number: number_for(option),
+            Option.boolean: True,
+            Option.user: LINUS_ID,
+            Option.role: PATRON_ROLE_ID,
+            Option.channel: channel,
+            Option.attachment: upload,
+        }
+        given[option.display_name] = option.choices[0].value if option.choices else values[option.type]
+    given.pop("everywhere", None)
+    return given
+
+
+@pytest.fixture
+def outsider(stage: Stage, ada: Person) -> Person:
+    """A member whom the server's owner lets see /admin, which alone must not be enough."""
+    open_admin(stage)
+    return ada
+
+
+async def test_no_member_gets_through_any_of_them(stage: Stage, outsider: Person) -> None:
+    refused = sentence(NotAllowed(action="admin"))
+    async with nothing_changes(stage):
+        for command in DOORS:
+            options = await fitting(outsider, command)
+            answer = await outsider.response(await outsider.command(command.qualified_name, options))
+            assert as_read(answer) == refused, command.qualified_name
+            assert is_private(answer)
+    assert len(DOORS) > 40
+
+
+async def test_no_suggestion_tells_members_anything(stage: Stage, outsider: Person) -> None:
+    asked = 0
+    for command in DOORS:
+        for option in command.parameters:
+            if option.autocomplete:
+                # Discord asks for suggestions as soon as somebody types, whatever else is filled in.
+                assert await outsider.autocomplete(command.qualified_name, option.display_name, "") == []
+                asked += 1
+    assert asked > 10
+
+
+async def test_moderators_govern_their_own_server_alone(stage: Stage, linus: Person) -> None:
+    """Linus is made a moderator; the bot is Grace's."""
+    stage.sandbox.world.community.people[LINUS_ID].role_ids += (MODERATOR_ROLE_ID,)
+    refused = sentence(NotAllowed(action="everywhere"))
+    tried = 0
+    async with nothing_changes(stage):
+        for command in DOORS:
+            if "everywhere" not in {
+                option.display_name for option in command.parameters if option.type is Option.boolean
+            }:
+                continue
+            if command.qualified_name.startswith("admin blocklist"):
+                continue  # there it means age-restricted channels as well
+            answer = await linus.response(await linus.command(command.qualified_name, everywhere=True))
+            assert as_read(answer) == refused, command.qualified_name
+            tried += 1
+    assert tried == 6
