@@ -48,7 +48,14 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         default=Path("data"), description="Folder for the database and the pictures, unless they are set below."
     )
-    database_url: str | None = Field(default=None, description="SQLAlchemy URL; by default an SQLite file in DATA_DIR.")
+    database_url: str | None = Field(
+        default=None,
+        description="SQLite file or PostgreSQL server, such as postgresql://flux:secret@db/flux; by default an SQLite "
+        "file in DATA_DIR.",
+    )
+    database_pool: int = Field(
+        default=5, ge=1, le=100, description="Connections of one process to PostgreSQL, besides the one that listens."
+    )
     picture_store: str | None = Field(
         default=None, description="Folder or obstore URL for pictures; by default a folder in DATA_DIR."
     )

@@ -20,6 +20,9 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError,
 
 from flux_core.errors import ConfigurationError, StorageUnavailable
 
+POOL = 5
+"""Connections of one process to a server, besides the one that listens."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -31,10 +34,10 @@ class Database(ABC):
         self.clock = clock
 
     @staticmethod
-    async def open(url: str, *, clock: Callable[[], float] = time.time) -> Database:
+    async def open(url: str, *, pool: int = POOL, clock: Callable[[], float] = time.time) -> Database:
         """Open the database at ``url``, creating a file and running migrations when they are missing.
 
-        Raises ConfigurationError for a URL that cannot work, StorageUnavailable when the database does not answer.
+        ``pool``: most transactions at once on a server. Raises ConfigurationError for a URL that cannot work, StorageUnavailable when the database does not answer.
         """
         try:
             parsed = make_url(url)
@@ -51,7 +54,7 @@ class Database(ABC):
             case "postgresql":
                 from flux_core.database.postgres import PostgresDatabase
 
-                return await PostgresDatabase.connect(parsed, clock=clock)
+                return await PostgresDatabase.connect(parsed, pool=pool, clock=clock)
             case other:
                 raise ConfigurationError(f"DATABASE_URL names {other!r}; flux-bot works with sqlite and postgresql.")
 

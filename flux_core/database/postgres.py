@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
-import secrets
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import asyncpg
-import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
@@ -20,23 +18,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from flux_core.database import locks
 from flux_core.database.engine import Database, translated
 from flux_core.database.schema import upgrade
-from flux_core.errors import StorageUnavailable
+from flux_core.database.wire import Wire
+from flux_core.errors import ConfigurationError, StorageUnavailable
 
-log = logging.getLogger(__name__)
-
-POOL = 5
-"""Connections of one process for transactions; one more listens."""
 POOL_SECONDS = 15.0
 """How long a transaction waits for a connection: as long as a writer waits on SQLite."""
 STATEMENT_SECONDS = 15.0
-"""How long one statement may take; ours take about a millisecond."""
+"""How long one statement may take, or wait for a lock; ours take about a millisecond."""
+SILENCE_SECONDS = 5.0
+"""How much longer we wait for the server to say that a statement took too long, before we take it for gone."""
 CONNECT_SECONDS = 5.0
-CHANNEL = "flux_bot"
-"""On which processes tell one another that something was written."""
-TELL_SECONDS = 0.005
-"""Writes within this time are told of together: PostgreSQL commits those that notify one after the other."""
-BACK_OFF = (0.2, 1.0, 5.0)
-"""Seconds between attempts to listen again."""
+STATEMENTS = 512
+"""Prepared statements that a connection remembers: all of ours."""
 AGAIN = ("40001", "40P01")
 """PostgreSQL's codes for a transaction that may simply be repeated: a conflict of versions, a deadlock."""
 TRIES = 5
@@ -46,57 +39,35 @@ T = TypeVar("T")
 
 
 class PostgresDatabase(Database):
-    """Transactions run on connections of a bounded pool; one connection listens for what others write."""
+    """Transactions run on connections of a bounded pool; one connection more listens for what others write."""
 
-    def __init__(self, engine: AsyncEngine, address: URL, clock: Callable[[], float]) -> None:
+    def __init__(self, engine: AsyncEngine, clock: Callable[[], float]) -> None:
         super().__init__(clock)
         self._writer = engine
         self._reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        self._address = address
         self._closed = False
         self._version = 0
-        self._changed = asyncio.Condition()
-        self._written = asyncio.Event()
-        self._listening = asyncio.Event()
-        self._name = secrets.token_hex(8)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._next = asyncio.Event()
+        self._wire = Wire(self._connect_apart, self._noted)
 
     @classmethod
-    async def connect(cls, url: URL, *, clock: Callable[[], float]) -> PostgresDatabase:
-        """Connect to the server at ``url`` and run the migrations that are missing; raises StorageUnavailable."""
-        address = url.set(drivername="postgresql+asyncpg")
-        engine = create_async_engine(
-            address,
-            # Parameters hold interaction tokens; errors and logs must not.
-            hide_parameters=True,
-            pool_size=POOL,
-            max_overflow=0,
-            pool_timeout=POOL_SECONDS,
-            pool_pre_ping=True,
-            connect_args={
-                "timeout": CONNECT_SECONDS,
-                "server_settings": {
-                    "application_name": "flux-bot",
-                    "statement_timeout": str(round(STATEMENT_SECONDS * 1000)),
-                    "idle_in_transaction_session_timeout": str(round(2 * STATEMENT_SECONDS * 1000)),
-                },
-            },
-        )
-        database = cls(engine, address, clock)
+    async def connect(cls, url: URL, *, pool: int, clock: Callable[[], float]) -> PostgresDatabase:
+        """Connect to the server at ``url`` with ``pool`` connections and run the migrations that are missing.
+
+        Raises ConfigurationError for a URL that cannot work, StorageUnavailable when the server does not answer.
+        """
+        database = cls(_engine(url, pool), clock)
         try:
-            with _answers():
-                async with engine.begin() as connection:
-                    await connection.run_sync(_upgrade)
+            try:
+                await database._run(database._writer, _upgrade)
+            except TypeError as error:  # how the driver takes words that it does not know
+                raise ConfigurationError(
+                    f"DATABASE_URL asks for something that is not known here: {error}"
+                ) from None
+            await database._wire.open()
         except BaseException:
-            await engine.dispose()
+            await database.close()
             raise
-        database._tasks = [
-            asyncio.create_task(database._listen(), name="database-listen"),
-            asyncio.create_task(database._tell(), name="database-tell"),
-        ]
-        with suppress(TimeoutError):
-            # Without it, everybody still looks again from time to time.
-            await asyncio.wait_for(database._listening.wait(), CONNECT_SECONDS)
         return database
 
     async def close(self) -> None:
@@ -104,9 +75,8 @@ class PostgresDatabase(Database):
         if self._closed:
             return
         self._closed = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._noted()
+        await self._wire.close()
         await self._writer.dispose()
 
     async def read(
@@ -114,37 +84,39 @@ class PostgresDatabase(Database):
     ) -> T:  # fmt: skip
         """Run ``query(connection, *args)`` on one unchanging view of the data; raises StorageUnavailable."""
         self._check_open()
-        with _answers():
-            async with self._reader.begin() as connection:
-                return await connection.run_sync(query, *args, **kwargs)
+        return await self._run(self._reader, lambda connection, _: query(connection, *args, **kwargs))
 
     async def write(
         self, query: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:  # fmt: skip
-        """Run ``query(connection, *args)`` and commit, or change nothing when it raises; raises StorageUnavailable."""
+        """Run ``query(connection, *args)`` and commit, or change nothing when it raises; raises StorageUnavailable.
+
+        A caller that is cancelled while it waits does not know whether the transaction went through.
+        """
         self._check_open()
-        with _answers():
-            for attempt in range(TRIES):
-                try:
-                    async with self._writer.begin() as connection:
-                        await connection.run_sync(locks.enter, query)
-                        result = await connection.run_sync(query, *args, **kwargs)
-                except DBAPIError as error:
-                    if getattr(error.orig, "sqlstate", None) not in AGAIN or attempt == TRIES - 1:
-                        raise
-                    await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))
-                else:
-                    self._written.set()
-                    await self._note()
-                    return result
-        raise AssertionError("the last attempt returns or raises")
+
+        def transaction(connection: Connection, begun: Callable[[], None]) -> T:
+            locks.enter(connection, query)
+            begun()
+            return query(connection, *args, **kwargs)
+
+        try:
+            result = await self._run(self._writer, transaction)
+        except asyncio.CancelledError:
+            self._wrote()
+            raise
+        self._wrote()
+        return result
 
     async def changed(self, since: int | None, timeout: float) -> int:  # noqa: ASYNC109 (no error: the time is up)
         """Return a number that differs from ``since`` as soon as anybody has committed a write, as ``Database``."""
         self._check_open()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout), self._changed:
-                await self._changed.wait_for(lambda: self._closed or self._version != since)
+        deadline = time.monotonic() + timeout
+        while self._version == since and (remaining := deadline - time.monotonic()) > 0:
+            try:
+                await asyncio.wait_for(self._next.wait(), remaining)
+            except TimeoutError:
+                break
         self._check_open()
         return self._version
 
@@ -152,65 +124,82 @@ class PostgresDatabase(Database):
         if self._closed:
             raise StorageUnavailable("The database was closed.")
 
-    async def _note(self) -> None:
-        async with self._changed:
-            self._version += 1
-            self._changed.notify_all()
+    def _wrote(self) -> None:
+        self._noted()
+        self._wire.tell()
 
-    async def _tell(self) -> None:
-        """Tell the other processes that something was written: soon, and of many writes at once."""
-        told = sa.text(f"NOTIFY {CHANNEL}, '{self._name}'")
-        while True:
-            await self._written.wait()
-            await asyncio.sleep(TELL_SECONDS)
-            self._written.clear()
-            try:
-                with _answers():
-                    async with self._writer.begin() as connection:
-                        await connection.execute(told)
-            except StorageUnavailable as error:
-                log.warning("others cannot be told of a change; they look again by themselves: %s", error)
+    def _noted(self) -> None:
+        self._version += 1
+        self._next.set()
+        self._next = asyncio.Event()
 
-    async def _listen(self) -> None:
-        failures = 0
-        while True:
-            try:
-                await self._listen_once()
-                failures = 0
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-                log.warning("cannot listen to the database: %s", type(error).__name__)
-            await asyncio.sleep(BACK_OFF[min(failures, len(BACK_OFF) - 1)])
-            failures += 1
+    async def _run(self, engine: AsyncEngine, query: Callable[[Connection, Callable[[], None]], T]) -> T:
+        """Run a transaction, again where it was in another one's way, or where its connection had ended before.
 
-    async def _listen_once(self) -> None:
-        """Listen until the connection ends."""
-        plain = self._address.set(drivername="postgresql").render_as_string(hide_password=False)
-        connection = await asyncpg.connect(plain, timeout=CONNECT_SECONDS)
-        ended = asyncio.Event()
-        noted: set[asyncio.Task[None]] = set()
+        ``query`` calls its second argument when it has begun to change something.
+        """
+        begun = False
 
-        def heard(_connection: Any, _process: int, _channel: str, who: Any) -> None:
-            if who == self._name:
-                return
-            task = asyncio.get_running_loop().create_task(self._note())
-            noted.add(task)
-            task.add_done_callback(noted.discard)
+        def begin() -> None:
+            nonlocal begun
+            begun = True
 
-        try:
-            connection.add_termination_listener(lambda _: ended.set())
-            await connection.add_listener(CHANNEL, heard)
-            if self._listening.is_set():
-                await self._note()  # whatever was told meanwhile was missed
-            self._listening.set()
-            await ended.wait()
-        finally:
-            with suppress(Exception):
-                await connection.close(timeout=1.0)
+        with _answers():
+            for attempt in range(TRIES):
+                begun = False
+                try:
+                    async with engine.begin() as connection:
+                        return await connection.run_sync(query, begin)
+                except DBAPIError as error:
+                    conflict = getattr(error.orig, "sqlstate", None) in AGAIN
+                    ended_before = error.connection_invalidated and not begun
+                    if attempt == TRIES - 1 or not (conflict or ended_before):
+                        raise
+                    await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _connect_apart(self) -> Any:
+        """Return a connection that is not of the pool."""
+        _, how = self._writer.dialect.create_connect_args(self._writer.url)
+        return await asyncpg.connect(**how, timeout=CONNECT_SECONDS, server_settings=_server_settings())
 
 
-def _upgrade(connection: Connection) -> None:
+def _engine(url: URL, pool: int) -> AsyncEngine:
+    address = url.set(drivername="postgresql+asyncpg")
+    if "sslmode" in address.query:  # as every other program calls it
+        address = address.update_query_dict({"ssl": address.query["sslmode"]}).difference_update_query(["sslmode"])
+    return create_async_engine(
+        address,
+        # Parameters hold interaction tokens; errors and logs must not.
+        hide_parameters=True,
+        pool_size=pool,
+        max_overflow=0,
+        pool_timeout=POOL_SECONDS,
+        connect_args={
+            "timeout": CONNECT_SECONDS,
+            "command_timeout": STATEMENT_SECONDS + SILENCE_SECONDS,
+            "prepared_statement_cache_size": STATEMENTS,
+            "server_settings": _server_settings(),
+        },
+    )
+
+
+def _server_settings() -> dict[str, str]:
+    patience = str(round(STATEMENT_SECONDS * 1000))
+    return {
+        "application_name": "flux-bot",
+        "statement_timeout": patience,
+        # A machine that is gone in the middle of a transaction must not keep the house shut.
+        "idle_in_transaction_session_timeout": patience,
+        # Compiling takes longer than any of our statements.
+        "jit": "off",
+    }
+
+
+def _upgrade(connection: Connection, begun: Callable[[], None]) -> None:
     # Several processes may start at once; the first one migrates.
     locks.enter(connection, _upgrade)
+    begun()
     upgrade(connection)
 
 
@@ -219,5 +208,5 @@ def _answers() -> Iterator[None]:
     try:
         with translated():
             yield
-    except (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError) as error:
-        raise StorageUnavailable(f"The database does not answer: {type(error).__name__}") from error
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise StorageUnavailable(f"The database does not answer: {str(error) or type(error).__name__}") from error
