@@ -17,6 +17,9 @@ ROLLING = "rolling"
 GRANTED = "granted"
 """The purse of credits given by moderators that do not expire; those that do are in "granted:0001795262400" (the unix
 second of their end, so that names sort by it)."""
+LAST_GRANTED = f"{GRANTED}:{'9' * 13}"
+"""Behind the names of all purses of granted credits, and before others: in any language's order of letters and signs,
+which a database may follow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

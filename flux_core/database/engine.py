@@ -37,7 +37,8 @@ class Database(ABC):
     async def open(url: str, *, pool: int = POOL, clock: Callable[[], float] = time.time) -> Database:
         """Open the database at ``url``, creating a file and running migrations when they are missing.
 
-        ``pool``: most transactions at once on a server. Raises ConfigurationError for a URL that cannot work, StorageUnavailable when the database does not answer.
+        ``pool``: most transactions at once on a server. Raises ConfigurationError for a URL that cannot work,
+        StorageUnavailable when the database does not answer.
         """
         try:
             parsed = make_url(url)

