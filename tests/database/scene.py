@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
@@ -33,6 +34,10 @@ SCHNELL, DEV, TINY = "flux-schnell", "flux-dev", "flux-tiny"
 CATALOGUE = Catalogue({SCHNELL: "schnell", DEV: "dev", TINY: "tiny"}, default=SCHNELL)
 ANNE, BERT, CLEO = (Account(guild_id=7, user_id=user) for user in (1, 2, 3))
 ABROAD = Account(guild_id=8, user_id=1)
+
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For tests that look at what is SQLite's own: its plans, its file."""
+ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 AT_ONCE = RoutingPolicy(return_seconds=0)
 """A hosted provider draws as soon as no card of our own is up."""

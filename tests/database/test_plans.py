@@ -27,7 +27,9 @@ from flux_core.jobs import NOWHERE, Origin
 from flux_core.policy import Renewal
 from flux_core.quota import UTC, period_at
 from flux_core.router import RoutingPolicy
-from tests.database.scene import ANNE, SCHNELL, TINY, Scene, a_request, rules
+from tests.database.scene import ANNE, ON_SQLITE, SCHNELL, TINY, Scene, a_request, rules
+
+pytestmark = ON_SQLITE  # the plans are those of SQLite
 
 TERMS = Terms(policy=RoutingPolicy(), zone=UTC, lease_seconds=30.0)
 OFFERED = Offered(models=(SCHNELL,), local=frozenset({SCHNELL}), policy=RoutingPolicy(), lease_seconds=30.0)

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from flux_core.database.bookkeeping import discrepancies
 from flux_core.database.jobs import values_of
@@ -18,6 +19,7 @@ from flux_core.database.schema import config_for
 from flux_core.database.tables import jobs
 from flux_core.jobs import Account, Job, JobState, Origin
 from flux_core.policy import Limits, Renewal
+from tests.database.postgres import driver, new_database
 from tests.database.scene import ANNE, SCHNELL, Scene, a_reply, a_request, a_scene
 
 NEW = (
@@ -76,15 +78,27 @@ def fill(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-@pytest.fixture
-def old_database(tmp_path: Path) -> str:
+def begin(connection: Connection) -> None:
+    """Make and fill a database of the first version."""
+    command.upgrade(config_for(connection), "0001")
+    fill(connection)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def old_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A filled database of the first version."""
+    if request.param == "postgresql":
+        url = await new_database(migrated=False)
+        server = create_async_engine(driver(url))
+        async with server.begin() as connection:
+            await connection.run_sync(begin)
+        await server.dispose()
+        return url
     (tmp_path / "studio").mkdir()
     url = f"sqlite:///{tmp_path / 'studio' / 'flux-bot.db'}"
     engine = sa.create_engine(url)
-    with engine.begin() as connection:
-        command.upgrade(config_for(connection), "0001")
-        fill(connection)
+    with engine.begin() as plain:
+        begin(plain)
     engine.dispose()
     return url
 
