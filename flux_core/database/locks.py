@@ -35,7 +35,7 @@ def _lock(kind: int, key: sa.ColumnElement[int]) -> sa.ColumnElement[None]:
     return sa.func.pg_advisory_xact_lock(sa.literal_column(str(kind)), key)
 
 
-_ONE = sa.literal_column("0")
+_ONE: sa.ColumnElement[int] = sa.literal_column("0")
 _KEY = bindparam("key", type_=sa.Integer)
 _ALONE = sa.select(_lock(HOUSE, _ONE))
 _TOGETHER = sa.func.pg_advisory_xact_lock_shared(sa.literal_column(str(HOUSE)), _ONE)

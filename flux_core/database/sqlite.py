@@ -106,6 +106,12 @@ class SqliteDatabase(Database):
                 return version
             await asyncio.sleep(min(POLL_SECONDS, remaining))
 
+    @contextmanager
+    def here(self, *, writes: bool = False) -> Iterator[Connection]:
+        """Run one transaction in the caller's own thread, for a command that does nothing besides."""
+        with _sqlite_errors(), (self._writer if writes else self._reader).begin() as connection:
+            yield connection
+
     def _version(self) -> int:
         # PRAGMA data_version counts the commits of other connections, so this one never writes.
         with _sqlite_errors():
