@@ -59,10 +59,7 @@ def _first(models: int) -> sa.Select[Any]:
 
 
 _TAKE = (
-    sa.update(jobs)
-    .where(c.id == bindparam("job"), c.waits_for.is_not(None))
-    .values(TAKEN)
-    .returning(*COLUMNS, LIMITED)
+    sa.update(jobs).where(c.id == bindparam("job"), c.waits_for.is_not(None)).values(TAKEN).returning(*COLUMNS, LIMITED)
 )
 
 

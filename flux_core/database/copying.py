@@ -75,7 +75,9 @@ def _compare(target: Connection, source: Connection) -> None:
     for table in metadata.sorted_tables:
         there, here = _count(target, table), _count(source, table)
         if there != here:
-            raise ConfigurationError(f"The copy of {table.name} has {there} rows instead of {here}. Nothing was copied.")
+            raise ConfigurationError(
+                f"The copy of {table.name} has {there} rows instead of {here}. Nothing was copied."
+            )
     for look in (_money, discrepancies):
         if look(target) != look(source):
             raise ConfigurationError("Ledger, counters and jobs of the copy say something else. Nothing was copied.")

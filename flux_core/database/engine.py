@@ -42,7 +42,7 @@ class Database(ABC):
         """
         try:
             parsed = make_url(url)
-        except ArgumentError:
+        except (ArgumentError, ValueError):
             raise ConfigurationError(
                 "DATABASE_URL is no database URL. Examples: sqlite:////srv/flux-bot/flux-bot.db, "
                 "postgresql://flux@db/flux"

@@ -61,9 +61,7 @@ class PostgresDatabase(Database):
             try:
                 await database._run(database._writer, _upgrade)
             except TypeError as error:  # how the driver takes words that it does not know
-                raise ConfigurationError(
-                    f"DATABASE_URL asks for something that is not known here: {error}"
-                ) from None
+                raise ConfigurationError(f"DATABASE_URL asks for something that is not known here: {error}") from None
             await database._wire.open()
         except BaseException:
             await database.close()

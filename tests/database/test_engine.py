@@ -105,6 +105,7 @@ async def test_the_loop_goes_on_while_a_transaction_runs(scene: Scene) -> None:
             await asyncio.sleep(0.001)
 
     beating = asyncio.create_task(heart())
+
     def slowly(connection: Connection) -> None:
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql("SELECT pg_sleep(0.1)")

@@ -66,7 +66,7 @@ def variety(connection: Connection) -> set[object]:
 
 
 async def test_ledger_counters_and_jobs_agree_whatever_happens(database_url: str, tmp_path: Path) -> None:
-    seed, operations = random.randrange(10**6), OPERATIONS[database_url.partition(':')[0]]
+    seed, operations = random.randrange(10**6), OPERATIONS[database_url.partition(":")[0]]
     print(f"seed {seed}")  # noqa: T201 (shown when it fails)
     chance, began = random.Random(seed), time.time()
     async with a_scene(database_url, tmp_path) as scene:
