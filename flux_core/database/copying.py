@@ -76,7 +76,7 @@ def _compare(target: Connection, source: Connection) -> None:
         there, here = _count(target, table), _count(source, table)
         if there != here:
             raise ConfigurationError(
-                f"The copy of {table.name} has {there} rows instead of {here}. Nothing was copied."
+                f"The copy of {table.name} has {there} rows instead of {here}. Nothing is kept of it."
             )
     for look in (_money, discrepancies):
         if look(target) != look(source):

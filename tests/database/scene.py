@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from flux_core.database.engine import Database
+from flux_core.database.engine import POOL, Database
 from flux_core.database.queue import JobQueue, WorkerInfo
 from flux_core.database.tables import jobs, ledger, spending
 from flux_core.generation import GenerationRequest, RequestOptions, resolve
@@ -181,12 +181,13 @@ async def a_scene(
     policy: RoutingPolicy = AT_ONCE,
     offers: Mapping[str, Mapping[str, Offer]] | None = None,
     zone: str = "UTC",
+    pool: int = POOL,
     **changed_rules: Any,
 ) -> AsyncIterator[Scene]:
     """Open a scene on the database at ``url``."""
     clock = Clock()
     known = rules(zone=ZoneInfo(zone), **changed_rules)
-    db = await Database.open(url, clock=clock)
+    db = await Database.open(url, pool=pool, clock=clock)
     try:
         store = PictureStore(str(folder / "pictures"))
         queue = JobQueue(db, max_attempts=3, lease_seconds=30.0, policy=policy, zone=known.zone)

@@ -109,7 +109,7 @@ async def test_what_the_server_says_to_a_wrong_name_is_told() -> None:
 
 
 async def test_an_option_that_does_not_exist_is_told(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="DATABASE_URL.*colour"):
+    with pytest.raises(ConfigurationError, match=r"DATABASE_URL.*colour"):
         await Database.open(f"{url}&colour=blue")
 
 

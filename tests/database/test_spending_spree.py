@@ -1,4 +1,4 @@
-"""Thousands of random operations by several processes, killed again and again: ledger, counters and jobs agree throughout."""
+"""Thousands of random operations by several processes, killed again and again: the books agree throughout."""
 
 from __future__ import annotations
 

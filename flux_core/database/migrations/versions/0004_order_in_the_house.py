@@ -37,7 +37,8 @@ AUDIT_IS_APPEND_ONLY = {
     ],
     "postgresql": [
         "CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN RAISE EXCEPTION 'the audit log is append-only' USING ERRCODE = 'integrity_constraint_violation'; END $$",
+        " $$ BEGIN RAISE EXCEPTION 'the audit log is append-only'"
+        " USING ERRCODE = 'integrity_constraint_violation'; END $$",
         "CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE ON audit"
         " FOR EACH ROW EXECUTE FUNCTION audit_is_append_only()",
     ],
