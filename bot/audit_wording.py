@@ -6,13 +6,20 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bot.wording import counted, credits, escape, moment, number, quoted, shorten, title_of
+from bot.wording import counted, credits, dollars, duration, escape, moment, number, quoted, shorten, title_of
 from flux_core.database.audit import Entry
+from flux_core.router import LOCAL
 
 LONGEST = 380
 """Characters of one entry: a page of eight fits a message."""
 
 Facts = Mapping[str, Any]
+_PICTURES = {
+    "allow": "are shown like any other",
+    "spoiler": "are hidden until clicked",
+    "age_restricted": "are shown in age-restricted channels only",
+    "refuse": "are refused",
+}
 _KNOWN_ELSEWHERE = ("reason", "role", "name")
 """Facts that phrases tell in their own way."""
 
@@ -47,6 +54,8 @@ def _value(name: str, value: Any) -> str:
             return credits(value)
         case (("until" | "expires_at"), (int() | float())):
             return moment(float(value), "f")
+        case "cooldown_seconds", (int() | float()):
+            return duration(value)
         case "role", _:
             return f"<@&{value}>"
         case "channel", _:
@@ -66,10 +75,12 @@ def _value(name: str, value: Any) -> str:
     return quoted(json.dumps(value, ensure_ascii=False), 80)
 
 
+def _called(name: str) -> str:
+    return escape(name.removesuffix("_seconds").replace("_", " "))
+
+
 def _list(f: Facts, *without: str) -> str:
-    shown = [
-        f"{escape(name.replace('_', ' '))} {_value(name, value)}" for name, value in f.items() if name not in without
-    ]
+    shown = [f"{_called(name)} {_value(name, value)}" for name, value in f.items() if name not in without]
     return ", ".join(shown[:8])
 
 
@@ -95,10 +106,17 @@ def _reset(f: Facts, whom: str) -> str:
     return f"gave the spent allowance back to {whom}{reached}: {credits(int(f.get('millicredits', 0)))}"
 
 
+def _anew(f: Facts, *without: str) -> str:
+    """Return what was said behind a colon, and whether it took the place of all that had been said before."""
+    listed = _list(f, *without, "clear")
+    if f.get("clear"):
+        return f" anew: {listed}" if listed else ": nothing any more"
+    return f": {listed}" if listed else ""
+
+
 def _limits(verb: str) -> Callable[[Facts, str], str]:
     def phrase(f: Facts, whom: str) -> str:
-        listed = _list(f, *_KNOWN_ELSEWHERE)
-        return f"{verb} {whom}{f': {listed}' if listed else ''}"
+        return f"{verb} {whom}{_anew(f, *_KNOWN_ELSEWHERE)}"
 
     return phrase
 
@@ -118,12 +136,39 @@ def _provider_cap(f: Facts, _: str) -> str:
     most = f.get("dollars")
     if most is None:
         return "took back the cap of money for hosted providers"
-    return f"let hosted providers have at most ${float(most):,.2f} a day"
+    return f"let hosted providers have at most {dollars(round(float(most) * 1_000_000))} a day"
 
 
 def _routing(f: Facts, _: str) -> str:
-    routing = f.get("routing") or {}
-    return f"changed who draws: {_list(routing, 'return_seconds')}" if routing else "changed who draws"
+    routing, told = f.get("routing") or {}, []
+    if "first" in routing:
+        told.append(f"{title_of(LOCAL) if routing['first'] == LOCAL else 'hosted providers'} first")
+    if "order" in routing:
+        told.append(f"the {escape(str(routing['order']))} hosted provider before others")
+    if "overflow_seconds" in routing:
+        told.append(f"a hosted one after {duration(float(routing['overflow_seconds']))}")
+    if "providers" in routing:
+        names = routing["providers"]
+        which = ", ".join(escape(title_of(str(name))) for name in names or ())
+        told.append(f"{which or ('all hosted providers' if names is None else 'no hosted provider')} may draw")
+    return f"changed who draws: {', '.join(told)}" if told else "changed who draws"
+
+
+def _blocklist_add(f: Facts, _: str) -> str:
+    does = {"refuse": "to be refused", "spoiler": "to hide the pictures", "approve": "to wait for a moderator"}
+    what = does.get(str(f.get("does")), f"to {escape(str(f.get('does', '')))}")
+    where = "" if f.get("everywhere", True) else ", but not in age-restricted channels"
+    return (
+        f"set prompts with the {escape(str(f.get('kind', 'word')))} {quoted(f.get('pattern', ''), 150)} {what}{where}"
+    )
+
+
+def _moderation_output(f: Facts, _: str) -> str:
+    sure = f.get("threshold")
+    does = _PICTURES.get(str(f.get("does")))
+    told = [f"pictures that are not for everybody {does}"] if does else []
+    told += [f"the check has to be {number(round(float(sure) * 100, 1))}% sure"] if sure is not None else []
+    return f"decided: {', and '.join(told)}" if told else "changed what happens to pictures that are not for everybody"
 
 
 def _tier_remove(f: Facts, whom: str) -> str:
@@ -135,7 +180,7 @@ def _channel(verb: str) -> Callable[[Facts, str], str]:
 
 
 def _channel_defaults(f: Facts, _: str) -> str:
-    return f"set the options of <#{f.get('channel', '0')}>: {_list(f, 'channel')}"
+    return f"set the options of <#{f.get('channel', '0')}>{_anew(f, 'channel')}"
 
 
 def _moderation_channel(f: Facts, _: str) -> str:
@@ -162,7 +207,7 @@ PHRASES: Mapping[str, Callable[[Facts, str], str]] = {
     "quota grant": _grant,
     "quota reset": _reset,
     "quota set": _limits("set limits of"),
-    "quota server": lambda f, _: f"set what all share: {_list(f)}",
+    "quota server": lambda f, _: f"set what all share{_anew(f)}",
     "tier add": _limits("made a tier of"),
     "tier edit": _limits("changed the tier of"),
     "tier remove": _tier_remove,
@@ -178,16 +223,20 @@ PHRASES: Mapping[str, Callable[[Facts, str], str]] = {
     "provider enable": lambda f, _: f"let {escape(title_of(str(f.get('provider', ''))))} draw",
     "provider disable": lambda f, _: f"let {escape(title_of(str(f.get('provider', ''))))} draw no more",
     "provider cap": _provider_cap,
-    "blocklist add": lambda f, _: f"made a rule about prompts: {_list(f)}",
-    "blocklist remove": lambda f, _: f"removed a rule about prompts: {_list(f)}",
+    "blocklist add": _blocklist_add,
+    "blocklist remove": lambda f, _: (
+        f"removed the rule about the {escape(str(f.get('kind', 'word')))} {quoted(f.get('pattern', ''), 150)}"
+    ),
     "moderation channel": _moderation_channel,
-    "moderation output": lambda f, _: f"changed what happens to pictures that are not for everybody: {_list(f)}",
-    "moderation prompts": lambda f, _: f"changed whether picture files tell their prompt: {_list(f)}",
+    "moderation output": _moderation_output,
+    "moderation prompts": lambda f, _: f"let picture files {'tell' if f.get('told') else 'not tell'} their prompt",
     "queue pause": lambda f, _: f"paused the queue{_why(f)}",
     "queue drain": lambda f, _: f"let the queue run dry{_why(f)}",
     "queue resume": lambda _f, _w: "let the queue go on",
     "queue cancel": _queue_cancel,
     "queue clear": _queue_clear,
+    "job cancel": _review("cancelled a picture of"),
+    "job delete": _review("deleted a picture of"),
     "policy import": _policy_import,
     "policy reset": lambda _f, _w: "took back all that the server had decided",
     "review approve": _review("approved a picture of"),

@@ -71,14 +71,16 @@ class Turn:
 
 
 def preparing(request: GenerationRequest, user_id: int) -> Card:
-    """Show the acknowledgement of a request that is not in the queue yet."""
-    return Card(_box(GREY, _asked(request, user_id), ui.TextDisplay("Getting ready…")))
+    """Show the acknowledgement of a request not in the queue yet: without its words, which nobody has judged."""
+    return Card(_box(GREY, _asked(request, user_id, words="Getting ready…")))
 
 
 def waiting(job: Job, turn: Turn | None) -> Card:
     """Show a queued job with its turn."""
     line = waiting_line(job, turn)
-    return Card(_box(GREY, _asked(job.request, job.account.user_id), ui.TextDisplay(line), _cancel(job)))
+    return Card(
+        _box(GREY, _asked(job.request, job.account.user_id, words=_withheld(job)), ui.TextDisplay(line), _cancel(job))
+    )
 
 
 def waiting_line(job: Job, turn: Turn | None) -> str:
@@ -180,7 +182,12 @@ def ended_without(job: Job, *, lead: str | None = None) -> Card:
         buttons.insert(0, _button("Try again", Press(Action.REROLL, job.id), discord.ButtonStyle.primary))
     return Card(
         *_lead(lead),
-        _box(colour, _asked(job.request, job.account.user_id), ui.TextDisplay(line), ui.ActionRow(*buttons)),
+        _box(
+            colour,
+            _asked(job.request, job.account.user_id, words=_withheld(job)),
+            ui.TextDisplay(line),
+            ui.ActionRow(*buttons),
+        ),
     )
 
 
@@ -218,7 +225,9 @@ def _asked(
     took: float | None = None,
     by: str | None = None,
     size: tuple[int, int] | None = None,
+    words: str | None = None,
 ) -> ui.TextDisplay[Any]:
+    """Tell who asked for what; ``words`` stand in place of the prompt."""
     facts = facts_of(request, size)
     if took is not None:
         facts.append(duration(took))
@@ -226,8 +235,14 @@ def _asked(
         facts.append(by)
     # The title carries brackets, which would open a link.
     line = " · ".join(escape(fact) for fact in facts)
-    prompt = escape(shorten(" ".join(request.prompt.split()), PROMPT_SHOWN))
+    prompt = words or escape(shorten(" ".join(request.prompt.split()), PROMPT_SHOWN))
     return ui.TextDisplay(f"**{prompt}**\n-# <@{user_id}> · {line}")
+
+
+def _withheld(job: Job) -> str | None:
+    """Return what stands in place of a prompt that no moderator has let everybody read; None for all others."""
+    everybody = job.reply_to is not None and not job.reply_to.private
+    return "A prompt that only moderators see" if job.held is not None and everybody else None
 
 
 def _gallery_item(job: Job, one: Shown, *, spoiler: bool) -> discord.MediaGalleryItem:

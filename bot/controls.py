@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -18,14 +19,17 @@ from bot.cards import result
 from bot.custom_ids import CUSTOM_ID, Action, Press, from_match
 from bot.job_lists import jobs_page
 from bot.permissions import moderates
-from bot.whereabouts import whereabouts
+from bot.whereabouts import roles_of, whereabouts
 from flux_core.errors import AlreadySo, JobAlreadyEnded, JobNotFound, NotAllowed, PictureGone, UnknownProvider
 from flux_core.generation import GenerationRequest
-from flux_core.jobs import Account, Job, JobState, Origin
+from flux_core.jobs import Account, Job, JobState, Origin, Whereabouts
 from flux_core.service import Studio
 from flux_core.variations import reroll_request, variation_request
 
 log = logging.getLogger(__name__)
+
+KNOWN_WITHIN = 1.0
+"""Seconds for looking up who orders, before the acknowledgement: Discord gives 3 for all of it."""
 
 Interaction = discord.Interaction[Any]
 
@@ -54,13 +58,19 @@ class JobButton(ui.DynamicItem[ui.Button[Any]], template=CUSTOM_ID):
 async def visible(studio: Studio, interaction: Interaction, job_id: str) -> Job:
     """Return a job that this member may know of here; raises JobNotFound for any other.
 
-    A job belongs to its server, a private one to its member alone; its member also meets it in direct messages.
+    A job belongs to its server, and for others than its member to its channel, since not everybody sees every channel.
+    A private one is its member's alone, and one that was not approved also the moderators'. Its member also meets it
+    in direct messages.
     """
     job = await studio.job(job_id)
-    own = job.account.user_id == interaction.user.id
-    here = job.account.guild_id == (interaction.guild_id or 0) or (own and interaction.guild_id is None)
-    private = job.reply_to is None or job.reply_to.private
-    if not here or (private and not own):
+    if job.account.user_id == interaction.user.id:
+        if interaction.guild_id in (None, job.account.guild_id):
+            return job
+        raise JobNotFound()
+    reply = job.reply_to
+    if job.account.guild_id != (interaction.guild_id or 0) or reply is None or reply.private:
+        raise JobNotFound()
+    if reply.channel_id != interaction.channel_id or (job.held is not None and not moderates(interaction.permissions)):
         raise JobNotFound()
     return job
 
@@ -102,13 +112,18 @@ async def _follow(
 ) -> None:
     """Order a job that comes from ``parent``, on the account of whoever pressed."""
     account = Account(parent.account.guild_id, interaction.user.id)
+    async with asyncio.timeout(KNOWN_WITHIN):
+        own = await studio.personal.preferences(account)
+        where = await _where(interaction, account.guild_id)
     order = orders.Order(
         account=account,
         request=request,
         origin=origin,
-        where=whereabouts(interaction),
-        notify=bool((await studio.personal.preferences(account)).notify),
-        private=parent.reply_to is not None and parent.reply_to.private,
+        where=where,
+        notify=bool(own.notify),
+        # On somebody else's picture nobody has said how their own shall be shown, but for their settings.
+        private=(parent.reply_to is not None and parent.reply_to.private)
+        or (parent.account != account and own.private is True),
         spoiler=parent.reply_to is not None and parent.reply_to.spoiler,
         parent_id=parent.id,
         parent_position=position,
@@ -118,6 +133,22 @@ async def _follow(
     except UnknownProvider:
         # It was asked for once and has gone. Nobody can take the wish out of a button.
         await orders.take(studio, interaction, replace(order, request=request.model_copy(update={"provider": None})))
+
+
+async def _where(interaction: Interaction, guild_id: int) -> Whereabouts:
+    """Return where an order is given, and as whom; raises NotAllowed for those who have left the server ``guild_id``.
+
+    A direct message does not say what its reader is in the server, so the server is asked.
+    """
+    if interaction.guild_id is not None or guild_id == 0:
+        return whereabouts(interaction)
+    guild = interaction.client.get_guild(guild_id)
+    try:
+        if guild is None:
+            raise NotAllowed(action="draw from outside")
+        return Whereabouts(role_ids=roles_of(await guild.fetch_member(interaction.user.id)))
+    except discord.NotFound:
+        raise NotAllowed(action="draw from outside") from None
 
 
 async def _details(studio: Studio, interaction: Interaction, press: Press) -> None:

@@ -16,7 +16,8 @@ SUGGESTIONS = ("30m", "1h", "12h", "1d", "3d", "7d", "2w", "4w", "52w", FOREVER)
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _UNIT = r"(?:(?P<unit>s|m|h|d|w)|(?P<word>seconds?|secs?|minutes?|mins?|hours?|days?|weeks?))"
-_SPAN = re.compile(rf"(?P<number>[0-9]{{1,9}}) ?{_UNIT}", re.IGNORECASE)
+# In ASCII: without it, ſ would be an s.
+_SPAN = re.compile(rf"(?P<number>[0-9]{{1,9}}) ?{_UNIT}", re.IGNORECASE | re.ASCII)
 _HOW = "write it like 30m, 12h, 7d or 2w"
 
 

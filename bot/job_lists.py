@@ -38,7 +38,7 @@ async def jobs_page(studio: Studio, account: Account, offset: int = 0) -> Card:
     listed = [*active, *[job for job in latest if job.id not in known][:RECENT]]
     offset = offset if offset < len(listed) else 0
     page = listed[offset : offset + PAGE]
-    first = {job.lane: job.id for job in reversed(active) if job.state is JobState.QUEUED}
+    first = {job.lane: job.id for job in reversed(active) if job.state is JobState.QUEUED and job.held is None}
     entries = [await _entry(studio, job, can_move=first.get(job.lane) != job.id) for job in page]
     for job in page:
         # One that ended and could not be delivered: without pictures to show, the list itself tells how it ended.

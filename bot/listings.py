@@ -62,7 +62,7 @@ def history(found: Sequence[Job], *, about: str, rows: Sequence[ui.ActionRow[Any
 def state(job: Job, turn: Turn | None = None) -> str:
     """Return the lines that tell how it stands with a job."""
     match job.state:
-        case JobState.QUEUED if turn is not None:
+        case JobState.QUEUED if turn is not None or job.held is not None:
             return waiting_line(job, turn)
         case JobState.QUEUED:
             return f"In the queue since {moment(job.created_at)}"

@@ -35,5 +35,6 @@ def _line(job: Job) -> str:
     private = job.reply_to is None or job.reply_to.private
     words = shorten(" ".join(job.request.prompt.split()), PROMPT_SHOWN)
     what = "asked for privately" if private else f"“{escape(words)}”"
-    told = " ".join(state(job).split("\n"))
+    # Why one ended may repeat its words.
+    told = job.state.value if private else " ".join(state(job).split("\n"))
     return f"- {shorten(f'{moment(job.created_at)} {what} · {told}', LONGEST_LINE)}"

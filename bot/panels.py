@@ -112,7 +112,9 @@ def _purse(held: Quota) -> list[str]:
             parts.append(f"{credits(sum(amount for amount, _ in held.expiring[GRANTS_SHOWN:]))} until later")
         if lasting > 0 or not parts:
             parts.append("which do not expire" if not parts else f"{credits(lasting)} that do not expire")
-        lines.append(f"plus {credits(held.granted)} granted{':' if held.expiring else ','} {', '.join(parts)}")
+        if len(parts) == 1 and held.expiring:
+            parts = [parts[0].removeprefix(f"{credits(held.granted)} ")]
+        lines.append(f"plus {credits(held.granted)} granted{':' if len(parts) > 1 else ','} {', '.join(parts)}")
     if held.renews_at is not None:
         again = "The next part comes back" if rolling else "Renews"
         lines.append(f"{again} {moment(held.renews_at)}, {moment(held.renews_at, 'f')}.")

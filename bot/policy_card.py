@@ -100,6 +100,16 @@ def changed(found: Sequence[Change]) -> str:
     return _fitting("### What would change", [_change(one) for one in found], "changes")
 
 
+def strangers(channels: int, roles: int) -> str:
+    """Warn of channels and roles that a document names and a server does not have; "" where there are none."""
+    unknown = [counted(number, thing) for number, thing in ((channels, "channel"), (roles, "role")) if number]
+    if not unknown:
+        return ""
+    return (
+        f"**Look again:** this server does not have {' and '.join(unknown)} of this file; their rules do nothing here."
+    )
+
+
 def _change(one: Change) -> str:
     before, after = ("not said" if text is None else _code(text) for text in (one.before, one.after))
     return f"- {_code(one.path)}: {before} → {after}"

@@ -26,7 +26,7 @@ NAME = 16
 _TITLES = {spec.id: spec.title for spec in FAMILY}
 _HEADINGS = ("Jobs", "Pictures", "Credits", "Paid", "Failed", "Waited")
 _FIELDS = ("jobs", "pictures", "credits", "dollars", "failed", "refused", "cancelled", "median_wait_seconds")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 """A cell that begins so is executed by spreadsheets."""
 
 
@@ -132,7 +132,8 @@ def sheet(report: Report, by: By, names: Mapping[str, str]) -> bytes:
     Names are made safe: none of them is a formula to a spreadsheet.
     """
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
+    # In quotes: a spreadsheet that parts cells at semicolons would begin a new one within a name.
+    writer = csv.writer(out, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
     writer.writerow([by, *(["mention"] if by == "member" else []), *_FIELDS])
     for key, use in report.uses:
         mention = [f"<@{key}>"] if by == "member" else []

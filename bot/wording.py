@@ -339,7 +339,7 @@ def _invalid_policy(f: Facts) -> str:
     if len(problems) == 1:
         return f"Nothing was changed: {problems[0]}."
     listed = "\n".join(f"- {problem}" for problem in problems[:PROBLEMS_SHOWN])
-    more = f"\n- and {len(problems) - PROBLEMS_SHOWN} more" if len(problems) > PROBLEMS_SHOWN else ""
+    more = f"\n- and {len(problems) - PROBLEMS_SHOWN:,} more" if len(problems) > PROBLEMS_SHOWN else ""
     return f"Nothing was changed:\n{listed}{more}"
 
 
@@ -364,6 +364,7 @@ _FORBIDDEN = {
     "delete": "Only the member who asked for this picture, or a moderator, can delete it.",
     "move": "Only the member who asked for this picture can move it up.",
     "watch": "Only moderators can look at what other members do.",
+    "draw from outside": "This draws on your account in a server that you are not in (any more).",
     "admin": "You need the permission **Manage Server** for this.",
     "review": "Only moderators can decide this: members with **Manage Messages** or **Manage Server** here.",
     "ban yourself": "You can't ban yourself. **Delete** removes the picture.",
@@ -405,6 +406,8 @@ def _provider_failed(what: str, advice: str) -> Callable[[Facts], str]:
 
 def _unknown_provider(f: Facts) -> str:
     value, known = f.get("value", ""), f.get("known", ())
+    if not known and f.get("listed"):
+        return "No hosted provider is configured here; the bot's owner can change that."
     if not known:
         return "There is no such provider here. Leave `provider` out, and the studio decides who draws."
     titled = next((name for name in known if title_of(name).lower() == str(value).strip().lower()), None)

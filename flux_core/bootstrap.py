@@ -78,7 +78,12 @@ async def maintained(
 
 def retention(settings: Settings) -> Retention:
     """Return how long things are kept."""
-    return Retention(pictures_days=settings.keep_pictures_days, jobs_days=settings.keep_jobs_days)
+    return Retention(
+        pictures_days=settings.keep_pictures_days,
+        jobs_days=settings.keep_jobs_days,
+        reviews_days=settings.keep_reviews_days,
+        audit_days=settings.keep_audit_days,
+    )
 
 
 def quota_rules(settings: Settings) -> QuotaRules:

@@ -40,6 +40,19 @@ def change_hands(turns: Sequence[Turn], order: Sequence[int]) -> list[Turn]:
     return changed
 
 
+def come_back(virtual_time: float, turns: Sequence[Turn]) -> list[Turn]:
+    """Return the turns of an account's waiting jobs, in order, when it may be served again after a while.
+
+    None starts before now; each still starts behind the one before it.
+    """
+    moved: list[Turn] = []
+    end = virtual_time
+    for turn in turns:
+        moved.append(turn if turn.start >= end else Turn(end, end + turn.finish - turn.start))
+        end = moved[-1].finish
+    return moved
+
+
 def move_up(gone: Turn, later: Sequence[Turn]) -> list[Turn]:
     """Return the turns of an account's ``later`` waiting jobs, in order, after its job ``gone`` left the queue.
 

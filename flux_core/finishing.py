@@ -13,7 +13,7 @@ from flux_core.images.store import PictureStore
 from flux_core.images.threads import in_picture_thread
 from flux_core.insistence import insist
 from flux_core.jobs import Job, Picture
-from flux_core.moderation.output import CERTAIN, OutputCheck, needs_check
+from flux_core.moderation.output import CERTAIN, OutputCheck, fate, needs_check
 from flux_core.policy import OutputRule
 from flux_core.providers.base import Drawing, Drawn
 
@@ -46,8 +46,9 @@ async def store_pictures(
 async def looked_at(check: OutputCheck | None, drawing: Drawing, rule: OutputRule, job: Job) -> list[float | None]:
     """Return for each picture how sure the check, or the provider, is that it is not for everybody; None: not checked.
 
-    Raises GenerationFailed where there is a check that does not work, and the community's ``rule`` would have it
-    refuse pictures: then none is shown that nobody looked at. Elsewhere they pass unchecked.
+    Where there is a check that does not work, and the community's ``rule`` would have it refuse pictures, this raises
+    GenerationFailed: none is shown that nobody looked at. Where it would have it hide them, all count as to be hidden.
+    Elsewhere they pass unchecked.
     """
     told: list[float | None] = [CERTAIN if drawn.flagged else None for drawn in drawing.pictures]
     if check is None:
@@ -57,6 +58,9 @@ async def looked_at(check: OutputCheck | None, drawing: Drawing, rule: OutputRul
     except FluxError as error:
         if needs_check(rule, age_restricted=job.age_restricted):
             raise GenerationFailed(f"The pictures could not be checked, so they are not shown: {error}") from error
+        if fate(rule, [CERTAIN], age_restricted=job.age_restricted) == "spoiler":
+            log.warning("The pictures of job %s could not be checked, so they are hidden: %s", job.id, error)
+            return [CERTAIN for _ in told]
         log.warning("The pictures of job %s are shown unchecked: %s", job.id, error)
         return told
     return [sure if known is None else max(known, sure) for known, sure in zip(told, seen, strict=True)]

@@ -179,7 +179,7 @@ class Job:
     price: int = 0
     """What it takes of the workers: its cost, also where nothing is charged."""
     held: str | None = None
-    """"approval" while it waits for a moderator."""
+    """"approval" while it waits for a moderator; it stays so where it ends without one."""
     age_restricted: bool = False
     """Whether it was asked for in an age-restricted channel."""
     notify: bool = False

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from flux_core.database import bans, bookkeeping, outbox, pictures, retention, strays, verdicts, workers
+from flux_core.database import bans, bookkeeping, old_records, outbox, pictures, retention, strays, verdicts, workers
 from flux_core.database.engine import Database
 from flux_core.database.queue import JobQueue
 from flux_core.errors import StorageUnavailable
@@ -42,6 +42,10 @@ class Retention:
     pictures_days: int = 0
     jobs_days: int = 0
     """What a job says of its member: its words, above all. The pictures, which carry them, go with them."""
+    reviews_days: int = 0
+    """After the verdict."""
+    audit_days: int = 0
+    """After the entry was written."""
 
 
 FOR_EVER = Retention()
@@ -127,6 +131,12 @@ def chores(db: Database, queue: JobQueue, store: PictureStore, kept: Retention =
         now = db.clock()
         return await db.write(verdicts.expire, now - APPROVAL_WAITS, now, JOBS_AT_ONCE)
 
+    async def drop_reviews() -> int:
+        return await db.write(old_records.drop_reviews, db.clock() - kept.reviews_days * DAY, BATCH)
+
+    async def drop_entries() -> int:
+        return await db.write(old_records.drop_entries, db.clock() - kept.audit_days * DAY, BATCH)
+
     async def sweep() -> int:
         found, before = 0, db.clock() - STRAY_KEPT
         for folder in strays.FOLDERS:
@@ -147,6 +157,10 @@ def chores(db: Database, queue: JobQueue, store: PictureStore, kept: Retention =
         timely.append(Chore("jobs whose pictures were kept long enough", MINUTE / 2, drop_pictures))
     if kept.jobs_days:
         timely.append(Chore("jobs forgotten that were kept long enough", MINUTE / 2, forget_jobs))
+    if kept.reviews_days:
+        timely.append(Chore("reviews dropped that were kept long enough", 60 * MINUTE, drop_reviews))
+    if kept.audit_days:
+        timely.append(Chore("entries of the audit log dropped that were kept long enough", 60 * MINUTE, drop_entries))
     return [
         *timely,
         Chore("jobs rescued from lost workers", min(5.0, queue.lease_seconds / 3), rescue),

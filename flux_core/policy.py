@@ -18,6 +18,8 @@ from flux_core.router import RoutingPolicy
 MOST_CREDITS = 1_000_000.0
 """Credits in one amount: sums of many stay exact, and a slip of the finger stays repairable."""
 MOST_DOLLARS = 1_000_000.0
+MOST_MODELS = 100
+"""In one list of models."""
 MOST_TIERS = 50
 MOST_CHANNELS = 500
 """Discord allows that many channels in a server."""
@@ -27,7 +29,7 @@ MOST_RULES = 500
 Snowflake = Annotated[int, Field(ge=1, lt=2**63), PlainSerializer(str, return_type=str, when_used="json")]
 Credits = Annotated[float, Field(ge=0, le=MOST_CREDITS, allow_inf_nan=False)]
 Dollars = Annotated[float, Field(ge=0, le=MOST_DOLLARS, allow_inf_nan=False)]
-ModelIds = tuple[Annotated[str, Field(min_length=1, max_length=60)], ...]
+ModelIds = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=60)], ...], Field(max_length=MOST_MODELS)]
 
 
 class Part(BaseModel):
@@ -42,7 +44,7 @@ class Renewal(Part):
     every: Literal["day", "week", "month", "rolling"] = "day"
     """At a stated local time of the day, on Mondays, or on the first of the month; or never at once: ``rolling`` gives
     back every job's cost ``hours`` after it was asked for."""
-    at: str = Field(default="00:00", pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
+    at: str = Field(default="00:00", pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")
     """Local time, not for ``rolling``."""
     zone: str | None = Field(default=None, max_length=60)
     """IANA time zone; None: the operator's."""

@@ -1,4 +1,4 @@
-"""What a policy names and the studio does not have: models, providers, shapes and formats. Pure."""
+"""What a policy names and is not there: models, providers, shapes and formats, a server's channels and roles. Pure."""
 
 from __future__ import annotations
 
@@ -24,9 +24,22 @@ def problems(
         for place, kind, name in _named(policy)
         if name not in known[kind] and (kind, name) not in had
     ]
+    found += [
+        f"tiers.{number}.name: there is nothing to read in it"
+        for number, tier in enumerate(policy.tiers)
+        if not tier.name.strip() and tier not in before.tiers
+    ]
     if models and not set(models) - set(policy.models_denied):
         found.append("models_denied: this server would have no model left; to stop all drawing, pause the queue")
     return found
+
+
+def strangers(policy: GuildPolicy, *, channels: Collection[int], roles: Collection[int]) -> tuple[int, int]:
+    """Return how many channels and how many roles ``policy`` speaks of that are not among a server's own."""
+    return (
+        sum(rule.channel_id not in channels for rule in policy.channels),
+        sum(tier.role_id not in roles for tier in policy.tiers),
+    )
 
 
 def _named(policy: GuildPolicy) -> Iterator[tuple[str, str, str]]:

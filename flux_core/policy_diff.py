@@ -90,6 +90,13 @@ def _number(path: str, key: tuple[tuple[str, ...], int]) -> str:
 
 
 def _told(value: Any) -> str | None:
+    return None if value is None else json.dumps(_as_written(value), ensure_ascii=False)
+
+
+def _as_written(value: Any) -> Any:
+    """Return whole numbers as people write them, wherever they stand."""
     if isinstance(value, float) and value.is_integer():
-        value = int(value)  # as people write it
-    return None if value is None else json.dumps(value, ensure_ascii=False)
+        return int(value)
+    if isinstance(value, Mapping):
+        return {name: _as_written(one) for name, one in value.items()}
+    return [_as_written(one) for one in value] if isinstance(value, list) else value

@@ -21,7 +21,7 @@ from flux_core.policy import ChannelRule, Defaults, GuildPolicy, Limits, Renewal
 ALL = "all"
 """Said in place of models: every one again."""
 
-_CLOCK = re.compile(r"(?P<hours>[01]?\d|2[0-3])[:.h](?P<minutes>[0-5]\d)")
+_CLOCK = re.compile(r"(?P<hours>[01]?[0-9]|2[0-3])[:.h](?P<minutes>[0-5][0-9])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from flux_core.errors import QuotaSpent, TooManyWaiting
@@ -17,9 +18,8 @@ ROLLING = "rolling"
 GRANTED = "granted"
 """The purse of credits given by moderators that do not expire; those that do are in "granted:0001795262400" (the unix
 second of their end, so that names sort by it)."""
-LAST_GRANTED = f"{GRANTED}:{'9' * 13}"
-"""Behind the names of all purses of granted credits, and before others: in any language's order of letters and signs,
-which a database may follow."""
+BEHIND_GRANTED = "grantee"
+"""Behind all of their purses, also where a database's collation looks at letters before it looks at signs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,25 @@ def period_at(now: float, renewal: Renewal, zone: ZoneInfo) -> Period:
     """
     if renewal.every == "rolling":
         return Period(ROLLING, None, now - renewal.hours * 3600)
-    zone = zone if renewal.zone is None else ZoneInfo(renewal.zone)
+    latest = _latest(renewal, zone)
+    period = latest.period
+    if period is None or period.renews_at is None or not period.since <= now < period.renews_at:
+        period = latest.period = _period_at(now, renewal, zone if renewal.zone is None else ZoneInfo(renewal.zone))
+    return period
+
+
+class _Latest:
+    """The period that was found last: almost always, the next look is within it as well. Threads may share it."""
+
+    period: Period | None = None
+
+
+@lru_cache(maxsize=1024)
+def _latest(renewal: Renewal, zone: ZoneInfo) -> _Latest:
+    return _Latest()
+
+
+def _period_at(now: float, renewal: Renewal, zone: ZoneInfo) -> Period:
     at = time.fromisoformat(renewal.at)
     # One that has not begun for sure: where clocks went back over midnight, tomorrow's may have begun already.
     following = _first_day(renewal, datetime.fromtimestamp(now, zone).date() + _TO_THE_NEXT[renewal.every])

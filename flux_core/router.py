@@ -28,9 +28,9 @@ class RoutingPolicy(BaseModel):
     """Who draws when both could."""
     order: Literal["cheapest", "fastest"] = "cheapest"
     """Which hosted provider comes first."""
-    overflow_seconds: float = Field(default=120.0, ge=0)
+    overflow_seconds: float = Field(default=120.0, ge=0, allow_inf_nan=False)
     """With ``first`` local: how long a job may wait for our own cards before a hosted provider takes it."""
-    return_seconds: float = Field(default=20.0, ge=0)
+    return_seconds: float = Field(default=20.0, ge=0, allow_inf_nan=False)
     """How long our own cards get to come back, at a start or after a crash, before what waits for them costs money."""
     providers: tuple[str, ...] | None = None
     """Hosted providers that may draw; None: every configured one, empty: none."""

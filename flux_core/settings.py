@@ -67,6 +67,15 @@ class Settings(BaseSettings):
         ge=0,
         description="Days for which prompts and whatever else an ended job says of its member are kept; 0: for ever.",
     )
+    keep_reviews_days: int = Field(
+        default=0,
+        ge=0,
+        description="Days after the verdict for which reports and approvals are kept, with what was reported; "
+        "0: for ever.",
+    )
+    keep_audit_days: int = Field(
+        default=0, ge=0, description="Days for which the audit log is kept, at least 30; 0: for ever."
+    )
 
     # Models
     flux_tiny_path: str = Field(default=str(WEIGHTS), description="Folder of flux-tiny; empty turns it off.")
@@ -207,6 +216,13 @@ class Settings(BaseSettings):
     @classmethod
     def _at_home(cls, value: Path) -> Path:
         return value.expanduser()  # no shell does it in a file .env
+
+    @field_validator("keep_audit_days")
+    @classmethod
+    def _long_enough(cls, value: int) -> int:
+        if 0 < value < 30:
+            raise ValueError("the audit log is kept for 30 days at least; 0 keeps it for ever")
+        return value
 
     @field_validator("keep_jobs_days")
     @classmethod

@@ -4,10 +4,10 @@ import os
 import shutil
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# The same examples on every run.
-settings.register_profile("repeatable", derandomize=True)
+# The same examples on every run. How quickly they are made, and checked, says something of the machine alone.
+settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("repeatable")
 
 

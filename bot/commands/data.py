@@ -54,8 +54,8 @@ async def export(interaction: discord.Interaction[FluxBot]) -> None:
             ui.TextDisplay(
                 "### What I know of you here\n"
                 f"{_number(jobs, 'job')} with prompts, seeds and times, {_number(rows, 'entry', 'entries')} of the "
-                "ledger, your settings, limits, ban and the reports you made. Pictures are named as in their "
-                "messages, where you can save them."
+                "ledger, your settings, limits, ban, the reports you made, and what moderators noted about you. "
+                "Pictures are named as in their messages, where you can save them."
             ),
             ui.File(f"attachment://{name}"),
             accent_colour=BLURPLE,

@@ -39,7 +39,7 @@ class ReviewButton(ui.DynamicItem[ui.Button[Any]], template=CUSTOM_ID):
             allow(interaction)
             if interaction.message is not None:
                 reviews, message = interaction.client.studio.reviews, interaction.message
-                await reviews.seen(self.press.review_id, message.channel.id, message.id)
+                await reviews.seen(self.press.review_id, interaction.guild_id, message.channel.id, message.id)
             await _HANDLERS[self.press.choice](interaction, self.press.review_id)
         except Exception as error:
             await report(interaction, error)

@@ -15,6 +15,7 @@ from . import events
 from .community import APPLICATION_ID, GUILD_ID
 from .compression import compressor_for
 from .faults import GatewayDrop
+from .guild_objects import guild_create
 from .rules.permissions import Permission
 from .sessions import Closed, Connection, Session
 from .world import World
@@ -166,7 +167,7 @@ class Gateway:
             ready["shard"] = shard
         session.dispatch("READY", json.dumps(ready))
         if session.wants(GUILDS, guild=True):
-            session.dispatch("GUILD_CREATE", json.dumps(community.raw_create()))
+            session.dispatch("GUILD_CREATE", json.dumps(guild_create(community)))
 
     def _resume(self, connection: Connection, data: Any) -> None:
         if connection.session is not None:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from flux_core.database.jobs import CLAIMED_AGAIN, IS_QUEUED
 from flux_core.database.tables import guilds, jobs, ledger, members, pools, spending
 from flux_core.jobs import Lane
-from flux_core.quota import GRANTED, LAST_GRANTED
+from flux_core.quota import BEHIND_GRANTED, GRANTED
 
 MEANINGS = {
     "unpaid": (
@@ -195,7 +195,7 @@ def _granted() -> Found:
     example = _text(row.guild_id, "/", row.user_id, " ", row.purse)
     return (
         _found(_literal("overdrawn"), example, ledger)
-        .where(row.purse >= GRANTED, row.purse <= LAST_GRANTED)
+        .where(row.purse >= GRANTED, row.purse < BEHIND_GRANTED)
         .group_by(row.guild_id, row.user_id, row.purse)
         .having(sa.func.sum(row.amount) < 0)
     )

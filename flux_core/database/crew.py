@@ -16,7 +16,7 @@ from flux_core.database.jobs import IS_RUNNING
 from flux_core.database.tables import jobs
 from flux_core.database.workers import WorkerInfo
 from flux_core.estimates import Speed, wait
-from flux_core.jobs import Job, Origin
+from flux_core.jobs import Account, Job, Origin
 from flux_core.offers import Offer
 from flux_core.policy import NOTHING_DECIDED, GuildPolicy
 from flux_core.router import LOCAL, Errand, Venue
@@ -29,6 +29,7 @@ c = jobs.c
 
 _RUNNING = (
     sa.select(c.id, c.worker_id, c.model, c.units, c.steps_done, c.steps_total, c.started_at, c.provider)
+    .add_columns(c.guild_id, c.user_id)
     .where(IS_RUNNING)
     .order_by(c.started_at, c.id)
 )
@@ -141,6 +142,11 @@ class Crew:
     def in_hands(self, worker_id: str | None) -> Sequence[Any]:
         """Return the running jobs of a worker, the first begun first."""
         return self._running[worker_id or ""]
+
+    def running_of(self, account: Account) -> Sequence[Any]:
+        """Return the running jobs of an account."""
+        running = (row for rows in self._running.values() for row in rows)
+        return [row for row in running if Account(row.guild_id, row.user_id) == account]
 
     # Venues
 
@@ -262,9 +268,11 @@ def errand_of(job: Job, *, bound: bool = True, now: float = inf, since: float = 
     """Return what the router has to know of a job; without its bond, when that is about to end.
 
     ``since``: when whoever asks began to look. At a start, what waited all night has not waited for our own cards yet.
+    What our own cards alone may draw (nobody pays for a relaxed job) is sent nowhere else, as if they were asked for.
     """
+    ours_alone = job.venue == "local" and job.request.provider is None
     return Errand(
-        request=job.request,
+        request=job.request.model_copy(update={"provider": LOCAL}) if ours_alone else job.request,
         variation=job.origin is Origin.VARIATION,
         waited=now - max(job.created_at, since),
         tried=frozenset(job.tried),

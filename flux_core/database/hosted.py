@@ -63,7 +63,7 @@ _BOUND = (
     .limit(1)
 )
 _FOR_HOSTED_ALONE = (
-    sa.select(c.id)
+    sa.select(c.id, c.guild_id)
     .where(c.waits_hosted.in_(bindparam("of", expanding=True)), c.waits_hosted.is_not(None))
     .where(c.provider_job_id.is_(None), c.waits_for.is_(None), c.asked.is_(None))
     .order_by(c.waits_hosted, c.lane, c.guild_id, c.start_tag, c.id)
@@ -162,7 +162,8 @@ def _walk(
     now: float,
 ) -> tuple[tuple[Job, Choice] | None, list[str]]:
     """Return the job for ``worker``, and those met on the way that our own cards shall draw but may not claim."""
-    policies, for_us, routed = community.policies_of_all(connection), list[str](), 0
+    policies = community.policies_of(connection, [row.guild_id for row in waiting])
+    for_us, routed = list[str](), 0
     for row in waiting:
         decided = policies.get(row.guild_id, NOTHING_DECIDED)
         policy = decided.routing or default
@@ -220,13 +221,13 @@ def left_for_us(connection: Connection, terms: Terms, now: float, most: int = 50
 
     A claim finds them on its way; this is for the time in which no hosted provider asks.
     """
-    crew, policies = terms.look(connection, now), community.policies_of_all(connection)
-    found = []
-    for job_id in connection.execute(_FOR_HOSTED_ALONE, {"of": list(crew.local_models), "most": most}).scalars().all():
+    crew, found = terms.look(connection, now), []
+    rows = connection.execute(_FOR_HOSTED_ALONE, {"of": list(crew.local_models), "most": most}).all()
+    policies = community.policies_of(connection, [row.guild_id for row in rows])
+    for job_id, guild_id in rows:
         job = find(connection, job_id)
         if job is None:
             continue
-        guild_id = job.account.guild_id
         decided = policies.get(guild_id, NOTHING_DECIDED)
         venues = crew.venues(job.request.model, job.request.megapixel_steps, {}, guild_id=guild_id, policy=decided)
         verdict = route(errand_of(job), venues, decided.routing or terms.policy)

@@ -244,7 +244,6 @@ _END_QUEUED = (
         ended_at=bindparam("now"),
         error_code=bindparam("code"),
         error_facts=bindparam("facts"),
-        held=None,
         **CLAIMED_BY_NOBODY,
     )
     .returning(*COLUMNS)

@@ -20,6 +20,7 @@ from flux_core.database.jobs import (
     remark,
 )
 from flux_core.database.pictures import discard, insert_pictures
+from flux_core.database.rejoining import rejoin_after
 from flux_core.database.tables import jobs
 from flux_core.database.tables import spending as spending_table
 from flux_core.errors import FluxError, LeaseLost, OutcomeUnknown, OutputRefused, TimedOut, WorkerLost
@@ -147,6 +148,7 @@ def _end(
     job = job_of(row)
     if row.limited is not None:
         reconsider(connection, job.account)
+        rejoin_after(connection, job.account, row.limited)
     return job
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,4 +141,20 @@ def grant(
     connection: Connection, account: Account, amount: int, *, by: int, reason: str, now: float, purse: str = GRANTED
 ) -> None:
     """Add ``amount`` thousandths (or take them, when negative) to a purse of an account in a moderator's name."""
-    connection.execute(_INSERT, [_row(account, now, purse, "grant", amount, by_user=by, reason=reason)])
+    grant_each(connection, [account], amount, by=by, reason=reason, now=now, purse=purse)
+
+
+def grant_each(
+    connection: Connection,
+    accounts: Collection[Account],
+    amount: int,
+    *,
+    by: int,
+    reason: str,
+    now: float,
+    purse: str,
+) -> None:
+    """Do so for each of several accounts."""
+    connection.execute(
+        _INSERT, [_row(account, now, purse, "grant", amount, by_user=by, reason=reason) for account in accounts]
+    )

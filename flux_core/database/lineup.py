@@ -37,8 +37,10 @@ def _in_turn(waiting: sa.Subquery) -> sa.Select[Any]:
     w = waiting.c
     before = sa.func.sum(w.price).over(partition_by=w.guild_id, order_by=[w.lane, w.start_tag, w.id], rows=(None, -1))
     next_turn = sa.case((guilds.c.finish > virtual_time.c.value, guilds.c.finish), else_=virtual_time.c.value)
+    turn = next_turn + sa.func.coalesce(before, 0)
     foreseen = (
-        sa.select(waiting, guilds.c.finish, (next_turn + sa.func.coalesce(before, 0)).label("turn"))
+        # By the time a later job of a guild is claimed, the guild's finish is where its turn starts.
+        sa.select(waiting, sa.case((before.is_(None), guilds.c.finish), else_=turn).label("finish"), turn.label("turn"))
         .select_from(waiting.join(guilds, guilds.c.guild_id == w.guild_id).join(virtual_time, sa.true()))
         .subquery("foreseen")
     )

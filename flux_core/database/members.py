@@ -31,6 +31,11 @@ _TAKE_BACK = {
     for lane, column in _TURN.items()
 }
 
+_PUT_OFF = {
+    lane: sa.update(members).where(*_IS_MEMBER, column < bindparam("finish")).values({column.name: bindparam("finish")})
+    for lane, column in _TURN.items()
+}
+
 
 def _key(account: Account) -> dict[str, Any]:
     return {"guild": account.guild_id, "user": account.user_id}
@@ -83,3 +88,8 @@ def set_turn(
 def take_back_turn(connection: Connection, account: Account, lane: Lane, old: float, new: float) -> None:
     """Move the start of the next turn from ``old`` to ``new``; leave it when it is somewhere else."""
     connection.execute(_TAKE_BACK[lane], _key(account) | {"finish": new, "old": old})
+
+
+def put_off_turn(connection: Connection, account: Account, lane: Lane, finish: float) -> None:
+    """Let the next turn start at ``finish`` at the earliest."""
+    connection.execute(_PUT_OFF[lane], _key(account) | {"finish": finish})

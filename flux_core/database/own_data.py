@@ -15,7 +15,7 @@ from flux_core.database import bans, members, preferences, removals, retention
 from flux_core.database.jobs import COLUMNS, IS_QUEUED, IS_RUNNING, job_of, request_cancel
 from flux_core.database.pictures import pictures_of
 from flux_core.database.submissions import withdraw
-from flux_core.database.tables import jobs, ledger, pictures, reviews
+from flux_core.database.tables import audit, jobs, ledger, pictures, reviews
 from flux_core.database.tables import members as table
 from flux_core.jobs import Account, Job, Picture
 from flux_core.models import CREDIT
@@ -47,6 +47,21 @@ _REPORTS = (
     .where(reviews.c.guild_id == bindparam("guild"), reviews.c.by_user == bindparam("user"))
     .order_by(reviews.c.id)
 )
+_APPROVALS = (
+    sa.select(reviews.c.job_id, reviews.c.reason, reviews.c.opened_at, reviews.c.verdict)
+    .join(jobs, c.id == reviews.c.job_id)
+    .where(*_MINE, _KEPT, reviews.c.kind == sa.literal_column("'approval'"))
+    .order_by(reviews.c.id)
+)
+_LOG = (
+    sa.select(audit)
+    .where(audit.c.guild_id == bindparam("guild"), audit.c.id > bindparam("after"))
+    .where(sa.or_(audit.c.target_user == bindparam("user"), audit.c.by_user == bindparam("user")))
+    # Of a report that came to nothing its member is not told: that is between the moderators and who wrote it.
+    .where(sa.or_(audit.c.by_user == bindparam("user"), audit.c.action != sa.literal_column("'review dismiss'")))
+    .order_by(audit.c.id)
+    .limit(bindparam("most"))
+)
 
 
 def about(connection: Connection, account: Account, now: float) -> dict[str, Any]:
@@ -62,6 +77,10 @@ def about(connection: Connection, account: Account, now: float) -> dict[str, Any
         "reports_made": [
             {"at": _time(row.opened_at), "job": row.job_id, "reason": row.reason, "verdict": row.verdict}
             for row in connection.execute(_REPORTS, _key(account))
+        ],
+        "approvals": [
+            {"at": _time(row.opened_at), "job": row.job_id, "words": row.reason, "verdict": row.verdict}
+            for row in connection.execute(_APPROVALS, _key(account))
         ],
     }
 
@@ -86,6 +105,20 @@ def ledger_page(connection: Connection, account: Account, after: int, limit: int
         }
         for row in connection.execute(_LEDGER, _key(account) | {"after": after, "most": limit})
     ]
+
+
+def log_page(connection: Connection, account: Account, after: int, limit: int) -> list[dict[str, Any]]:
+    """Return the entries of the audit log behind the number ``after`` that a member made, or that are about them.
+
+    Who else made or is in an entry is not told: that is theirs.
+    """
+    rows = connection.execute(_LOG, _key(account) | {"after": after, "most": limit})
+    return [_logged(row, account.user_id) for row in rows]
+
+
+def _logged(row: Any, user_id: int) -> dict[str, Any]:
+    told = {"number": row.id, "at": _time(row.at), "action": row.action, "by_you": row.by_user == user_id}
+    return told | {"about_you": True, "facts": json.loads(row.facts)} if row.target_user == user_id else told
 
 
 def _time(unix: float | None) -> str | None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
 from flux_core.database import policies
-from flux_core.database.crew import Crew, errand_of, is_bound, total
+from flux_core.database.crew import Crew, Work, errand_of, is_bound, total
 from flux_core.database.hosted import Terms
+from flux_core.database.jobs import IS_QUEUED
 from flux_core.database.lineup import ahead_of
 from flux_core.database.pauses import holding
-from flux_core.database.tables import jobs
+from flux_core.database.tables import jobs, members
 from flux_core.database.workers import WorkerInfo
+from flux_core.estimates import wait
 from flux_core.jobs import Job, JobState
 from flux_core.router import LOCAL, Choice, route, takes_now
 
@@ -35,6 +39,66 @@ c = jobs.c
 _RESTS_UNTIL = sa.select(c.rests_until).where(c.id == bindparam("job"))
 
 
+_MOST = sa.select(members.c.most_running).where(
+    members.c.guild_id == bindparam("guild"), members.c.user_id == bindparam("user")
+)
+_OWN_BEFORE = (
+    sa.select(c.model, c.units, c.waits_for, c.waits_hosted)
+    .where(c.guild_id == bindparam("guild"), c.user_id == bindparam("user"), IS_QUEUED, c.held.is_(None))
+    .where(
+        sa.or_(
+            c.lane < bindparam("of_lane"),
+            sa.and_(
+                c.lane == bindparam("of_lane"),
+                sa.or_(
+                    c.start_tag < bindparam("start"),
+                    sa.and_(c.start_tag == bindparam("start"), c.id < bindparam("job")),
+                ),
+            ),
+        )
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _OneByOne:
+    """What a job waits for by itself, where its member may have only so many drawn at the same time."""
+
+    most: int
+    running: Sequence[Any]
+    """Those of the member."""
+    before: Sequence[Any]
+    """Those of the member that come first, claimable or not."""
+
+    def with_held(self, ahead: Work, models: Collection[str]) -> Work:
+        """Return the work ``ahead`` with what of ``models`` nobody may claim yet, though it comes before this job."""
+        held = dict(ahead)
+        for row in self.before:
+            if row.waits_for is None and row.waits_hosted is None and row.model in models:
+                count, units = held.get(row.model, (0, 0.0))
+                held[row.model] = (count + 1, units + row.units)
+        return held
+
+    def seconds(self, crew: Crew, provider: str, own: float | None) -> float | None:
+        """Return how long it takes at least until all of that is drawn, and the job itself in ``own`` seconds."""
+        busy = [crew.remaining(row) for row in self.running][: self.most]
+        ahead = total([crew.drawing(provider, row.model, row.units) for row in self.before])
+        known = total(busy)
+        if own is None or ahead is None or known is None:
+            return None
+        hands = [until or 0.0 for until in busy] + [0.0] * (self.most - len(busy))
+        return wait(ahead, hands) + own
+
+
+def _one_by_one(connection: Connection, crew: Crew, job: Job) -> _OneByOne | None:
+    key = {"guild": job.account.guild_id, "user": job.account.user_id}
+    most = connection.execute(_MOST, key).scalar()
+    if most is None:
+        return None
+    place = {"of_lane": job.lane.value, "start": job.start_tag, "job": job.id}
+    return _OneByOne(most, crew.running_of(job.account), connection.execute(_OWN_BEFORE, key | place).all())
+
+
 def place_of(connection: Connection, job: Job, terms: Terms, now: float) -> Place:
     """Return where ``job`` stands."""
     crew = terms.look(connection, now)
@@ -45,7 +109,10 @@ def place_of(connection: Connection, job: Job, terms: Terms, now: float) -> Plac
         return Place(0, _running(crew, job), len(able))
     held = job.held is not None or holding(connection, job.account.guild_id)
     model, units = job.request.model, job.request.megapixel_steps
-    ahead = ahead_of(connection, job.id, crew.rivals(model))
+    ahead: Work = ahead_of(connection, job.id, crew.rivals(model))
+    limit = _one_by_one(connection, crew, job)
+    if limit is not None:
+        ahead = limit.with_held(ahead, crew.rivals(model))
     decided = policies.policy_of(connection, job.account.guild_id)
     policy = decided.routing or terms.policy
     errand = errand_of(job)
@@ -54,15 +121,21 @@ def place_of(connection: Connection, job: Job, terms: Terms, now: float) -> Plac
     if not is_bound(job):
         ready = {venue.provider for venue in venues if venue.hosted and takes_now(errand, venue, policy)}
         able = [worker for worker in able if not worker.hosted or worker.provider in ready]
-    seconds: float | None
+    provider, seconds = LOCAL, None
     if isinstance(verdict, Choice) and verdict.provider != LOCAL:
-        position, seconds = 1, crew.drawing(verdict.provider, model, units)
+        provider, position = verdict.provider, 1 + (0 if limit is None else len(limit.before))
+        seconds = crew.drawing(provider, model, units)
     elif job.venue != "hosted" and LOCAL not in job.tried and not is_bound(job):
         position, seconds = 1 + sum(count for count, _ in ahead.values()), crew.local_seconds(model, units, ahead)
     else:
-        count, work = ahead_of(connection, job.id, [model], hosted=True).get(model, (0, 0.0))
+        before: Work = ahead_of(connection, job.id, [model], hosted=True)
+        count, work = (before if limit is None else limit.with_held(before, [model])).get(model, (0, 0.0))
         providers = {worker.provider for worker in able if worker.hosted}
+        provider = min(providers, default=LOCAL)
         position, seconds = 1 + count, crew.hosted_seconds(providers, model, units, count, work)
+    if seconds is not None and limit is not None:
+        own = limit.seconds(crew, provider, crew.drawing(provider, model, units))
+        seconds = None if own is None else max(seconds, own)
     if seconds is not None:
         seconds += max(0.0, (connection.execute(_RESTS_UNTIL, {"job": job.id}).scalar() or 0.0) - now)
     return Place(position, None if held else seconds, len(able))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
 
 import sqlalchemy as sa
@@ -18,7 +19,7 @@ DEFAULT_ROUTING = RoutingPolicy()
 
 c = policies.c
 
-_ALL = sa.select(c.guild_id, c.policy)
+_SOME = sa.select(c.guild_id, c.policy).where(c.guild_id.in_(bindparam("guilds", expanding=True)))
 _ONE = sa.select(c.policy).where(c.guild_id == bindparam("guild"))
 _DELETE = sa.delete(policies).where(c.guild_id == bindparam("guild"))
 _INSERT = sa.insert(policies).inline()
@@ -41,9 +42,10 @@ def routing_of(connection: Connection, guild_id: int, default: RoutingPolicy) ->
     return policy_of(connection, guild_id).routing or default
 
 
-def policies_of_all(connection: Connection) -> dict[int, GuildPolicy]:
-    """Return the policy of every guild that has one."""
-    return {row.guild_id: read(row.policy) for row in connection.execute(_ALL)}
+def policies_of(connection: Connection, guild_ids: Collection[int]) -> dict[int, GuildPolicy]:
+    """Return the policies of those guilds that have one."""
+    rows = connection.execute(_SOME, {"guilds": sorted(set(guild_ids))})
+    return {row.guild_id: read(row.policy) for row in rows}
 
 
 def put_policy(connection: Connection, guild_id: int, policy: GuildPolicy, by: int, now: float) -> None:
@@ -69,6 +71,15 @@ def parse(text: str) -> GuildPolicy:
         raise InvalidPolicy(problems=problems(error)) from None
 
 
+_WORDS = {
+    "extra_forbidden": "a policy has no such entry",
+    "too_long": "there can be at most {max_length}, not {actual_length}",
+    "missing": "this has to be there",
+    "json_invalid": "this is no JSON ({error})",
+}
+"""What people read instead of pydantic's own words, by its type of error."""
+
+
 def problems(error: ValidationError) -> list[str]:
     """Return what is wrong in a document, each with its place in it."""
     return [_problem(one) for one in error.errors()]
@@ -78,4 +89,6 @@ def _problem(one: object) -> str:
     assert isinstance(one, dict)
     where = ".".join(str(part) for part in one["loc"])
     said = str(one["msg"]).removeprefix("Value error, ")
+    if one["type"] in _WORDS:
+        said = _WORDS[one["type"]].format_map(one.get("ctx") or {})
     return f"{where}: {said}" if where else said

@@ -14,7 +14,8 @@ c = removals.c
 _ONE = (c.channel_id == bindparam("channel"), c.message_id == bindparam("message"))
 _KNOWN = sa.select(c.message_id).where(*_ONE)
 _INSERT = sa.insert(removals).inline()
-_DUE = sa.select(removals).where(c.next_at <= bindparam("now")).order_by(c.next_at, c.since).limit(bindparam("most"))
+# The latest first: what a moderator wants gone now does not wait for all that a member ever had drawn.
+_DUE = sa.select(removals).where(c.next_at <= bindparam("now")).order_by(c.since.desc()).limit(bindparam("most"))
 _DONE = sa.delete(removals).where(*_ONE)
 _FAILED = sa.update(removals).where(*_ONE).values(attempts=c.attempts + 1, next_at=bindparam("retry_at"))
 

@@ -21,7 +21,7 @@ from flux_core.database.tables import policies as kept
 from flux_core.entitlement import Entitlement, entitled
 from flux_core.jobs import SHELL_ACCOUNT, Account, Lane
 from flux_core.policy import NOTHING_DECIDED, GuildPolicy, Renewal, millicredits
-from flux_core.quota import GRANTED, LAST_GRANTED, ROLLING, UTC, Period, Purse, QuotaRules, expiry_of, period_at
+from flux_core.quota import BEHIND_GRANTED, GRANTED, ROLLING, UTC, Period, Purse, QuotaRules, expiry_of, period_at
 
 UNLIMITED = Entitlement(
     allowance=10**15,
@@ -93,7 +93,7 @@ def _count(state: str) -> sa.ScalarSelect[Any]:
 _PAUSE = (
     sa.select(pauses.c.reason, pauses.c.drains, pauses.c.guild_id)
     .where(pauses.c.guild_id.in_([bindparam("guild"), sa.literal_column(str(EVERYWHERE))]))
-    .order_by(pauses.c.guild_id)
+    .order_by(pauses.c.drains, pauses.c.guild_id)  # one that holds what waits says more than one that drains
     .limit(1)
     .subquery("pause")
 )
@@ -140,7 +140,7 @@ _SUMS = (
 # Two steps into the index; one condition that joins them with OR would walk through all of the account's rows.
 _PURSES = sa.union_all(
     _SUMS.where(ledger.c.purse == bindparam("of_period")),
-    _SUMS.where(ledger.c.purse >= GRANTED, ledger.c.purse <= LAST_GRANTED),
+    _SUMS.where(ledger.c.purse >= GRANTED, ledger.c.purse < BEHIND_GRANTED),
 )
 _refund = ledger.alias("refund")
 _BACK = (

@@ -11,6 +11,7 @@ from flux_core import house_rules
 from flux_core.database import jobs, ledger, locks, members, reviews, turns
 from flux_core.database.admission import Offered, venue_for
 from flux_core.database.ledger import Payment
+from flux_core.database.rejoining import rejoin
 from flux_core.database.standing import Standing, roles_text, standing
 from flux_core.errors import FluxError, MemberError, PoolSpent, QuotaSpent
 from flux_core.fairness import Turn, change_hands, move_up, next_turn
@@ -29,7 +30,7 @@ from flux_core.jobs import (
     new_job_id,
 )
 from flux_core.moderation.prompts import Judgement
-from flux_core.policy import Renewal
+from flux_core.policy import GuildPolicy, Renewal
 from flux_core.quota import QuotaRules, allow_waiting, payment
 
 RELAXED = "relaxed"
@@ -120,7 +121,9 @@ def _accept(
     try:
         shares = _shares(known, price)
     except MemberError:
-        if not known.policy.relaxed or venue == "hosted":
+        if not known.policy.relaxed:
+            raise
+        if venue == "hosted" and not _ours(connection, request, origin, known.policy, offered, now):
             raise
         # Where nobody is paid nobody may cost money.
         lane, venue, shares = Lane.RELAXED, "local", {RELAXED: 0}
@@ -136,6 +139,22 @@ def _accept(
         ),
         judgement=judgement,
     )
+
+
+def _ours(
+    connection: Connection,
+    request: GenerationRequest,
+    origin: Origin,
+    decided: GuildPolicy,
+    offered: Offered,
+    now: float,
+) -> bool:
+    """Say whether our own cards draw ``request``, where the community prefers hosted providers and none was named."""
+    if request.provider is not None:
+        return False
+    at_home = (decided.routing or offered.policy).model_copy(update={"first": "local"})
+    decided = decided.model_copy(update={"routing": at_home})
+    return venue_for(connection, request, origin, decided, offered, now) != "hosted"
 
 
 def _shares(known: Standing, price: int) -> dict[str, int]:
@@ -241,7 +260,10 @@ def turn_down(connection: Connection, job: Job, error: FluxError, now: float) ->
 
 def approve(connection: Connection, job: Job) -> bool:
     """Let a job go on that waited for a moderator; False when it does not wait for one any more."""
-    return jobs.approve(connection, job.id)
+    approved = jobs.approve(connection, job.id)
+    if approved:
+        rejoin(connection, job.account, job.lane)
+    return approved
 
 
 def _end_waiting(connection: Connection, job: Job, state: JobState, now: float, error: FluxError | None = None) -> Job:
@@ -284,6 +306,8 @@ def move_to_front(connection: Connection, job: Job) -> bool:
         [turns_now[one] for one in order],
         change_hands(turns_now, order),
     )
+    # The turn of a job that waits for a moderator may be long past: it is nobody's to take over.
+    rejoin(connection, job.account, job.lane)
     return True
 
 

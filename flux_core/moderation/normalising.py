@@ -61,7 +61,8 @@ def plain(text: str) -> Reading:
     reading, folded = Reading(), []
     for start, end in _clusters(text):
         seen = "".join(character for character in text[start:end] if not is_shapeless(character))
-        once = unicodedata.normalize("NFKC", seen).casefold()
+        # Folding leaves the dot of a Turkish İ behind, on an i that has one.
+        once = unicodedata.normalize("NFKC", seen).casefold().replace("i\u0307", "i")
         for character in unicodedata.normalize("NFKC", once):
             if not is_shapeless(character):
                 folded.append(character)
@@ -106,7 +107,7 @@ def unmasked(reading: Reading) -> Reading:
     words = list(words_of(bare.text))
     looks = [_look(bare.text[start:end]) for start, end in words]
     met = Counter(looks)
-    posing = [_poses(look, met) for look in looks]
+    posing = [_poses(look, met, end - start) for look, (start, end) in zip(looks, words, strict=True)]
     found, at = Reading(), 0
     pieces: list[str] = []
     for (start, end), poses in zip(words, posing, strict=True):
@@ -155,14 +156,15 @@ def _look(word: str) -> tuple[str, _Letters]:
     return scripts.pop(), _Letters.THEIR_OWN
 
 
-def _poses(look: tuple[str, _Letters], met: Counter[tuple[str, _Letters]]) -> bool:
+def _poses(look: tuple[str, _Letters], met: Counter[tuple[str, _Letters]], length: int) -> bool:
     if look in (_LATIN, _MIXED):
         return look == _MIXED
     script, grade = look
     alike, at_a_glance, their_own = (met[script, one] for one in _Letters)
     if grade is not _Letters.THEIR_OWN and their_own == 0 and (met[_LATIN] or met[_MIXED]):
         return True
-    return grade is _Letters.ALIKE and alike > at_a_glance + their_own
+    # Among words of its own alphabet a single letter is a word, or part of one that is spelled out.
+    return length > 1 and grade is _Letters.ALIKE and alike > at_a_glance + their_own
 
 
 def laid_bare(pattern: str) -> str:
@@ -195,6 +197,8 @@ def _without_accents(character: str) -> str:
         return character
     if character == "ё":  # as Russians write it themselves; й is a letter of its own
         return "е"
+    if character == "ı":  # written as a capital, nobody can tell it from an i
+        return "i"
     if unicodedata.combining(character):
         # Marks that belong to a script (vowels, the Japanese voicing) make a different word.
         return "" if unicodedata.name(character, "").startswith(("COMBINING", "CYRILLIC")) else character

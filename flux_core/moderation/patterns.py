@@ -15,7 +15,7 @@ from typing import Any
 import re2
 
 from flux_core.moderation.lookalikes import script_of
-from flux_core.moderation.normalising import SYMBOLS, is_part_of_word, is_shapeless, laid_bare, looked_at
+from flux_core.moderation.normalising import SYMBOLS, is_part_of_word, is_shapeless, laid_bare, looked_at, plain
 
 MEMORY = 1 << 19
 """Bytes that one expression may take, RE2's own measure: 500 of a guild's cannot fill a machine."""
@@ -37,8 +37,12 @@ class Unusable(ValueError):
     """Say why a pattern cannot be used, as moderators read it."""
 
 
+@lru_cache(maxsize=4096)
 def check(kind: str, pattern: str) -> None:
-    """Raise Unusable for a pattern that no rule of ``kind`` ("word", "phrase" or "regex") can have."""
+    """Raise Unusable for a pattern that no rule of ``kind`` ("word", "phrase" or "regex") can have.
+
+    Every change of a policy asks it again of all its rules, so it remembers those that can be used.
+    """
     if kind == "regex":
         if expression(spelled_alike(pattern)).search("") is not None:
             raise Unusable("this expression matches where there is nothing, so it would match every prompt")
@@ -56,7 +60,25 @@ def check(kind: str, pattern: str) -> None:
 
 def spelled_alike(pattern: str) -> str:
     """Return an expression with its letters composed and without shapeless signs, as the texts are that it reads."""
-    return unicodedata.normalize("NFC", "".join(c for c in pattern if not is_shapeless(c)))
+    composed = unicodedata.normalize("NFC", "".join(c for c in pattern if not is_shapeless(c)))
+    return composed if composed.isascii() else "".join(_folded(composed))
+
+
+def _folded(pattern: str) -> Iterator[str]:
+    """Yield the parts of an expression, with the signs that folding changes into several: ß is read as ss."""
+    escaped = inside = False
+    for character in pattern:
+        folded = character if character.isascii() else plain(character).text
+        if len(folded) > 1 and not (escaped or inside):
+            yield f"(?:{re2.escape(folded)})"
+        else:
+            yield "i" if character == "İ" else character
+        if escaped:
+            escaped = False
+        elif character == "\\":
+            escaped = True
+        else:
+            inside = character != "]" if inside else character == "["
 
 
 @lru_cache(maxsize=2048)

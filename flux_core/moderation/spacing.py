@@ -9,7 +9,7 @@ from itertools import pairwise
 from flux_core.moderation.normalising import SYMBOLS, Reading, words_of
 
 WIDEST_GAP = 3
-"""Most characters between two letters that are spelled out."""
+"""Most characters between two letters that are spelled out, besides any number of spaces."""
 LEAST_SPELLED = 3
 """Letters in a row that count as spelled out; two are an abbreviation."""
 MOST_PIECES = 8
@@ -20,6 +20,17 @@ LISTS = frozenset(",;()[]{}")
 """What separates words even without a space."""
 LONERS = frozenset("ai")
 """Words of one letter, which may stand before or behind a word that is spelled out."""
+_APOSTROPHES = frozenset("'\u2019\u02bc")
+_SHORTENED = {
+    **dict.fromkeys(
+        ("ll", "re", "ve", "d", "m", "s"),
+        frozenset({"i", "you", "he", "she", "it", "we", "they", "who", "that", "there"}),
+    ),
+    "t": frozenset(
+        {"can", "won", "don", "ain", "isn", "aren", "wasn", "weren", "doesn", "didn", "hasn", "haven", "hadn"}
+    ),
+}
+"""Behind the apostrophe of an English contraction → what may stand before it: he'll and we're are no hell and were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +67,9 @@ def joined(reading: Reading) -> Reading | None:
 
 
 def _variants(reading: Reading, start: int, end: int) -> Iterator[Spelling]:
-    """Yield a piece as it is, its parts between signs that may be punctuation, and it without symbols at its ends."""
-    spans = {(start, end): None, _stripped(reading.text, start, end): None}
+    """Yield a piece as it is, its parts between signs that may be punctuation, and it without what hangs on it."""
+    bare = _stripped(reading.text, start, end)
+    spans = {(start, end): None, bare: None, _numbered(reading.text, *bare): None}
     first = start
     for n in range(start, end + 1):
         if n == end or reading.text[n] in PUNCTUATION:
@@ -76,11 +88,21 @@ def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
+def _numbered(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return a piece without the digits before and behind it, if a word of some length is left; it all otherwise."""
+    first, last = start, end
+    while first < last and text[first].isdigit():
+        first += 1
+    while last > first and text[last - 1].isdigit():
+        last -= 1
+    return (first, last) if last - first >= LEAST_SPELLED else (start, end)
+
+
 def _chunks(text: str, pieces: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
     """Yield rows of pieces with something between them that is neither space nor comma, as in ``fu-ck``."""
     row: list[tuple[int, int]] = []
     for piece in pieces:
-        if row and not _is_joint(text[row[-1][1] : piece[0]]):
+        if row and not _is_joint(text, row[-1], piece):
             if len(row) > 1:
                 yield row
             row = []
@@ -89,8 +111,11 @@ def _chunks(text: str, pieces: list[tuple[int, int]]) -> Iterator[list[tuple[int
         yield row
 
 
-def _is_joint(gap: str) -> bool:
-    return len(gap) <= WIDEST_GAP and not any(character.isspace() or character in LISTS for character in gap)
+def _is_joint(text: str, before: tuple[int, int], behind: tuple[int, int]) -> bool:
+    gap = text[before[1] : behind[0]]
+    if len(gap) > WIDEST_GAP or any(character.isspace() or character in LISTS for character in gap):
+        return False
+    return gap not in _APOSTROPHES or text[slice(*before)] not in _SHORTENED.get(text[slice(*behind)], ())
 
 
 def _put_together(reading: Reading, row: list[tuple[int, int]]) -> Iterator[Spelling]:
@@ -110,7 +135,7 @@ def _spelled_out(text: str, pieces: list[tuple[int, int]]) -> Iterator[list[tupl
     row: list[tuple[int, int]] = []
     for piece in pieces:
         single = piece[1] - piece[0] == 1
-        if row and (not single or piece[0] - row[-1][1] > WIDEST_GAP):
+        if row and (not single or len("".join(text[row[-1][1] : piece[0]].split())) > WIDEST_GAP):
             if len(row) >= LEAST_SPELLED:
                 yield row
             row = []

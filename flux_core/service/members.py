@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,6 +17,9 @@ from flux_core.errors import AlreadySo, InvalidPolicy, NotThere
 from flux_core.jobs import Account
 from flux_core.policy import Limits
 from flux_core.quota import QuotaRules
+
+AT_ONCE = 500
+"""Members whose allowance is looked at in one transaction, about a third of a second: others wait no longer."""
 
 
 class Members:
@@ -62,6 +66,13 @@ class Members:
             _grant, account, millicredits, by, reason, expires_at, role_ids, self._rules, self._db.clock()
         )
 
+    async def reach(self, guild_id: int, role_id: int | None) -> int:
+        """Return how many members ``grant_all`` would reach now; raises NotThere for nobody."""
+        reached = await self._db.read(grants.known_members, guild_id, role_id)
+        if not reached:
+            raise _nobody(role_id)
+        return len(reached)
+
     async def grant_all(
         self,
         guild_id: int,
@@ -83,16 +94,31 @@ class Members:
     async def reset(self, account: Account, *, by: int, role_ids: Collection[int] = ()) -> int:
         """Make this period's allowance of a member with these roles full again; return what that gave, in thousandths.
 
-        Raises AlreadySo when it is full.
+        What is reserved for jobs that have not ended stays reserved: it goes back with them where they come to nothing.
+        Raises AlreadySo when nothing else is spent.
         """
         return await self._db.write(_reset, account, frozenset(role_ids), by, self._rules, self._db.clock())
 
     async def reset_all(self, guild_id: int, role_id: int | None, *, by: int) -> int:
         """Do so for every known member of a guild, or for those with a role; return for how many it changed anything.
 
-        Raises NotThere for nobody, AlreadySo when all of them are full.
+        Many members take several transactions, each of which writes its own entry into the audit log: whoever repeats
+        it after a crash gives nothing twice.
+        Raises NotThere for nobody, AlreadySo when there is nothing to give back to any of them.
         """
-        return await self._db.write(_reset_all, guild_id, role_id, by, self._rules, self._db.clock())
+        now, after = self._db.clock(), -1
+        reached = changed = 0
+        while True:
+            some = await self._db.write(_reset_some, guild_id, role_id, after, by, self._rules, now)
+            reached, changed = reached + some.reached, changed + some.changed
+            if some.last is None:
+                break
+            after = some.last
+        if not reached:
+            raise _nobody(role_id)
+        if not changed:
+            raise AlreadySo(what="none of them has spent anything of this period's allowance on jobs that have ended")
+        return changed
 
     # Bans
 
@@ -148,7 +174,7 @@ def _grant(
     if amount < 0:
         grants.take_back(connection, account, -amount, by, reason, rules, now)
     else:
-        grants.give(connection, account, amount, by, reason, expires_at, now)
+        grants.give(connection, [account], amount, by, reason, expires_at, now)
     facts = {"millicredits": amount, "reason": reason, "expires_at": expires_at}
     audit.note(connection, account.guild_id, by, "quota grant", now, target=account.user_id, **_said(facts))
     return submissions.quota_of(connection, account, role_ids, rules, now)
@@ -165,8 +191,7 @@ def _grant_all(
     now: float,
 ) -> int:
     reached = _known(connection, guild_id, role_id)
-    for account in reached:
-        grants.give(connection, account, amount, by, reason, expires_at, now)
+    grants.give(connection, reached, amount, by, reason, expires_at, now)
     facts = {"millicredits": amount, "reason": reason, "expires_at": expires_at, "role": _id(role_id)}
     audit.note(connection, guild_id, by, "quota grant", now, members=len(reached), **_said(facts))
     return len(reached)
@@ -177,29 +202,42 @@ def _reset(
 ) -> int:
     given = grants.refill(connection, account, role_ids, by, rules, now)
     if not given:
-        raise AlreadySo(what="the whole allowance of this period is left")
+        raise AlreadySo(what="nothing of this period's allowance is spent on jobs that have ended")
     audit.note(connection, account.guild_id, by, "quota reset", now, target=account.user_id, millicredits=given)
     return given
 
 
-def _reset_all(
-    connection: Connection, guild_id: int, role_id: int | None, by: int, rules: QuotaRules, now: float
-) -> int:
-    known = _known(connection, guild_id, role_id)
+@dataclass(frozen=True, slots=True)
+class _Reset:
+    """What one transaction did."""
+
+    reached: int
+    changed: int
+    last: int | None
+    """The last member looked at; None: there are no more."""
+
+
+def _reset_some(
+    connection: Connection, guild_id: int, role_id: int | None, after: int, by: int, rules: QuotaRules, now: float
+) -> _Reset:
+    known, last = grants.some_known_members(connection, guild_id, role_id, after, AT_ONCE)
     given = [grants.refill(connection, account, roles, by, rules, now) for account, roles in known.items()]
     changed = sum(1 for amount in given if amount)
-    if not changed:
-        raise AlreadySo(what="the whole allowance of this period is left to all of them")
-    facts = {"members": changed, "millicredits": sum(given), "role": _id(role_id)}
-    audit.note(connection, guild_id, by, "quota reset", now, **_said(facts))
-    return changed
+    if changed:
+        facts = {"members": changed, "millicredits": sum(given), "role": _id(role_id)}
+        audit.note(connection, guild_id, by, "quota reset", now, **_said(facts))
+    return _Reset(len(known), changed, last)
 
 
-def _known(connection: Connection, guild_id: int, role_id: int | None) -> dict[Account, frozenset[int]]:
+def _known(connection: Connection, guild_id: int, role_id: int | None) -> Collection[Account]:
     known = grants.known_members(connection, guild_id, role_id)
     if not known:
-        raise NotThere(what="member who has drawn" if role_id is None else "member with this role who has drawn")
+        raise _nobody(role_id)
     return known
+
+
+def _nobody(role_id: int | None) -> NotThere:
+    return NotThere(what="member who has drawn" if role_id is None else "member with this role who has drawn")
 
 
 def _ban(connection: Connection, account: Account, by: int, reason: str, until: float | None, now: float) -> None:

@@ -96,7 +96,10 @@ class Personal:
         booked: list[dict[str, Any]] = []
         while rows := await self._db.read(own_data.ledger_page, account, booked[-1]["number"] if booked else 0, PAGE):
             booked += rows
-        return document | {"jobs": listed, "ledger": booked}
+        logged: list[dict[str, Any]] = []
+        while noted := await self._db.read(own_data.log_page, account, logged[-1]["number"] if logged else 0, PAGE):
+            logged += noted
+        return document | {"jobs": listed, "ledger": booked, "moderators_log": logged}
 
     async def forget(self, account: Account, *, patience: float = 15.0) -> Forgotten:
         """Forget a member in this community: settings, prompts, pictures; have their messages deleted.

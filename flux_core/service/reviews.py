@@ -98,9 +98,9 @@ class Reviews:
         """Remember the moderators' message of a review."""
         await self._db.write(reviews.posted, review_id, channel_id, message_id)
 
-    async def seen(self, review_id: str, channel_id: int, message_id: int) -> None:
+    async def seen(self, review_id: str, guild_id: int, channel_id: int, message_id: int) -> None:
         """Remember the message on which somebody pressed a button, where a crash came before its post was noted."""
-        if await self._db.read(_is_unposted, review_id):
+        if await self._db.read(_is_unposted, review_id, guild_id):
             await self.posted(review_id, channel_id, message_id)
 
     async def told(self, review: Review) -> None:
@@ -139,9 +139,9 @@ def _knows(account: Account, job: Job) -> bool:
     return job.account == account or (job.reply_to is not None and not job.reply_to.private)
 
 
-def _is_unposted(connection: Connection, review_id: str) -> bool:
+def _is_unposted(connection: Connection, review_id: str, guild_id: int) -> bool:
     review = reviews.find(connection, review_id)
-    return review is not None and review.message_id is None
+    return review is not None and review.guild_id == guild_id and review.message_id is None
 
 
 def _due(connection: Connection, now: float) -> list[Due]:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from flux_core.database import jobs, outbox, pictures, policies, spending, submissions, workers
+from flux_core.database import audit, jobs, outbox, pictures, policies, spending, submissions, workers
 from flux_core.database.admission import Offered
 from flux_core.database.engine import Database
 from flux_core.database.hosted import Terms
@@ -281,11 +281,18 @@ def _allow(job: Job, by: int, moderator: bool, action: str) -> None:
 def _cancel(connection: Connection, job_id: str, by: int, moderator: bool, now: float) -> Job:
     job = _found(connection, job_id)
     _allow(job, by, moderator, "cancel")
+    if job.state.ended:
+        raise JobAlreadyEnded(state=job.state.value)
+    _note_moderator(connection, job, by, "job cancel", now)
     if job.state is JobState.QUEUED:
         return submissions.withdraw(connection, job, now)
-    if job.state is JobState.RUNNING:
-        return jobs.request_cancel(connection, job_id) or job
-    raise JobAlreadyEnded(state=job.state.value)
+    return jobs.request_cancel(connection, job_id) or job
+
+
+def _note_moderator(connection: Connection, job: Job, by: int, action: str, now: float) -> None:
+    """Write down what somebody did to another member's job."""
+    if job.account.user_id != by:
+        audit.note(connection, job.account.guild_id, by, action, now, target=job.account.user_id, job=job.id)
 
 
 def _move_up(connection: Connection, job_id: str, by: int) -> Job:
@@ -306,4 +313,5 @@ def _delete_pictures(
     keys = pictures.delete_pictures(connection, job_id, now)
     if not keys:
         raise PictureGone(job=job_id)
+    _note_moderator(connection, job, by, "job delete", now)
     return job, keys

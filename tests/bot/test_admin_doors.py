@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import discord
@@ -10,6 +11,7 @@ import pytest
 from discord import app_commands
 
 from bot.commands import COMMANDS
+from bot.commands.admin.check import check
 from bot.sandbox.community import LINUS_ID, MODERATOR_ROLE_ID, PATRON_ROLE_ID
 from bot.sandbox.driver import Person
 from bot.wording import sentence
@@ -75,6 +77,29 @@ async def test_no_member_gets_through_any_of_them(stage: Stage, outsider: Person
             assert as_read(answer) == refused, command.qualified_name
             assert is_private(answer)
     assert len(DOORS) > 40
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_nobody_governs_from_a_direct_message(everywhere: bool) -> None:
+    """There "this server" would be none, or all: not even for the bot's owner."""
+    outside: Any = SimpleNamespace(
+        user=SimpleNamespace(id=1), client=SimpleNamespace(owners={1}), guild_id=None, permissions=None
+    )
+    with pytest.raises(NotAllowed):
+        check(outside, everywhere=everywhere)
+
+
+def characters(option: dict[str, Any]) -> int:
+    """Count as Discord does: names, descriptions and values."""
+    told = len(option.get("name", "")) + len(option.get("description", ""))
+    told += sum(len(choice["name"]) + len(str(choice["value"])) for choice in option.get("choices") or ())
+    return told + sum(characters(one) for one in option.get("options") or ())
+
+
+async def test_the_group_leaves_room_under_discords_8000_characters(grace: Person) -> None:
+    """Above them Discord takes none of the commands; some room is left for the next options."""
+    [group] = [one for one in await grace.registered() if one["name"] == "admin"]
+    assert 5000 < characters(group) <= 7500
 
 
 async def test_no_suggestion_tells_members_anything(stage: Stage, outsider: Person) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
+import discord
 import pytest
 
 from bot.commands.admin.moderation import GREETING
@@ -54,6 +56,26 @@ async def test_the_moderators_channel_is_set_and_taken_away(stage: Stage, grace:
     assert entries == [{"channel": None}, {"channel": place}]
 
 
+async def test_a_channel_that_everybody_reads_is_warned_of(stage: Stage, grace: Person) -> None:
+    assert "Everybody here can read that channel" in await say(
+        grace, "moderation channel", channel=channel(stage, "general")
+    )
+
+
+async def test_when_discord_is_ill_no_channel_is_set(
+    stage: Stage, grace: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ill(*_: Any, **__: Any) -> None:
+        raise discord.DiscordServerError(SimpleNamespace(status=503, reason="ill"), "ill")  # type: ignore[arg-type]
+
+    monkeypatch.setattr(discord.PartialMessageable, "send", ill)
+    async with nothing_changes(stage):
+        told = await say(grace, "moderation channel", channel=channel(stage, "moderators"))
+        assert (
+            told == "Nothing was changed: Discord did not take my message in #moderators; please try again in a moment."
+        )
+
+
 async def test_the_channel_is_greeted(stage: Stage, grace: Person) -> None:
     async with stage.person("Grace", "moderators") as watching:
         await say(grace, "moderation channel", channel=channel(stage, "moderators"))
@@ -62,7 +84,9 @@ async def test_the_channel_is_greeted(stage: Stage, grace: Person) -> None:
 
 async def test_a_channel_in_which_the_bot_cannot_post_is_refused(stage: Stage, grace: Person) -> None:
     async with nothing_changes(stage):
-        assert "I cannot post in" in await say(grace, "moderation channel", channel=channel(stage, "read-only"))
+        assert "I cannot post in #read-only: I need View Channel" in await say(
+            grace, "moderation channel", channel=channel(stage, "read-only")
+        )
         assert "say either a channel or off:True" in await say(grace, "moderation channel")
         both = await say(grace, "moderation channel", channel=channel(stage, "moderators"), off=True)
         assert "say either a channel or off:True" in both
@@ -79,8 +103,8 @@ async def test_what_happens_to_pictures_is_decided(stage: Stage, grace: Person) 
     assert (await decided(stage)).output == OutputRule(action="spoiler", threshold=0.55)
     assert "55% sure" in await say(grace, "moderation show")
     assert [dict(entry.facts) for entry in await log(stage)] == [
-        {"does": None, "threshold": 0.55},
-        {"does": "spoiler", "threshold": None},
+        {"threshold": 0.55},
+        {"does": "spoiler"},
     ]
     async with nothing_changes(stage):
         assert "That is so already" in await say(grace, "moderation output", action="spoiler")

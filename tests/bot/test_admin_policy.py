@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
+from bot.commands.admin.policy import LARGEST
 from bot.policy_card import ROOM, changed, summary
 from bot.sandbox import driver
-from bot.sandbox.community import GUILD_ID
+from bot.sandbox.community import GUILD_ID, PATRON_ROLE_ID, STUDIO_ID
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import RawMessage, labels_of, text_of
 from flux_core import policy_check
 from flux_core.database.audit import Entry, Wanted
+from flux_core.database.policies import parse
 from flux_core.policy import (
     NOTHING_DECIDED,
     ChannelRule,
@@ -45,7 +47,7 @@ FULL = GuildPolicy(
         PromptRule(kind="word", pattern="ugly", action="approve"),
         PromptRule(kind="regex", pattern="u+gh"),
     ),
-    moderators_channel=9,
+    moderators_channel=int(STUDIO_ID),
     output=OutputRule(action="refuse", threshold=0.5),
     tell_prompt=False,
 )
@@ -147,8 +149,20 @@ async def test_documents_that_make_no_sense_change_nothing(stage: Stage, admin: 
         ("[]", "Nothing was changed"),
         ("[" * 5000, "Nothing was changed"),
         (b"\xff\xfe{}", "this file is no JSON text in UTF-8"),
-        (b" " * (256 * 1024 + 1), "this file has 257 KB, and a policy has 256 KB at most"),
-        ({"pools": 5}, "pools: Extra inputs"),
+        (b" " * (1024 * 1024 + 1), "this file has 1,025 KB, and a policy has 1,024 KB at most"),
+        ('{"everybody":' * 9000, "this is no JSON (recursion limit"),
+        ('{"pool": NaN}', "pool: Input should be a finite number"),
+        ('{"pool": 1e999}', "pool: Input should be a finite number"),
+        (f'{{"pool": {"9" * 5000}}}', "this is no JSON (number out of range"),
+        ('{"routing": {"overflow_seconds": 1e999}}', "routing.overflow_seconds: "),
+        ({"everybody": {"renewal": {"at": "0٣:00"}}}, "everybody.renewal.at: "),
+        ({"pools": 5}, "pools: a policy has no such entry"),
+        ({"@everyone **`": 5}, "@\u200beveryone **`: a policy has no such entry"),
+        ({f"k{number}": 1 for number in range(20_000)}, "and 19,994 more"),
+        ({"models_denied": ["flux-dev"] * 20_000}, "models_denied: there can be at most 100, not"),
+        ({"tiers": [{"role_id": "1", "name": " "}]}, "tiers.0.name: there is nothing to read in it"),
+        ({"moderators_channel": "1092000000000000001"}, "moderators_channel: this server has no such channel"),
+        ({"channels": [{"channel_id": "99", "allowed": True}]}, "none of those that are allowed is in this server"),
         ({"pool": -1}, "pool: Input should be greater than or equal to 0"),
         ({"pool": "NaN"}, "pool: "),
         ({"everybody": {"renewal": {"zone": "Mars/Olympus"}}}, "no IANA time zone"),
@@ -209,10 +223,42 @@ async def test_what_was_decided_is_told(stage: Stage, admin: Person) -> None:
         "**Models denied:** `flux-schnell`",
         "**Who draws:** hosted providers first; no hosted provider may draw, the cheapest before others",
         "**Prompt rules:** 2 rules (1 approve, 1 refuse)",
-        "**Approvals and reports:** <#9>",
+        f"**Approvals and reports:** <#{STUDIO_ID}>",
         "**Pictures not for everybody:** refused, where the check is 50% sure",
         "**Picture files:** do not tell their prompt",
     ]
+
+
+async def test_a_file_of_another_server_is_told_apart(stage: Stage, admin: Person) -> None:
+    here = {"channel_id": STUDIO_ID, "allowed": True}
+    question = await bring(
+        admin,
+        {
+            "channels": [here, {"channel_id": "99", "allowed": False}],
+            "tiers": [{"role_id": "98", "name": "Elsewhere"}, {"role_id": PATRON_ROLE_ID, "name": "Patron"}],
+        },
+    )
+    assert "this server does not have 1 channel and 1 role of this file" in text_of(question)
+    assert "Applied: 4 changes" in await agree(admin, question, "Apply")
+    # What holds already may be said again, though its channel is gone from the server.
+    await put(stage, GuildPolicy(moderators_channel=97, channels=(ChannelRule(channel_id=96, allowed=True),)))
+    kept = {"moderators_channel": "97", "channels": [{"channel_id": "96", "allowed": True}], "pool": 3}
+    assert "- `pool`: not said → `3`" in text_of(await bring(admin, kept))
+
+
+def test_the_fullest_policy_can_be_imported_again() -> None:
+    limits: dict[str, Any] = {"credits": 123456.789, "renewal": Renewal(zone="America/Argentina/ComodRivadavia")}
+    limits |= {"models": tuple(f"{'m' * 58}{number:02}" for number in range(20)), "weight": 99.99, "max_waiting": 1000}
+    taken = Defaults(model="m" * 60, aspect="16:9", count=10, steps=200, output_format="webp", spoiler=True)
+    full = GuildPolicy(
+        everybody=Limits(**limits),
+        tiers=tuple(Tier(role_id=2**62 + number, name="😀" * 100, **limits) for number in range(50)),
+        channels=tuple(ChannelRule(channel_id=2**62 + number, allowed=True, defaults=taken) for number in range(500)),
+        prompt_rules=tuple(PromptRule(kind="regex", pattern=f"{number:03}{'😀' * 297}") for number in range(500)),
+    )
+    text = full.model_dump_json(indent=2, exclude_none=True)
+    assert 256 * 1024 < len(text.encode()) < LARGEST
+    assert parse(text) == full
 
 
 def test_the_longest_policy_fits_a_message() -> None:

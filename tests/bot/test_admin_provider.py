@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -82,6 +83,35 @@ async def test_the_rest_of_the_routing_stays(stage: Stage, admin: Person) -> Non
     await stage.studio.set_routing(GUILD, routing, by=1)
     await say(admin, "disable", name="cloud")
     assert await stage.studio.routing_of(GUILD) == routing.model_copy(update={"providers": ("gone",)})
+
+
+async def test_two_moderators_change_who_draws_at_once(stage: Stage, admin: Person) -> None:
+    await asyncio.gather(
+        say(admin, "set", first="hosted"), say(admin, "set", order="fastest"), say(admin, "set", overflow=7)
+    )
+    routing = await stage.studio.routing_of(GUILD)
+    assert (routing.first, routing.order, routing.overflow_seconds) == ("hosted", "fastest", 7)
+    assert sorted(str(facts["routing"]) for _, facts in await log(stage)) == [
+        "{'first': 'hosted'}",
+        "{'order': 'fastest'}",
+        "{'overflow_seconds': 7}",
+    ]
+    assert "That is so already" in text_of(await say(admin, "set", first="hosted"))
+
+
+async def test_providers_are_offered_for_a_list(stage: Stage, admin: Person) -> None:
+    await register(stage, "commons")
+
+    async def listed(typed: str) -> list[str]:
+        found = await admin.autocomplete("admin provider set", "providers", typed)
+        return [choice["value"] for choice in found]
+
+    assert await listed("") == ["all", "none", "cloud", "commons"]
+    assert await listed("NO") == ["none"]
+    assert await listed("cloud, ") == ["cloud, commons"]
+    for chosen, may in (("none", ()), ("cloud, commons", ("cloud", "commons")), ("all", None)):
+        await say(admin, "set", providers=chosen)
+        assert await may_draw(stage) == may
 
 
 async def test_changes_that_change_nothing_or_name_nobody_are_refused(stage: Stage, admin: Person) -> None:

@@ -9,7 +9,7 @@ from bot.sandbox.driver import Person
 from bot.sandbox.reading import labels_of, text_of
 from flux_core.policy import Limits, Renewal, Tier
 from tests.bot.conftest import Stage
-from tests.bot.governing import answered, decided, log, nothing_changes, offered, open_admin, reply, say
+from tests.bot.governing import answered, as_read, decided, log, nothing_changes, offered, open_admin, reply, say
 from tests.bot.scenes import account_of, ask, order, spent
 
 PATRON = int(PATRON_ROLE_ID)
@@ -174,10 +174,16 @@ async def test_granting_to_a_role_and_to_everybody_reaches_those_who_have_drawn(
 ) -> None:
     for person in (ada, linus):
         await order(stage, person, prompt="a", count=1)
-    told = await say(grace, "quota grant", credits=3.0, role=PATRON_ROLE_ID, expires="2w")
-    assert f"Gave 3 credits to 1 member who had <@&{PATRON_ROLE_ID}> when they ordered last, until <t:" in told
-    assert "Gave 1 credit to 2 members." in await say(grace, "quota grant", credits=1.0, server=True)
-    assert "Gave 1 credit to 2 members." in await say(grace, "quota grant", credits=1.0, role=GUILD_ID)
+    question = await answered(grace, "quota grant", credits=3.0, role=PATRON_ROLE_ID, expires="2w")
+    to_patrons = f"3 credits each to 1 member who had <@&{PATRON_ROLE_ID}> when they ordered last, until <t:"
+    assert f"Give {to_patrons}" in as_read(question)
+    async with nothing_changes(stage):
+        assert "Nothing was changed." in await reply(grace, question, "Keep as it is")
+    question = await answered(grace, "quota grant", credits=3.0, role=PATRON_ROLE_ID, expires="2w")
+    assert f"Gave {to_patrons}" in await reply(grace, question, "Give")
+    for whom in ({"server": True}, {"role": GUILD_ID}):
+        question = await answered(grace, "quota grant", credits=1.0, **whom)
+        assert "Gave 1 credit each to 2 members." in await reply(grace, question, "Give")
     granted = [(await stage.studio.quota(account_of(one))).granted for one in (ada, linus, grace)]
     assert granted == [2000, 5000, 0]
 
@@ -185,13 +191,17 @@ async def test_granting_to_a_role_and_to_everybody_reaches_those_who_have_drawn(
 async def test_resets(stage: Stage, grace: Person, ada: Person, linus: Person) -> None:
     for person in (ada, linus):
         await order(stage, person, prompt="a", count=1)
+    async with nothing_changes(stage):
+        assert "spent on jobs that have ended" in await say(grace, "quota reset", member=ada.id)
+    for _ in (ada, linus):
+        await stage.easel.finish(await stage.easel.take())
     cost = await spent(stage, ada)
     assert cost > 0
     told = await say(grace, "quota reset", member=ada.id)
-    assert f"back to <@{ada.id}>: this period's allowance is full again." in told
+    assert f"back to <@{ada.id}>: this period's allowance is full again, apart from what is reserved" in told
     assert (await spent(stage, ada), await spent(stage, linus)) == (0, cost)
     async with nothing_changes(stage):
-        assert "the whole allowance of this period is left" in await say(grace, "quota reset", member=ada.id)
+        assert "spent on jobs that have ended" in await say(grace, "quota reset", member=ada.id)
         assert "one of member, role, and server" in await say(grace, "quota reset")
         assert "one of member, role, and server" in await say(grace, "quota reset", member=ada.id, server=True)
         question = await answered(grace, "quota reset", role=PATRON_ROLE_ID)
@@ -199,11 +209,14 @@ async def test_resets(stage: Stage, grace: Person, ada: Person, linus: Person) -
         assert "Nothing was changed." in await reply(grace, question, "Keep as it is")
     question = await answered(grace, "quota reset", role=PATRON_ROLE_ID)
     told = await reply(grace, question, "Reset")
-    assert f"The allowance of 1 member who had <@&{PATRON_ROLE_ID}> when they ordered last is full again." in told
+    assert (
+        f"The allowance of 1 member who had <@&{PATRON_ROLE_ID}> when they ordered last is full again, apart from"
+        in told
+    )
     assert await spent(stage, linus) == 0
     question = await answered(grace, "quota reset", server=True)
     async with nothing_changes(stage):
-        assert "left to all of them" in await reply(grace, question, "Reset")
+        assert "none of them has spent anything" in await reply(grace, question, "Reset")
     assert labels_of(question) == ["Reset", "Keep as it is"]
     assert [entry.facts.get("members") for entry in await log(stage)] == [1, None]
 

@@ -7,6 +7,7 @@ import io
 from datetime import date
 from typing import Any
 
+import discord
 import pytest
 from PIL import Image
 
@@ -147,6 +148,7 @@ def report(uses: dict[str, Use]) -> Report:
         ("@SUM(A1)", "'@SUM(A1)"),
         ("\t=1", "'\t=1"),
         ("  =1", "'  =1"),
+        ("＝1", "'＝1"),
         ("Ada", "Ada"),
         ("", ""),
     ],
@@ -155,6 +157,24 @@ def test_no_name_is_a_formula_in_a_spreadsheet(cell: str, written: str) -> None:
     data = usage_table.sheet(report({"1": Use(jobs=1)}), "member", {"1": cell})
     [row] = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
     assert row["member"] == written
+
+
+def test_no_name_begins_a_cell_where_semicolons_part_them() -> None:
+    data = usage_table.sheet(report({"1": Use(jobs=1)}), "member", {"1": 'a;=1+1;"b'})
+    [_, row] = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), delimiter=";")
+    assert not any(cell.startswith("=") for cell in row)
+
+
+async def test_names_that_cannot_be_had_leave_the_report_whole(
+    stage: Stage, ada: Person, grace: Person, without_charts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await submit(stage, account_of(ada))
+
+    async def broken(*_: object) -> None:
+        raise ConnectionResetError("the line is cut")
+
+    monkeypatch.setattr(discord.Guild, "fetch_member", broken)
+    assert f"…{ada.id[-6:]}" in text_of(await say(grace, by="member"))
 
 
 def test_a_long_table_is_cut_and_the_file_is_not() -> None:

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
+import discord
+import pytest
+
+from bot.controls import visible
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import labels_of, text_of
+from flux_core.database.audit import Wanted
+from flux_core.errors import JobNotFound
+from flux_core.preferences import Preferences
 from tests.bot.conftest import Stage
 from tests.bot.scenes import FORGED_JOB, account_of, ask, draw, finished, is_private, press, spent
 
@@ -92,6 +102,11 @@ async def test_delete_belongs_to_the_owner_and_moderators(
     await ada.wait_gone(done["id"])
     job = (await stage.studio.jobs_of(account_of(ada), active_only=False))[0]
     assert [picture.key for picture in await stage.studio.pictures(job.id)] == [None]
+    # What a moderator does to others is in the log; what members do with their own is not.
+    await ada.press(await draw(stage, ada, prompt="b", count=1), "Delete")
+    [entry] = (await stage.studio.audit.page(Wanted(guild_id=job.account.guild_id))).entries
+    assert (entry.action, entry.by, entry.target) == ("job delete", int(grace.id), int(ada.id))
+    assert entry.facts == {"job": job.id}
 
 
 async def test_forged_buttons_get_a_sentence_and_nothing_else(stage: Stage, ada: Person) -> None:
@@ -114,3 +129,39 @@ async def test_forged_buttons_get_a_sentence_and_nothing_else(stage: Stage, ada:
         assert is_private(answer)
     assert await spent(stage, ada) == before
     assert await stage.studio.live_jobs() == []
+
+
+async def test_a_job_is_known_to_its_member_and_in_its_channel(stage: Stage, ada: Person, linus: Person) -> None:
+    await draw(stage, ada, prompt="a", count=1)
+    [job] = await stage.studio.jobs_of(account_of(ada), active_only=False)
+    assert job.reply_to is not None
+    guild, channel = job.account.guild_id, job.reply_to.channel_id
+
+    def at(person: Person, guild_id: int | None, channel_id: int) -> Any:
+        user = SimpleNamespace(id=int(person.id))
+        return SimpleNamespace(
+            user=user, guild_id=guild_id, channel_id=channel_id, permissions=discord.Permissions.all()
+        )
+
+    for known in (at(ada, guild, channel), at(ada, guild, 1), at(ada, None, 1), at(linus, guild, channel)):
+        assert (await visible(stage.studio, known, job.id)).id == job.id
+    # Not even moderators of another server or channel reach it, whatever a button of theirs says.
+    for unknown in (
+        at(linus, guild, 1),
+        at(linus, guild + 1, channel),
+        at(linus, None, channel),
+        at(ada, guild + 1, 1),
+    ):
+        with pytest.raises(JobNotFound):
+            await visible(stage.studio, unknown, job.id)
+
+
+async def test_ones_own_wish_for_privacy_holds_for_buttons_on_others_pictures(
+    stage: Stage, ada: Person, linus: Person
+) -> None:
+    for person in (ada, linus):
+        await stage.studio.personal.set_preferences(account_of(person), lambda _: Preferences(private=True))
+    done = await draw(stage, ada, prompt="a", count=1, private=False)
+    assert is_private(await press(linus, await linus.wait_for(lambda m: m["id"] == done["id"]), "V1"))
+    # Of one's own picture one has said already how it shall be shown.
+    assert not is_private(await press(ada, done, "Reroll"))

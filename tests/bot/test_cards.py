@@ -227,6 +227,18 @@ def test_what_holds_a_waiting_job_is_told() -> None:
     assert "nobody with credits is waiting" in told(lane=Lane.RELAXED, cost=0)
     assert "moderator's approval" in told(held="approval")
     assert "in the queue" not in told(held="approval")
+    assert "moderator's approval" in texts(listings.history([job(held="approval")], about=""))
+
+
+def test_a_prompt_that_nobody_approved_is_for_its_member_alone() -> None:
+    reply = job().reply_to
+    assert reply is not None
+    secret = job(held="approval", prompt="a secret", reply_to=replace(reply, private=False))
+    own = job(held="approval", prompt="a secret", reply_to=replace(reply, private=True))
+    for card in (cards.waiting, lambda held, _: cards.ended_without(held)):
+        assert "secret" not in texts(card(secret, None))
+        assert "secret" in texts(card(own, None))
+    assert "secret" not in texts(cards.preparing(secret.request, 1))
 
 
 def test_no_card_shows_the_token() -> None:
@@ -349,6 +361,8 @@ def test_the_quota_panel_tells_all_that_holds() -> None:
 
 
 def test_no_allowance_is_no_division_by_zero() -> None:
+    once = replace(FULL_QUOTA, granted=1_000, expiring=((1_000, 1_800_000_000.0),))
+    assert "plus 1 credit granted, until <t:1800000000:f>\n" in texts(panels.quota(once))
     empty = replace(FULL_QUOTA, allowance=0, spent=0, granted=0, expiring=(), left=0, renews_at=None)
     check_limits(panels.quota(empty))
 

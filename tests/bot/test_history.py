@@ -14,6 +14,7 @@ from flux_core.jobs import Account, Origin
 from flux_core.service import Submission
 from tests.bot.conftest import Stage
 from tests.bot.scenes import account_of, draw, is_private, order, press
+from tests.bot.test_reviews import held, moderate
 
 
 async def submit(stage: Stage, account: Account, prompt: str, model: str = "flux-tiny") -> str:
@@ -168,3 +169,12 @@ def test_a_search_survives_its_cursor(words: str, offset: int) -> None:
 def test_a_forged_cursor_is_only_a_beginning(cursor: str) -> None:
     search = read_search(cursor)
     assert 0 <= search.offset <= 99_999
+
+
+async def test_what_waits_for_approval_is_in_nobodys_way(stage: Stage, ada: Person, grace: Person) -> None:
+    await moderate(stage, grace)
+    await held(stage, ada)
+    await order(stage, ada, prompt="an owl")
+    listed = await ada.response(await ada.command("jobs"))
+    assert labels_of(listed) == ["Cancel", "Details", "Cancel", "Details"]
+    assert "moderator's approval" in text_of(await ada.response(await ada.command("history")))

@@ -8,6 +8,7 @@ from bot.member_card import usage
 from bot.sandbox import driver
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import RawMessage, labels_of, text_of
+from flux_core.errors import Refused
 from flux_core.jobs import JobState
 from flux_core.service import Ban
 from tests.bot.conftest import Stage
@@ -86,6 +87,12 @@ async def test_moderators_see_how_it_stands_with_a_member(stage: Stage, ada: Per
     assert "asked for privately" in text
     assert "owl" not in text
     assert "Banned" not in text
+    refused = await ask(ada, prompt="a private crow", count=1, private=True)
+    await stage.easel.queue.fail("easel", (await stage.easel.take()).id, Refused(reason="no private crows"))
+    await ada.wait_for(lambda m: m["id"] == refused["id"] and "Details" in labels_of(m))
+    told = await grace.response(await grace.user_menu("Member usage", ada.id))
+    assert "asked for privately · refused" in text_of(told)
+    assert "crow" not in text_of(told)
     await stage.studio.members.ban(account_of(ada), by=int(grace.id), reason="*spam*", until=None)
     told = await grace.response(await grace.user_menu("Member usage", ada.id))
     assert f"**Banned** until it is lifted by <@{grace.id}>" in text_of(told)

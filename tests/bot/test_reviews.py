@@ -10,6 +10,7 @@ import pytest
 from bot.sandbox.community import GUILD_ID, LINUS_ID, MODERATOR_ROLE_ID
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import RawMessage, controls_of, labels_of, text_of
+from flux_core.database.audit import Wanted
 from flux_core.database.reviews import Review
 from flux_core.jobs import Job, JobState
 from flux_core.policy import GuildPolicy, PromptRule
@@ -303,3 +304,45 @@ async def test_open_reviews_move_with_the_moderators(stage: Stage, ada: Person, 
     await grace.press(after, "Approve")
     await stage.easel.take()
     await told(grace, after, "**Approved**")
+
+
+@pytest.mark.parametrize("end", ["approve", "reject", "cancel"])
+async def test_only_moderators_read_a_prompt_that_was_not_approved(
+    stage: Stage, ada: Person, linus: Person, grace: Person, end: str
+) -> None:
+    await moderate(stage, grace)
+    card, _ = await held(stage, ada, "a dragon of secrets")
+    message = await asked(grace)
+    assert "secrets" in text_of(message)
+    seen = await linus.wait_for(lambda m: m["id"] == card["id"])
+    assert "secrets" not in text_of(seen)
+    assert "I don't know this picture" in text_of(
+        await linus.response(await linus.message_menu("Picture details", seen))
+    )
+    assert "secrets" in text_of(await ada.response(await ada.message_menu("Picture details", card)))
+    assert "secrets" in text_of(await ada.response(await ada.command("jobs")))
+    if end == "approve":
+        await grace.press(message, "Approve")
+        await stage.easel.finish(await stage.easel.take())
+        assert "secrets" in text_of(await finished(linus, card["id"]))
+        return
+    if end == "reject":
+        await grace.submit_modal(await grace.press(message, "Reject"), {})
+    else:
+        await ada.press(card, "Cancel")
+    gone = await linus.wait_for(lambda m: m["id"] == card["id"] and "Details" in labels_of(m))
+    assert "secrets" not in text_of(gone)
+    assert "I don't know this picture" in text_of(await press(linus, gone, "Details"))
+    assert "secrets" in text_of(await press(grace, gone, "Details"))
+    assert "secrets" in text_of(await press(ada, gone, "Details"))
+
+
+async def test_a_moderator_cancels_what_waits_for_approval_from_its_card(
+    stage: Stage, ada: Person, grace: Person
+) -> None:
+    await moderate(stage, grace)
+    card, job = await held(stage, ada)
+    await grace.press(await grace.wait_for(lambda m: m["id"] == card["id"]), "Cancel")
+    await ada.wait_for(lambda m: m["id"] == card["id"] and "Cancelled." in text_of(m))
+    [entry] = (await stage.studio.audit.page(Wanted(guild_id=GUILD, action="job cancel"))).entries
+    assert (entry.by, entry.target, entry.facts) == (int(grace.id), int(ada.id), {"job": job.id})

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
 from typing import Any
 
+import discord
 import pytest
 
-from bot.sandbox.community import MODERATOR_ROLE_ID
+from bot.sandbox.community import ADA_ID, MODERATOR_ROLE_ID
 from bot.sandbox.driver import Person
-from bot.sandbox.reading import text_of
+from bot.sandbox.reading import RawMessage, text_of
 from flux_core.jobs import Whereabouts
 from flux_core.policy import ChannelRule, Defaults, GuildPolicy, Limits, Tier
 from flux_core.service import Submission
@@ -117,3 +120,52 @@ async def test_a_tier_counts_for_those_who_have_its_role(stage: Stage, ada: Pers
     # Left open, it is what they may have.
     await order(stage, ada, prompt="a")
     assert (await stage.studio.jobs_of(account_of(ada)))[0].request.count == 1
+
+
+async def far_away(stage: Stage, ada: Person) -> RawMessage:
+    """Return a picture that came by direct message."""
+    await ask(ada, prompt="late", count=1, private=True)
+    job = await stage.easel.take()
+    stage.sandbox.inject(expire_tokens=True)
+    await stage.easel.finish(job)
+    direct = await ada.wait_for(lambda m: "where I could not answer" in text_of(m))
+    stage.sandbox.inject(expire_tokens=False)
+    return direct
+
+
+async def test_an_order_by_direct_message_counts_as_from_the_member(
+    stage: Stage, ada: Person, asked: list[Whereabouts]
+) -> None:
+    direct = await far_away(stage, ada)
+    stage.sandbox.world.community.people[ADA_ID].role_ids = (MODERATOR_ROLE_ID,)
+    await ada.press(direct, "Reroll")
+    await stage.easel.take()
+    assert asked[-1] == Whereabouts(role_ids=frozenset({int(MODERATOR_ROLE_ID)}))
+
+
+async def test_whoever_left_the_server_draws_no_more_on_its_account(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    direct = await far_away(stage, ada)
+    response = SimpleNamespace(status=404, reason="Not Found")
+
+    async def gone(*_: object) -> None:
+        raise discord.NotFound(response, {"code": 10007, "message": "Unknown Member"})  # type: ignore[arg-type]
+
+    monkeypatch.setattr(discord.Guild, "fetch_member", gone)
+    told = await press(ada, direct, "Reroll")
+    assert "a server that you are not in" in text_of(told)
+    assert await stage.studio.live_jobs() == []
+
+
+async def test_an_order_whose_giver_is_not_known_in_time_is_refused_in_time(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    direct = await far_away(stage, ada)
+
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(discord.Guild, "fetch_member", never)
+    assert "too long" in text_of(await press(ada, direct, "Reroll"))
+    assert await stage.studio.live_jobs() == []

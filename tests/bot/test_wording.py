@@ -157,3 +157,10 @@ def test_what_costs_less_is_true_of_every_model() -> None:
     told = wording.sentence(QuotaSpent(cost=4_000, left=1_000, renews_at=1_800_000_000.0))
     assert told.endswith("Fewer or smaller pictures cost less.")
     assert "steps" not in told
+
+
+def test_moderators_hear_that_there_is_no_hosted_provider_at_all() -> None:
+    assert wording.sentence(UnknownProvider(value="x", known=[], listed=True)).startswith(
+        "No hosted provider is configured"
+    )
+    assert "Leave `provider` out" in wording.sentence(UnknownProvider(value="x", known=[]))

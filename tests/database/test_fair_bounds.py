@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flux_core.database import members
+from flux_core.database import members, submissions
 from flux_core.jobs import Account, Job, Lane
-from flux_core.policy import GuildPolicy, Limits, Tier
+from flux_core.policy import GuildPolicy, Limits, PromptRule, Tier
 from tests.database.turn_taking import Turns, play
 
 PICTURE = 1000
@@ -326,6 +326,95 @@ def test_nobody_has_more_jobs_running_than_they_may(most: list[int | None], step
             claim()
             if running:
                 turns.succeed(running.pop(0))
+
+    play(game)
+
+
+@_few
+@given(most=st.integers(1, 3), drawn_before=st.integers(0, 60), size=_counts)
+def test_turns_are_not_saved_up_while_a_member_may_have_no_more_running(
+    most: int, drawn_before: int, size: int
+) -> None:
+    """However long others went before what was held: afterwards it stands before nobody else's more than it would."""
+    flooder, rival = Account(7, 1), Account(7, 2)
+
+    def game(turns: Turns) -> None:
+        members.put_limits(turns.connection, flooder, Limits(max_running=most))
+        for _ in range(100):
+            turns.submit(flooder, size)
+            turns.submit(rival, size)
+        running: list[Job] = []
+        order: list[Account] = []
+
+        def draw() -> None:
+            """Six workers, each with its hands full."""
+            while len(running) < 6:
+                running.append(turns.next())
+                order.append(running[-1].account)
+            turns.succeed(running.pop(0))
+
+        for _ in range(drawn_before):
+            draw()
+        order.clear()
+        light = [Account(7, 100 + number) for number in range(20)]
+        for account in light:
+            turns.submit(account)
+        while not set(light) <= set(order):
+            draw()
+        for account in light:
+            # What it had claimable at once, and one more.
+            assert order[: order.index(account)].count(flooder) <= most
+        assert turns.agrees()
+
+    play(game)
+
+
+@_few
+@given(held=st.integers(1, 40), drawn_before=st.integers(0, 40), size=_counts, backwards=st.booleans())
+def test_what_moderators_let_go_in_one_go_delays_nobody_by_more_than_one_job(
+    held: int, drawn_before: int, size: int, backwards: bool
+) -> None:
+    flooder, rival, newcomer = (Account(7, user) for user in (1, 2, 3))
+    rule = PromptRule(kind="word", pattern="circle", action="approve")
+
+    def game(turns: Turns) -> None:
+        turns.decide(7, GuildPolicy(prompt_rules=(rule,), moderators_channel=5))
+        waiting = [turns.submit(flooder, size) for _ in range(held)]
+        turns.decide(7, GuildPolicy())
+        for _ in range(50):
+            turns.submit(rival)
+        for _ in range(drawn_before):
+            assert turns.next().account == rival
+        for job in reversed(waiting) if backwards else waiting:
+            assert submissions.approve(turns.connection, turns.find(job))
+        turns.submit(newcomer)
+        order = [turns.next().account for _ in range(held + 50 - drawn_before + 1)]
+        assert order[: order.index(newcomer)].count(flooder) <= 1
+        assert turns.agrees()
+
+    play(game)
+
+
+def test_the_past_turn_of_a_job_that_waits_for_a_moderator_cannot_be_taken_over() -> None:
+    ann, bob = Account(7, 1), Account(7, 2)
+    rule = PromptRule(kind="word", pattern="circle", action="approve")
+
+    def game(turns: Turns) -> None:
+        turns.decide(7, GuildPolicy(prompt_rules=(rule,), moderators_channel=5))
+        for _ in range(5):
+            turns.submit(ann)
+        turns.decide(7, GuildPolicy())
+        for _ in range(20):
+            turns.submit(bob)
+        for _ in range(10):
+            assert turns.next().account == bob
+        hers = [turns.submit(ann) for _ in range(5)]
+        for job in reversed(hers):
+            submissions.move_to_front(turns.connection, turns.find(job))
+        order = [turns.next() for _ in range(15)]
+        assert [job.id for job in order if job.account == ann] == [job.id for job in hers]
+        assert [job.account for job in order[:4]].count(bob) >= 2
+        assert turns.agrees()
 
     play(game)
 

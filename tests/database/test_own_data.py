@@ -15,8 +15,8 @@ from flux_core.database.removals import due
 from flux_core.database.tables import jobs, members, preferences
 from flux_core.errors import AlreadySo, InputGone, JobNotFound
 from flux_core.generation import InputPicture
-from flux_core.jobs import Job, JobState, Whereabouts
-from flux_core.policy import GuildPolicy, Limits, Tier
+from flux_core.jobs import Account, Job, JobState, Whereabouts
+from flux_core.policy import GuildPolicy, Limits, PromptRule, Tier
 from flux_core.preferences import NOTHING_SET, Preferences
 from flux_core.service import Forgotten
 from tests.database.scene import ABROAD, ANNE, BERT, DEV, NOON, ON_SQLITE, TINY, Scene, a_reply, a_request
@@ -107,7 +107,38 @@ async def test_an_export_comes_page_by_page(scene: Scene, monkeypatch: pytest.Mo
     }
     assert found["limits"] == {"max_count": 2}
     assert found["roles_when_last_ordered"] == [5]
+    assert [(one["action"], one["facts"].get("reason")) for one in found["moderators_log"]] == [
+        ("quota grant", "a prize"),
+        ("ban", "a while"),
+        ("quota set", None),
+    ]
+    assert (await scene.studio.personal.export(BERT))["moderators_log"] == []
+    assert (await scene.studio.personal.export(ABROAD))["moderators_log"] == []
     json.dumps(found)
+
+
+async def test_an_export_tells_of_ones_own_part_in_moderation_and_of_nobody_elses(scene: Scene) -> None:
+    rule = PromptRule(kind="word", pattern="dragon", action="approve")
+    policy = GuildPolicy(prompt_rules=(rule,), moderators_channel=5)
+    await scene.studio.policies.change(7, lambda _: policy, by=9, action="policy import")
+    await scene.submit(ANNE, request=a_request(prompt="a Dragon"), reply_to=a_reply())
+    shown = await drawn(scene, request=a_request(prompt="a fox"), reply_to=a_reply(message_id=21))
+    desk, personal = scene.studio.reviews, scene.studio.personal
+    await desk.report(shown.id, account=BERT, reason="ugly")
+    for review in await desk.waiting(7):
+        if review.kind == "approval":
+            await desk.reject(review.id, guild_id=7, by=9, reason="no dragons")
+        else:
+            await desk.dismiss(review.id, guild_id=7, by=9)
+    hers, his, theirs = [await personal.export(account) for account in (ANNE, BERT, Account(7, 9))]
+    assert [(one["words"], one["verdict"]) for one in hers["approvals"]] == [("Dragon", "rejected")]
+    assert [(one["action"], one["facts"]["reason"]) for one in hers["moderators_log"]] == [
+        ("review reject", "no dragons")
+    ]
+    assert [(one["reason"], one["verdict"]) for one in his["reports_made"]] == [("ugly", "dismissed")]
+    assert his["moderators_log"] == his["approvals"] == hers["reports_made"] == []
+    assert [one["action"] for one in theirs["moderators_log"]] == ["policy import", "review reject", "review dismiss"]
+    assert all(one["by_you"] and "facts" not in one for one in theirs["moderators_log"])
 
 
 async def test_forgetting_leaves_the_books_and_others_alone(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 from flux_core.database import lineup, passing
 from flux_core.database.places import Place
 from flux_core.errors import JobNotFound, OutOfMemory, ProviderDown
+from flux_core.policy import Limits
 from flux_core.router import LOCAL, RoutingPolicy
 from tests.database.scene import ANNE, BERT, CLEO, DEV, SCHNELL, TINY, Scene, a_request
 
@@ -172,3 +173,36 @@ async def test_whoever_failed_on_a_job_does_not_count(scene: Scene) -> None:
     await scene.queue.hand_back("acme", job.id)
     await scene.vendor("bolt")
     assert await scene.studio.place(job.id) == Place(1, None, 1)
+
+
+async def test_who_may_have_one_job_drawn_at_a_time_is_told_of_their_own_before_it(scene: Scene) -> None:
+    """Nobody may claim those yet, and more workers do not help."""
+    await scene.studio.members.change_limits(ANNE, lambda _: Limits(max_running=1), by=9)
+    await scene.worker("w1")
+    await scene.queue.record_speed(LOCAL, SCHNELL, 4, 10.0)
+    jobs = [await scene.submit() for _ in range(4)]
+
+    async def told() -> list[tuple[int, float | None]]:
+        places = [await scene.studio.place(job.id) for job in jobs]
+        return [(place.position, place.seconds) for place in places]
+
+    one_by_one = [(1, 10.0), (2, 20.0), (3, 30.0), (4, 40.0)]
+    assert await told() == one_by_one
+    await scene.worker("w2")
+    assert await told() == one_by_one
+    assert (await scene.claim("w1")).id == jobs[0].id
+    assert await told() == [(0, 10.0), (1, 20.0), (2, 30.0), (3, 40.0)]
+    # With two at a time, what comes before is shared by both workers.
+    await scene.studio.members.change_limits(ANNE, lambda _: Limits(max_running=2), by=9)
+    jobs.append(await scene.submit())
+    assert [seconds for _, seconds in await told()] == [10.0, 10.0, 20.0, 25.0, 30.0]
+
+
+async def test_who_may_have_one_job_drawn_at_a_time_is_told_so_by_hosted_providers_too(scene: Scene) -> None:
+    await scene.studio.members.change_limits(ANNE, lambda _: Limits(max_running=1), by=9)
+    await scene.vendor("acme", DEV)
+    await scene.queue.record_speed("acme", DEV, 28, 5.0)
+    jobs = [await scene.submit(request=a_request(DEV, provider="acme", steps=28)) for _ in range(3)]
+    assert (await scene.claim_hosted()).id == jobs[0].id
+    places = [await scene.studio.place(job.id) for job in jobs]
+    assert [(place.position, place.seconds) for place in places] == [(0, 5.0), (1, 10.0), (2, 15.0)]

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, event
 
 from flux_core.database import (
     claims,
+    grants,
     hosted,
     jobs,
     leases,
@@ -24,10 +25,11 @@ from flux_core.database.admission import Offered
 from flux_core.database.hosted import Terms
 from flux_core.images.store import StoredPicture
 from flux_core.jobs import NOWHERE, Origin
-from flux_core.policy import Renewal
+from flux_core.policy import Limits, Renewal
 from flux_core.quota import UTC, period_at
 from flux_core.router import RoutingPolicy
-from tests.database.scene import ANNE, ON_SQLITE, SCHNELL, TINY, Scene, a_request, rules
+from tests.database.scene import ANNE, BERT, ON_SQLITE, SCHNELL, TINY, Scene, a_request, rules
+from tests.database.scene import pictures as pictures_of
 
 pytestmark = ON_SQLITE  # the plans are those of SQLite
 
@@ -75,6 +77,7 @@ async def test_a_hosted_claim_walks_along_its_index(scene: Scene) -> None:
     assert plan.count("USING COVERING INDEX ix_jobs_hosted (waits_hosted=?)") == 1
     assert plan.count("USING COVERING INDEX ix_jobs_claim (waits_for=?)") == 1
     assert "USING INDEX ix_jobs_bound (provider=?)" in plan
+    assert "SCAN policies" not in plan  # only those of the guilds whose jobs are looked at
     assert plan.count("SCAN jobs") == plan.count("SCAN jobs USING INDEX ix_jobs_running") == 1
 
 
@@ -100,6 +103,32 @@ async def test_submitting_reads_nothing_but_the_accounts_own(scene: Scene) -> No
     assert "ix_jobs_queued (guild_id=? AND user_id=?)" in plan
     assert "SCAN jobs" not in plan
     assert period_at(scene.clock.now, Renewal(), rules().zone).purse == (await scene.ledger(job))[0][1]
+
+
+async def test_the_end_of_a_limited_members_job_looks_at_their_own_and_the_next_of_others(scene: Scene) -> None:
+    await scene.studio.members.change_limits(ANNE, lambda _: Limits(max_running=1), by=9)
+    first, _ = await scene.submit(), await scene.submit()
+    for _ in range(4):
+        await scene.submit(BERT)
+    for _ in range(4):
+        await scene.claim()
+    plan = await plans(
+        scene, leases.succeed, "w1", first.id, pictures_of(first), leases.Drawn(provider="local", seconds=1.0), 0.0
+    )
+    assert "ix_jobs_running (guild_id=? AND user_id=?)" in plan
+    assert "ix_jobs_queued (guild_id=? AND user_id=?)" in plan
+    assert "ix_jobs_claim (waits_for=? AND lane=? AND guild_id=?)" in plan
+    assert "ix_jobs_hosted (waits_hosted=? AND lane=? AND guild_id=?)" in plan
+    assert "SCAN jobs" not in plan
+
+
+async def test_a_reset_looks_at_what_is_open(scene: Scene) -> None:
+    await scene.submit()
+    plan = await plans(scene, grants.refill, ANNE, frozenset(), 9, rules(), scene.clock.now)
+    for index in ("ix_jobs_queued", "ix_jobs_running"):
+        assert f"USING INDEX {index} (guild_id=? AND user_id=?)" in plan or f"USING COVERING INDEX {index}" in plan
+    assert plan.count("SEARCH ledger USING INDEX uq_ledger_reserve (job_id=? AND purse=?)") == 2
+    assert "SCAN jobs" not in plan
 
 
 async def test_the_place_is_counted_on_the_claims_index_alone(scene: Scene) -> None:

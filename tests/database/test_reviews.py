@@ -328,10 +328,12 @@ async def test_what_was_decided_before_its_post_was_noted_is_told_on_it(scene: S
     desk = scene.studio.reviews
     await desk.approve(review.id, guild_id=GUILD, by=MODERATOR)
     assert await desk.due() == []  # there is no message that would have to tell it
-    await desk.seen(review.id, CHANNEL, 5)
+    await desk.seen(review.id, GUILD + 1, CHANNEL, 4)  # nobody moves it to another server
+    assert await desk.due() == []
+    await desk.seen(review.id, GUILD, CHANNEL, 5)
     [due] = await desk.due()
     assert (due.review.message_id, due.review.verdict) == (5, "approved")
-    await desk.seen(review.id, CHANNEL, 6)
+    await desk.seen(review.id, GUILD, CHANNEL, 6)
     [due] = await desk.due()
     assert due.review.message_id == 5
 
@@ -399,3 +401,11 @@ async def test_a_message_is_deleted_once_and_tried_until_then(scene: Scene) -> N
     assert (again.attempts, again.since) == (1, scene.clock.now - 8)
     await scene.studio.removals.done(again)
     assert await scene.studio.removals.due() == []
+
+
+async def test_what_is_to_go_now_does_not_wait_for_a_whole_history(scene: Scene) -> None:
+    for message in range(30):
+        await scene.db.write(removals.note, GUILD, 12, message, scene.clock.now)
+    scene.clock.now += 1
+    await scene.db.write(removals.note, GUILD, 12, 99, scene.clock.now)
+    assert (await scene.studio.removals.due())[0].message_id == 99

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flux_core.database import members
+from flux_core.database.lineup import ahead_of, for_us
 from flux_core.jobs import Account, Job, Lane
 from flux_core.policy import GuildPolicy, Limits
 from tests.database.scene import SCHNELL, TINY
@@ -94,5 +95,35 @@ def test_the_queue_does_what_the_reference_does(weights: list[float], steps: lis
         while both.waiting:
             both.claim((SCHNELL, TINY))
             both.end(0)
+
+    play(game)
+
+
+@settings(max_examples=20, deadline=None)
+@given(weights=_weights, steps=st.lists(_steps, min_size=20, max_size=60))
+def test_the_place_that_members_are_told_is_the_place_they_get(
+    weights: list[float], steps: list[tuple[Any, ...]]
+) -> None:
+    """As long as nobody else comes: whatever happened before, the line is foreseen job by job."""
+    models = (SCHNELL, TINY)
+
+    def game(turns: Turns) -> None:
+        both = Comparison(turns, weights)
+        for name, *arguments in steps:
+            getattr(both, name)(*arguments)
+        # Jobs of members who have as many running as they may are not in the line.
+        while both.running:
+            both.end(0)
+        waiting = [id for id, job in both.waiting.items() if job.account not in LIMITED]
+        for id, job in list(both.waiting.items()):
+            if job.account in LIMITED:
+                turns.cancel(turns.find(job))
+                del both.waiting[id]
+        told = {id: sum(count for count, _ in ahead_of(turns.connection, id, models).values()) for id in waiting}
+        foreseen = [row.id for row in for_us(turns.connection, models, len(waiting))]
+        claimed = [taken.id for _ in waiting if (taken := turns.claim("w1", models)) is not None]
+        assert foreseen == claimed
+        assert sorted(told, key=told.__getitem__) == claimed
+        assert sorted(told.values()) == list(range(len(claimed)))
 
     play(game)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from alembic import command
+from alembic import command, op
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -18,10 +18,13 @@ from flux_core.database.members import limits_of
 from flux_core.database.schema import config_for
 from flux_core.database.tables import jobs
 from flux_core.jobs import Account, Job, JobState, Origin
-from flux_core.policy import Limits, Renewal
+from flux_core.policy import GuildPolicy, Limits, Renewal
+from flux_core.router import RoutingPolicy
 from tests.database.postgres import driver, new_database
-from tests.database.scene import ANNE, SCHNELL, Scene, a_reply, a_request, a_scene
+from tests.database.scene import ANNE, BERT, SCHNELL, Scene, a_reply, a_request, a_scene
 
+ABROAD_TOO = Account(guild_id=10, user_id=1)
+"""Somebody of a guild that had nothing before."""
 NEW = (
     *("waits_hosted", "venue", "asked", "tried", "remarks", "microdollars", "kept"),
     *("lane", "price", "held", "age_restricted", "notify"),
@@ -158,3 +161,78 @@ async def test_one_step_back_keeps_every_job(old_database: str, tmp_path: Path) 
         assert not set(NEW) & set(back[0])
         await scene.db.write(lambda connection: command.upgrade(config_for(connection), "head"))
         assert len(await contents(scene)) == len(ROWS)
+
+
+@pytest.fixture
+def database_of_0003(old_database: str) -> str:
+    """The same after the third version went on with it: prices came to be known, and guilds said who draws."""
+    engine = sa.create_engine(old_database)
+    with engine.begin() as connection:
+        command.upgrade(config_for(connection), "0003")
+        cheapest = RoutingPolicy(first="hosted", order="cheapest", providers=("acme",), overflow_seconds=5)
+        for statement in (
+            "UPDATE virtual_time SET value = 1.5",
+            "UPDATE members SET last_finish = 2.0 WHERE guild_id = 7",
+            f"INSERT INTO routing VALUES (7, '{cheapest.model_dump_json()}', 9, 12.0)",
+            # As it was kept while nothing was said about it.
+            "INSERT INTO routing VALUES (8, '{}', 9, 12.0)",
+            "INSERT INTO members VALUES (9, 1, 1000.0, 0, 1.0)",
+            f"INSERT INTO spending VALUES ('{4:024x}', 'acme', 7, '1970-01-01', 3.0, 30000)",
+        ):
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+    return old_database
+
+
+async def test_what_guilds_said_about_who_draws_goes_on_to_hold(database_of_0003: str, tmp_path: Path) -> None:
+    async with a_scene(database_of_0003, tmp_path) as scene:
+        routing = (await scene.studio.policies.of(7)).routing
+        assert routing == RoutingPolicy(first="hosted", order="cheapest", providers=("acme",), overflow_seconds=5)
+        assert await scene.studio.policies.of(8) == GuildPolicy(routing=RoutingPolicy())
+        # A weight larger than may be set now, and no allowance at all.
+        limits = await scene.db.read(limits_of, Account(9, 1))
+        assert limits == Limits(weight=100, credits=0, renewal=Renewal(every="day"))
+        # Changed by a moderator, the rest of it stays.
+        await scene.studio.policies.change(
+            7, lambda before: before.model_copy(update={"pool": 5.0}), by=9, action="quota set"
+        )
+        assert (await scene.studio.policies.of(7)).routing == routing
+        assert await scene.db.read(discrepancies) == []
+
+
+async def test_turns_go_on_from_where_time_was(database_of_0003: str, tmp_path: Path) -> None:
+    async with a_scene(database_of_0003, tmp_path, policy=RoutingPolicy()) as scene:
+        await scene.studio.policies.change(
+            7, lambda before: before.model_copy(update={"routing": None}), by=9, action="x"
+        )
+        newcomer, known, elsewhere = [await scene.submit(account) for account in (BERT, ANNE, ABROAD_TOO)]
+        assert (newcomer.start_tag, known.start_tag, elsewhere.start_tag) == (1.5, 2.0, 0.0)
+        await scene.queue.rescue()
+        claimed = [await scene.claim("w1") for _ in range(5)]
+        # Guilds take turns; within the old one the old jobs come by their tags.
+        assert [job.id for job in claimed if job.account.guild_id == 7] == [
+            *(f"{1:024x}", newcomer.id, known.id, f"{3:024x}"),
+        ]
+        assert elsewhere.id in {claimed[0].id, claimed[1].id}
+        assert await scene.db.read(discrepancies) == []
+
+
+async def test_a_migration_that_is_interrupted_leaves_the_old_database(
+    database_of_0003: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever statement it was at: it is one transaction."""
+    create_table = op.create_table
+
+    def killed(name: str, *columns: Any, **more: Any) -> Any:
+        if name == "reviews":
+            raise InterruptedError("the power is gone")
+        return create_table(name, *columns, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(op, "create_table", killed)
+        with pytest.raises(InterruptedError):
+            async with a_scene(database_of_0003, tmp_path):
+                pass
+    async with a_scene(database_of_0003, tmp_path) as scene:
+        assert len(await contents(scene)) == len(ROWS)
+        assert await scene.db.read(discrepancies) == []

@@ -51,8 +51,11 @@ class Reference:
 
     def may_run(self, job: Waiting) -> bool:
         """Tell whether its member has fewer jobs running than they may."""
-        most = self.most_running.get(job.account)
-        return most is None or self.running[job.account] < most
+        return self._free(job.account)
+
+    def _free(self, account: Account) -> bool:
+        most = self.most_running.get(account)
+        return most is None or self.running[account] < most
 
     def claim(self, models: Collection[str]) -> Waiting | None:
         """Take the job whose turn it is."""
@@ -71,8 +74,26 @@ class Reference:
         return job
 
     def ended(self, account: Account) -> None:
-        """Note that a running job of an account ended."""
+        """Note that a running job of an account ended; what was held of it does not stand before the others' time."""
+        held = not self._free(account)
         self.running[account] -= 1
+        for lane in Lane if held else ():
+            own = [job for job in self.waiting if (job.account, job.lane) == (account, lane)]
+            if not own:
+                continue
+            own.sort(key=lambda job: (job.start, job.id))
+            others = [
+                job.start
+                for job in self.waiting
+                if job.account.guild_id == account.guild_id and (job.lane, job.model) == (lane, own[0].model)
+                if job.account != account and self.may_run(job)
+            ]
+            earliest = min([*others, self.now.get((account.guild_id, lane), 0.0)])
+            for job in own:
+                if job.start < earliest:
+                    job.start, job.end = earliest, earliest + (job.end - job.start)
+                earliest = job.end
+            self.end[account, lane] = max(self.end[account, lane], earliest)
 
     def cancel(self, id: str) -> None:
         """Take a job out; those of its member that stood right behind it close up."""

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from flux_core.database import claims, jobs, leases, policies, submissions
+from flux_core.database import bookkeeping, claims, jobs, leases, policies, submissions
 from flux_core.database.submissions import Submission
 from flux_core.errors import OutOfMemory
 from flux_core.jobs import Account, Job, JobState, Origin, Whereabouts
@@ -87,6 +87,10 @@ class Turns:
         found = jobs.find(self.connection, job.id)
         assert found is not None
         return found
+
+    def agrees(self) -> bool:
+        """Say whether ledger, counters and jobs agree."""
+        return bookkeeping.discrepancies(self.connection) == []
 
     def cancel(self, job: Job) -> Job:
         """Take a waiting job back."""

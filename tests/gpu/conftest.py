@@ -63,6 +63,7 @@ class Watcher:
     error: FluxError | None = None
     steps: list[tuple[int, int]] = field(default_factory=list)
     previews: list[Image.Image] = field(default_factory=list)
+    cancelled: bool = False
 
     def step(self, done: int, total: int) -> None:
         self.steps.append((done, total))

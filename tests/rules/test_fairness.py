@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flux_core.fairness import Turn, change_hands, move_up, next_turn
+from flux_core.fairness import Turn, change_hands, come_back, move_up, next_turn
 
 costs = st.integers(1, 5000)
 
@@ -67,3 +67,11 @@ def test_turns_change_hands_within_their_stretch(gaps: list[tuple[int, int]], da
         assert turn.finish - turn.start == turns[place].finish - turns[place].start
     assert all(first.finish <= second.start for first, second in pairwise(changed))
     assert change_hands(turns, range(len(turns))) == turns
+
+
+def test_who_comes_back_stands_where_it_is_now() -> None:
+    turns = [Turn(0.0, 3.0), Turn(3.0, 4.0), Turn(30.0, 31.0)]
+    assert come_back(10.0, turns) == [Turn(10.0, 13.0), Turn(13.0, 14.0), Turn(30.0, 31.0)]
+    assert come_back(2.0, turns) == [Turn(2.0, 5.0), Turn(5.0, 6.0), Turn(30.0, 31.0)]
+    assert come_back(0.0, turns) == turns
+    assert come_back(10.0, []) == []

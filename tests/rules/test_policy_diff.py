@@ -91,3 +91,10 @@ def test_policies_differ_exactly_where_changes_are_told(before, after):
     assert bool(told) == (before != after)
     assert all(change.before != change.after for change in told)
     assert len({change.path for change in told}) == len(told)
+
+
+def test_whole_numbers_are_told_as_people_write_them_wherever_they_stand():
+    tier = Tier(role_id=1, name="Artists", credits=50, weight=2)
+    [change] = changes(GuildPolicy(), GuildPolicy(tiers=(tier,)))
+    assert change.after is not None
+    assert '"credits": 50, "weight": 2,' in change.after

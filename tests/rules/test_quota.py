@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flux_core.errors import QuotaSpent, TooManyWaiting
 from flux_core.policy import Renewal
 from flux_core.quota import (
+    BEHIND_GRANTED,
     GRANTED,
     Period,
     Purse,
@@ -277,3 +278,32 @@ def test_waiting_has_a_limit() -> None:
     with pytest.raises(TooManyWaiting) as caught:
         allow_waiting(10, 10)
     assert caught.value.facts == {"waiting": 10, "limit": 10}
+
+
+@settings(max_examples=60)
+@given(
+    moments=st.lists(st.integers(1_790_000_000, 1_798_000_000), min_size=2, max_size=12),
+    kept=st.sampled_from(
+        [Renewal(every=every, at="02:30", zone="Europe/Berlin") for every in ("day", "week", "month")]
+    ),
+)
+def test_what_was_asked_before_makes_no_difference_to_a_period(moments: list[int], kept: Renewal) -> None:
+    """The period found last is kept at hand, and other moments, later and earlier, are not taken for it."""
+    zone = ZoneInfo("UTC")
+    for moment in moments:
+        period = period_at(moment, kept, zone)
+        assert period.renews_at is not None
+        assert period.since <= moment < period.renews_at
+        # A zone object of its own: nothing is kept for that yet.
+        assert period == period_at(moment, kept, ZoneInfo.no_cache("UTC"))
+
+
+@given(ends_at=st.one_of(st.none(), st.floats(1, 9e11)))
+def test_purses_of_granted_credits_are_found_as_a_range_in_any_collation(ends_at: float | None) -> None:
+    """PostgreSQL's usual ones leave signs aside until all letters and digits are equal."""
+    name = granted_purse(ends_at)
+    assert GRANTED <= name < BEHIND_GRANTED
+    assert GRANTED <= name.replace(":", "") < BEHIND_GRANTED
+    for other in ("day:2026-11-21", "month:2026-11", "relaxed", "rolling", "settled", "week:2026-11-16"):
+        assert not GRANTED <= other < BEHIND_GRANTED
+        assert not GRANTED <= other.replace(":", "").replace("-", "") < BEHIND_GRANTED

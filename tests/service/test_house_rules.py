@@ -16,6 +16,7 @@ from flux_core.errors import (
     Banned,
     BeyondLimit,
     ChannelClosed,
+    DrawingBroken,
     JobAlreadyEnded,
     MemberError,
     ModelDenied,
@@ -98,8 +99,8 @@ async def test_models_sizes_and_counts_are_the_guilds_and_the_tiers(scene: Scene
     await decide(
         scene,
         models_denied=[TINY],
-        everybody=Limits(models=[SCHNELL], max_megapixels=0.5, max_count=2),
-        tiers=[Tier(role_id=PATRON, name="Patron", models=[SCHNELL, DEV], max_megapixels=1, max_count=4)],
+        everybody=Limits(models=(SCHNELL,), max_megapixels=0.5, max_count=2),
+        tiers=[Tier(role_id=PATRON, name="Patron", models=(SCHNELL, DEV), max_megapixels=1, max_count=4)],
     )
     small = a_request(size="512x512", count=2)
     assert await refused(scene, ModelDenied, request=a_request(DEV)) == {"model": DEV, "known": [SCHNELL]}
@@ -222,6 +223,40 @@ async def test_without_credits_there_is_the_relaxed_lane(scene: Scene) -> None:
     await scene.vendor("acme", DEV)
     with pytest.raises(QuotaSpent):  # nobody is paid for it, so nobody may charge for it
         await scene.submit(ANNE, request=a_request(DEV, provider="acme"), where=HERE)
+
+
+async def test_a_relaxed_job_that_our_own_cards_cannot_draw_ends_instead_of_waiting_for_ever(scene: Scene) -> None:
+    await decide(scene, relaxed=True, everybody=Limits(credits=0, renewal=Renewal()))
+    await scene.worker()
+    await scene.vendor()  # would draw it, for money
+    await scene.submit(ANNE, where=HERE)
+    job = await scene.claim()
+    assert (await scene.queue.pass_on("w1", job.id, DrawingBroken("no memory"))).state is JobState.FAILED
+    assert await scene.queue.claim_hosted("acme") is None
+
+
+async def test_relaxed_jobs_are_drawn_by_our_own_cards_where_hosted_providers_come_first(scene: Scene) -> None:
+    hosted = RoutingPolicy(first="hosted")
+    await decide(scene, relaxed=True, everybody=Limits(credits=1, renewal=Renewal()), routing=hosted)
+    await scene.worker()
+    await scene.vendor()
+    await scene.queue.record_speed("local", SCHNELL, 4.0, 40.0)
+    await scene.queue.record_speed("acme", SCHNELL, 4.0, 1.0)
+    paid, free = await scene.submit(ANNE, where=HERE), await scene.submit(ANNE, where=HERE)
+    assert [(job.venue, job.lane) for job in (paid, free)] == [("hosted", Lane.FAST), ("local", Lane.RELAXED)]
+    # As long as our own cards take, not as long as somebody who will never draw it.
+    assert (await scene.studio.place(free.id)).seconds == pytest.approx(40.0)
+    assert (await scene.claim()).id == free.id
+    # A wish for somebody who wants money is not granted all the same.
+    with pytest.raises(QuotaSpent):
+        await scene.submit(ANNE, request=a_request(provider="acme"), where=HERE)
+
+
+async def test_a_stop_that_holds_what_waits_is_told_before_one_that_drains(scene: Scene) -> None:
+    await scene.studio.line.pause(None, by=9, reason="moving house", drains=True)
+    assert await refused(scene, QueuePaused) == {"reason": "moving house", "drains": True}
+    await scene.studio.line.pause(ANNE.guild_id, by=9, reason="storm")
+    assert await refused(scene, QueuePaused) == {"reason": "storm", "drains": False}
 
 
 async def test_relaxed_members_take_turns_too(scene: Scene) -> None:

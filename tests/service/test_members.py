@@ -11,8 +11,17 @@ import sqlalchemy as sa
 
 from flux_core.database import bookkeeping
 from flux_core.database.tables import audit, ledger
-from flux_core.errors import AlreadySo, Banned, BeyondLimit, InvalidPolicy, NotThere, OutOfRange, QuotaSpent
-from flux_core.jobs import Account, Whereabouts
+from flux_core.errors import (
+    AlreadySo,
+    Banned,
+    BeyondLimit,
+    InvalidPolicy,
+    NotThere,
+    OutOfMemory,
+    OutOfRange,
+    QuotaSpent,
+)
+from flux_core.jobs import Account, Job, Whereabouts
 from flux_core.maintenance import chores
 from flux_core.policy import Limits, Renewal
 from tests.database.scene import ABROAD, ANNE, BERT, CLEO, DAY, NOON, Scene, a_request
@@ -32,6 +41,12 @@ async def posted(scene: Scene, account: Account) -> list[tuple[str, str, int]]:
     mine = sa.select(ledger).where(ledger.c.user_id == account.user_id, ledger.c.guild_id == account.guild_id)
     rows = await scene.db.read(lambda connection: connection.execute(mine.order_by(ledger.c.id)).all())
     return [(row.kind, row.purse, row.amount) for row in rows]
+
+
+async def drawn(scene: Scene, account: Account, count: int, **more: Any) -> Job:
+    """Order pictures and have them drawn."""
+    await scene.submit(account, count=count, **more)
+    return await scene.succeed(await scene.claim())
 
 
 async def books_agree(scene: Scene) -> bool:
@@ -144,7 +159,7 @@ async def test_a_reset_makes_the_allowance_full_again(scene: Scene) -> None:
     members = scene.studio.members
     with pytest.raises(AlreadySo):
         await members.reset(ANNE, by=MODERATOR)
-    done = await scene.submit(ANNE, count=4)
+    done = await drawn(scene, ANNE, 4)
     assert (await scene.studio.quota(ANNE)).left == 96_000
     assert await members.reset(ANNE, by=MODERATOR) == 4000
     held = await scene.studio.quota(ANNE)
@@ -162,13 +177,36 @@ async def test_a_reset_makes_the_allowance_full_again(scene: Scene) -> None:
     assert await books_agree(scene)
 
 
+@pytest.mark.parametrize("renewal", [Renewal(), Renewal(every="rolling")])
+async def test_a_reset_and_a_refund_together_give_back_no_more_than_was_spent(scene: Scene, renewal: Renewal) -> None:
+    members = scene.studio.members
+    await members.change_limits(ANNE, lambda _: Limits(credits=20, renewal=renewal), by=MODERATOR)
+    await drawn(scene, ANNE, 3)
+    # At the same moment: what is spent and what is reserved have the same time.
+    waiting, running = await scene.submit(ANNE, count=4), await scene.submit(ANNE, count=2)
+    await members.grant(ANNE, 500, by=MODERATOR, reason="")
+    assert (await scene.claim()).id == waiting.id
+    running, waiting = waiting, running
+    assert await members.reset(ANNE, by=MODERATOR) == 3000
+    assert (await scene.studio.quota(ANNE)).spent == 6000
+    with pytest.raises(AlreadySo):
+        await members.reset(ANNE, by=MODERATOR)
+    with pytest.raises(AlreadySo):
+        await members.reset_all(ANNE.guild_id, None, by=MODERATOR)
+    await scene.studio.cancel(waiting.id, by=ANNE.user_id, moderator=False)
+    await scene.queue.fail("w1", running.id, OutOfMemory())
+    held = await scene.studio.quota(ANNE)
+    assert (held.spent, held.left, held.granted) == (0, 20_500, 500)
+    assert await books_agree(scene)
+
+
 async def test_a_reset_of_a_rolling_allowance_leaves_the_window_with_what_it_gave_back(scene: Scene) -> None:
     await scene.studio.members.change_limits(
         ANNE, lambda _: Limits(credits=5, renewal=Renewal(every="rolling", hours=24)), by=MODERATOR
     )
-    await scene.submit(ANNE, count=2)
+    await drawn(scene, ANNE, 2)
     scene.clock.now += DAY / 2
-    await scene.submit(ANNE, count=3)
+    await drawn(scene, ANNE, 3)
     with pytest.raises(QuotaSpent):
         await scene.submit(ANNE, count=1)
     assert await scene.studio.members.reset(ANNE, by=MODERATOR) == 5000
@@ -187,9 +225,9 @@ async def test_all_who_spent_something_are_reset_together(scene: Scene) -> None:
     members = scene.studio.members
     with pytest.raises(NotThere):
         await members.reset_all(ANNE.guild_id, None, by=MODERATOR)
-    await scene.submit(ANNE, where=AS_PATRON)
-    await scene.submit(BERT, count=2)
-    await scene.submit(CLEO, count=3, where=AS_PATRON)
+    await drawn(scene, ANNE, 1, where=AS_PATRON)
+    await drawn(scene, BERT, 2)
+    await drawn(scene, CLEO, 3, where=AS_PATRON)
     assert await members.reset_all(ANNE.guild_id, PATRON, by=MODERATOR) == 2
     assert [(await scene.studio.quota(account)).spent for account in (ANNE, BERT, CLEO)] == [0, 2000, 0]
     with pytest.raises(AlreadySo):
@@ -200,6 +238,24 @@ async def test_all_who_spent_something_are_reset_together(scene: Scene) -> None:
         ("quota reset", None, {"members": 2, "millicredits": 4000, "role": str(PATRON)}),
         ("quota reset", None, {"members": 1, "millicredits": 2000}),
     ]
+
+
+async def test_a_whole_server_is_reset_in_steps_that_others_can_go_between(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flux_core.service.members.AT_ONCE", 2)
+    everybody = [Account(ANNE.guild_id, user) for user in range(1, 7)]
+    for number, account in enumerate(everybody):
+        await drawn(scene, account, 1, where=AS_PATRON if number % 2 else Whereabouts())
+    with pytest.raises(NotThere):
+        await scene.studio.members.reset_all(ANNE.guild_id, PATRON + 1, by=MODERATOR)
+    assert await scene.studio.members.reset_all(ANNE.guild_id, PATRON, by=MODERATOR) == 3
+    assert await scene.studio.members.reset_all(ANNE.guild_id, None, by=MODERATOR) == 3
+    with pytest.raises(AlreadySo):
+        await scene.studio.members.reset_all(ANNE.guild_id, None, by=MODERATOR)
+    assert [(await scene.studio.quota(account)).spent for account in everybody] == [0] * 6
+    assert [facts["members"] for _, _, facts in await audited(scene)] == [1] * 6
+    assert await books_agree(scene)
 
 
 # Bans

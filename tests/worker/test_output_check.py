@@ -189,6 +189,7 @@ async def test_a_check_that_does_not_load_keeps_strict_communities_from_seeing_a
     assert job.state is ends
     assert job.attempts == 1
     assert any("no image classifier that can be loaded" in record.getMessage() for record in caplog.records)
+    assert await is_hidden(floor, job) == (action == "spoiler")
     if ends is JobState.FAILED:
         assert await floor.kinds(job) == ["reserve", "refund"]
         assert await floor.studio.pictures(job.id) == []

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
 
 def check(interaction: discord.Interaction[FluxBot], *, everywhere: bool = False) -> None:
-    """Raise NotAllowed unless the member runs this server, or, for ``everywhere``, owns the bot."""
-    if interaction.user.id in interaction.client.owners:
-        return
-    if everywhere:
+    """Raise NotAllowed unless the member runs this server, or, for ``everywhere``, owns the bot.
+
+    The bot's owner runs every server.
+    """
+    owns = interaction.user.id in interaction.client.owners
+    if everywhere and not owns:
         raise NotAllowed(action="everywhere")
-    if interaction.guild_id is None or not administers(interaction.permissions):
+    # Nobody governs "this server" from a direct message: there it would be none, or all.
+    if interaction.guild_id is None or not (owns or administers(interaction.permissions)):
         raise NotAllowed(action="admin")

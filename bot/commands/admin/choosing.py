@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import discord
@@ -43,6 +43,17 @@ def for_moderators(offer: Offer) -> Offer:
 def choice(name: str, value: str | None = None) -> app_commands.Choice[str]:
     """Return a choice that fits Discord's limits; its value is its name where there is no other."""
     return app_commands.Choice(name=shorten(name, CHOICE_LIMIT), value=name[:CHOICE_LIMIT] if value is None else value)
+
+
+def listed(typed: str, known: Iterable[str], alone: Iterable[str]) -> Choices:
+    """Return what a list with commas may become: its last name is completed, and those before it stay.
+
+    ``alone``: words that stand for a whole list.
+    """
+    *before, last = (part.strip().lower() for part in typed.split(","))
+    words = [] if before else [word for word in alone if word.startswith(last)]
+    lists = [", ".join([*before, name]) for name in known if last in name and name not in before]
+    return [choice(one) for one in words + lists if len(one) <= CHOICE_LIMIT]
 
 
 @for_moderators
@@ -88,13 +99,9 @@ async def denied_model(interaction: discord.Interaction[Any], typed: str) -> Cho
 
 @for_moderators
 async def models(interaction: discord.Interaction[Any], typed: str) -> Choices:
-    """Offer models for a list with commas: the last name is completed, and those before it stay."""
-    *before, last = (part.strip().lower() for part in typed.split(","))
+    """Offer models for a list with commas."""
     known = [spec.id for spec in interaction.client.studio.catalogue]
-    fitting = [id for id in known if last in id and id not in before]
-    lists = [", ".join([*before, id]) for id in fitting]
-    every = [policy_edits.ALL] if not before and policy_edits.ALL.startswith(last) else []
-    return [choice(one) for one in every + lists if len(one) <= CHOICE_LIMIT]
+    return listed(typed, known, (policy_edits.ALL,))
 
 
 @for_moderators

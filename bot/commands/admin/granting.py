@@ -27,6 +27,7 @@ MOST_GRANTED = 100_000.0
 """Credits in one grant: a slip of the finger stays repairable."""
 LONGEST_REASON = 200
 """Characters: members read it within one sentence, and its echo has to fit a message."""
+_BUT = ", apart from what is reserved for jobs that wait or run"
 
 Reason = app_commands.Range[str, 1, LONGEST_REASON]
 Granted = app_commands.Range[float, -MOST_GRANTED, MOST_GRANTED]
@@ -52,7 +53,7 @@ async def grant(
     reason: Reason | None = None,
     expires: str | None = None,
 ) -> None:
-    """Add to granted credits, or take them back."""
+    """Add to granted credits, or take them back; to many, after a question."""
     check(interaction)
     _exactly_one(member, role, server)
     millicredits = _whole(amount)
@@ -62,10 +63,19 @@ async def grant(
         raise InvalidPolicy(problems=["credits are taken back from one member at a time, and at once"])
     until = "" if ends is None else f", until {moment(ends, 'f')}"
     if member is None:
-        reached = await studio.members.grant_all(
-            guild_id, _role_of(role), millicredits, by=by, reason=reason or "", expires_at=ends
+
+        async def act() -> str:
+            reached = await studio.members.grant_all(
+                guild_id, _role_of(role), millicredits, by=by, reason=reason or "", expires_at=ends
+            )
+            return f"Gave {credits(millicredits)} each to {_reached(reached, role)}{until}."
+
+        many = await studio.members.reach(guild_id, _role_of(role))
+        question = (
+            f"Give {credits(millicredits)} each to {_reached(many, role)}{until}? "
+            "They can be taken back from one member at a time only."
         )
-        await answer(interaction, f"Gave {credits(millicredits)} to {_reached(reached, role)}{until}.")
+        await confirm(interaction, question, act, label="Give", guard=check)
         return
     account = Account(guild_id, member.id)
     try:
@@ -100,13 +110,13 @@ async def reset(
     if member is not None:
         given = await members.reset(Account(guild_id, member.id), by=by, role_ids=roles_of(member))
         await answer(
-            interaction, f"Gave {credits(given)} back to <@{member.id}>: this period's allowance is full again."
+            interaction, f"Gave {credits(given)} back to <@{member.id}>: this period's allowance is full again{_BUT}."
         )
         return
 
     async def act() -> str:
         reached = await members.reset_all(guild_id, _role_of(role), by=by)
-        return f"The allowance of {_reached(reached, role)} is full again."
+        return f"The allowance of {_reached(reached, role)} is full again{_BUT}."
 
     who = "everybody who has drawn here" if role is None else f"everybody with <@&{role.id}> who has drawn here"
     await confirm(

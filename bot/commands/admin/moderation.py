@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import logging
+from typing import TYPE_CHECKING, Any, Literal
 
 import discord
 from discord import app_commands
 
 from bot import panels_moderation
-from bot.answers import answer
+from bot.answers import answer, sent_once
 from bot.cards import note
 from bot.commands.admin.channel import WithMessages
 from bot.commands.admin.check import check
@@ -18,6 +19,8 @@ from flux_core.moderation.rule_edits import with_moderators_channel, with_output
 
 if TYPE_CHECKING:
     from bot.client import FluxBot
+
+log = logging.getLogger(__name__)
 
 
 class OnlyText(WithMessages):
@@ -61,7 +64,8 @@ async def channel(
     channel_id = None if channel is None else channel.id
     with_moderators_channel(await studio.policies.of(guild_id), channel_id)  # what speaks against it comes first
     if channel is not None:
-        await interaction.response.defer(ephemeral=True)
+        with sent_once():
+            await interaction.response.defer(ephemeral=True)
         await _greet(interaction, channel)
     await studio.policies.change(
         guild_id,
@@ -74,7 +78,16 @@ async def channel(
         kept = "What members report is kept until there is one."
         await answer(interaction, f"Approvals and reports have no channel any more. {kept}")
     else:
-        await answer(interaction, f"Approvals and reports go to <#{channel_id}>.")
+        public = " Everybody here can read that channel, and so the prompts and names in them."
+        warning = public if _is_open(interaction, channel_id) else ""
+        await answer(interaction, f"Approvals and reports go to <#{channel_id}>.{warning}")
+
+
+def _is_open(interaction: discord.Interaction[FluxBot], channel_id: int) -> bool:
+    """Say whether everybody in the server sees a channel, as far as is known."""
+    guild = interaction.guild
+    place = None if guild is None else guild.get_channel(channel_id)
+    return guild is not None and place is not None and place.permissions_for(guild.default_role).view_channel
 
 
 async def _greet(interaction: discord.Interaction[FluxBot], channel: app_commands.AppCommandChannel) -> None:
@@ -83,8 +96,14 @@ async def _greet(interaction: discord.Interaction[FluxBot], channel: app_command
         place = interaction.client.get_partial_messageable(channel.id, guild_id=interaction.guild_id)
         await place.send(view=note(GREETING))
     except discord.Forbidden:
+        name = f"#{channel.name}"
         raise InvalidPolicy(
-            problems=[f"I cannot post in <#{channel.id}>: I need View Channel, Send Messages and Embed Links there"]
+            problems=[f"I cannot post in {name}: I need View Channel, Send Messages and Embed Links there"]
+        ) from None
+    except discord.HTTPException as failure:
+        log.warning("the moderators' channel took no message: %s (code %s)", failure.status, failure.code)
+        raise InvalidPolicy(
+            problems=[f"Discord did not take my message in #{channel.name}; please try again in a moment"]
         ) from None
 
 
@@ -100,16 +119,17 @@ async def output(
 ) -> None:
     """Change the rule for drawn pictures."""
     check(interaction)
+    given: dict[str, Any] = {"does": action, "threshold": threshold}
+    said = {name: value for name, value in given.items() if value is not None}
     policy = await interaction.client.studio.policies.change(
         interaction.guild_id or 0,
         lambda before: with_output(before, action, threshold),
         by=interaction.user.id,
         action="moderation output",
-        does=action,
-        threshold=threshold,
+        **said,
     )
-    said = panels_moderation.output(policy.output)
-    await answer(interaction, f"{said}{panels_moderation.unchecked(_is_checked(interaction))}")
+    told = panels_moderation.output(policy.output)
+    await answer(interaction, f"{told}{panels_moderation.unchecked(_is_checked(interaction))}")
 
 
 @moderation.command(description="Whether picture files tell their prompt.")

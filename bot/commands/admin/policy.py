@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from flux_core.policy_diff import Change, changes
 if TYPE_CHECKING:
     from bot.client import FluxBot
 
-LARGEST = 256 * 1024
+LARGEST = 1024 * 1024
 """Bytes of a document: one as full as it may be has less."""
 FILENAME = "flux-bot-policy.json"
 PATHS_NOTED = 10
@@ -70,14 +71,22 @@ async def import_(interaction: discord.Interaction[FluxBot], file: discord.Attac
     with sent_once():
         await interaction.response.defer(ephemeral=True, thinking=True)
     studio, guild_id = interaction.client.studio, interaction.guild_id or 0
-    wanted = parse(await _text(interaction, file))
+    # In threads: the expressions of many rules take seconds to compile.
+    wanted = await asyncio.to_thread(parse, await _text(interaction, file))
     before = await studio.policies.of(guild_id)
-    problems = policy_check.problems(
+    problems = await asyncio.to_thread(
+        policy_check.problems,
         wanted,
         models=[spec.id for spec in studio.catalogue],
         providers=list(hosted_offers(interaction.client.settings, await studio.venues())),
         before=before,
     )
+    channels, roles = _here(interaction)
+    if wanted.moderators_channel not in (None, before.moderators_channel, *channels):
+        problems.append("moderators_channel: this server has no such channel; take the line out, or name another")
+    opened = {rule.channel_id for rule in wanted.channels if rule.allowed}
+    if opened and not opened & (channels | {rule.channel_id for rule in before.channels}):
+        problems.append("channels: none of those that are allowed is in this server, so nothing could be drawn")
     if problems:
         raise InvalidPolicy(problems=problems)
     found = changes(before, wanted)
@@ -95,7 +104,10 @@ async def import_(interaction: discord.Interaction[FluxBot], file: discord.Attac
         )
         return f"Applied: {counted(len(found), 'change')}. `/admin policy show` tells what holds now."
 
-    await confirm(interaction, policy_card.changed(found), act, label="Apply", guard=check)
+    told = policy_card.changed(found)
+    foreign = policy_check.strangers(wanted, channels=channels, roles=roles)
+    question = f"{told}\n{policy_card.strangers(*foreign)}".rstrip()
+    await confirm(interaction, question, act, label="Apply", guard=check)
 
 
 @policy.command(description="Take back all that this server has decided.")
@@ -121,6 +133,15 @@ async def reset(interaction: discord.Interaction[FluxBot]) -> None:
     await confirm(interaction, question, act, label="Forget it all", guard=check)
 
 
+def _here(interaction: discord.Interaction[FluxBot]) -> tuple[frozenset[int], frozenset[int]]:
+    """Return the ids of the channels and of the roles of this server, as the gateway has told them."""
+    guild = interaction.guild
+    if guild is None:
+        return frozenset(), frozenset()
+    places = (*guild.channels, *guild.threads)
+    return frozenset(place.id for place in places), frozenset(role.id for role in guild.roles)
+
+
 def _unless_changed(now: GuildPolicy, seen: GuildPolicy, wanted: GuildPolicy) -> GuildPolicy:
     """Return ``wanted``; raises InvalidPolicy where the policy is not the one that was ``seen``."""
     if now != seen:
@@ -135,7 +156,7 @@ def _paths(found: list[Change]) -> list[str]:
 def _allow_size(size: int) -> None:
     if size > LARGEST:
         kilobytes = -(-size // 1024)
-        problem = f"this file has {kilobytes:,} KB, and a policy has {LARGEST // 1024} KB at most"
+        problem = f"this file has {kilobytes:,} KB, and a policy has {LARGEST // 1024:,} KB at most"
         raise InvalidPolicy(problems=[problem])
 
 

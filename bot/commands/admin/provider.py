@@ -30,6 +30,12 @@ LONGEST_WAIT = 24 * 3600
 provider = app_commands.Group(name="provider", description="Who draws for this server.")
 
 
+@choosing.for_moderators
+async def offer_lists(interaction: discord.Interaction[Any], typed: str) -> choosing.Choices:
+    """Offer hosted providers for a list with commas, and the two words that stand for all of them."""
+    return choosing.listed(typed, await _known(interaction), (ALL, NONE))
+
+
 @provider.command(description="Who draws here, at what cost, and how each is doing.")
 async def show(interaction: discord.Interaction[FluxBot]) -> None:
     """Tell the policy and the state of every hosted provider, privately."""
@@ -44,6 +50,7 @@ async def show(interaction: discord.Interaction[FluxBot]) -> None:
     overflow="Local first: seconds a job waits before a hosted one takes it",
     providers="Those that may draw: names with commas between, all, or none",
 )
+@app_commands.autocomplete(providers=offer_lists)
 async def set_(
     interaction: discord.Interaction[FluxBot],
     first: Literal["local", "hosted"] | None = None,
@@ -58,10 +65,15 @@ async def set_(
     changes = {name: value for name, value in changes.items() if value is not None}
     if providers is not None:
         changes["providers"] = _named(providers, await _known(interaction))
-    before = await studio.routing_of(guild_id)
+    operators = await studio.routing_of(guild_id)
+
+    def change(before: GuildPolicy) -> GuildPolicy:
+        # On what holds now: another moderator may have changed the rest meanwhile.
+        prefers = (before.routing or operators).model_dump() | changes
+        return before.model_copy(update={"routing": RoutingPolicy.model_validate(prefers)})
+
     if changes:
-        policy = RoutingPolicy.model_validate(before.model_dump() | changes)
-        await studio.set_routing(guild_id, policy, by=interaction.user.id)
+        await studio.policies.change(guild_id, change, by=interaction.user.id, action="provider set", routing=changes)
     await answer(interaction, await _told(interaction))
 
 
@@ -146,7 +158,7 @@ def _amount(text: str) -> float | None:
         raise NotANumber(field="dollars", value=text)
     if not 0 <= amount <= MOST_DOLLARS:
         raise OutOfRange(field="dollars", value=amount, low=0, high=MOST_DOLLARS)
-    return round(amount, 6)
+    return round(amount, 6) + 0.0  # -0 is 0
 
 
 @enable.autocomplete("name")

@@ -177,7 +177,8 @@ async def clear(interaction: discord.Interaction[FluxBot], everywhere: bool = Fa
 
     question = (
         f"Cancel {_all(waiting)} waiting {_where(everywhere)}? "
-        "Their cost goes back. New jobs may come in meanwhile: `/admin queue pause` keeps them out."
+        "What waits for approval goes, too, and the credits go back. "
+        "New jobs may come in meanwhile: `/admin queue pause` keeps them out."
     )
     await confirm(interaction, question, act, label="Clear the queue", guard=partial(check, everywhere=everywhere))
 

@@ -142,7 +142,7 @@ async def edit(
     known, found = [spec.id for spec in studio.catalogue], await _named(interaction, tier)
 
     def change(before: GuildPolicy) -> GuildPolicy:
-        there = _of(before, tier)
+        there = _of(before, str(found.role_id))  # the one that the log will name
         kept = Tier(role_id=there.role_id, name=there.name) if clear else there
         return with_tier(before, kept.model_copy(update=limits_with(kept, given, known)))
 

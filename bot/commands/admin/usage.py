@@ -74,9 +74,8 @@ async def _members(interaction: discord.Interaction[FluxBot], report: Report) ->
         await asyncio.wait(asked, timeout=NAMES_WITHIN)
     for task in asked:
         task.cancel()
-    await asyncio.gather(*asked, return_exceptions=True)
-    found = {id: task.result() for id, task in zip(ids, asked, strict=True) if not task.cancelled()}
-    return {str(id): name for id, name in found.items() if name is not None}
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    return {str(id): name for id, name in zip(ids, found, strict=True) if isinstance(name, str)}
 
 
 async def _name(interaction: discord.Interaction[FluxBot], user_id: int) -> str | None:

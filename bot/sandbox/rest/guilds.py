@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.sandbox import errors
+from bot.sandbox import errors, guild_objects
 from bot.sandbox.community import GUILD_ID, Community
 
 from .api import Call, Route
@@ -17,11 +17,11 @@ def _community(call: Call) -> Community:
 
 
 async def guild(call: Call) -> dict[str, Any]:
-    return _community(call).raw()
+    return guild_objects.guild(_community(call))
 
 
 async def channels(call: Call) -> list[dict[str, Any]]:
-    return _community(call).raw_channels()
+    return guild_objects.channels(_community(call))
 
 
 async def roles(call: Call) -> list[dict[str, Any]]:

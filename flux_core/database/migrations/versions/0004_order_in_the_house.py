@@ -29,18 +29,23 @@ NEW_HOSTED = [
     "provider_job_id",
 ]
 NEW_TABLES = ("batches", "removals", "reviews", "audit", "bans", "preferences", "pools", "guilds", "policies")
+LEAST_SECONDS = 30 * 24 * 3600
+"""How long nobody can delete an entry of the audit log: whoever would hide something is found out first."""
 AUDIT_IS_APPEND_ONLY = {
     "sqlite": [
-        f"CREATE TRIGGER audit_no_{change} BEFORE {change} ON audit"
-        " BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
-        for change in ("UPDATE", "DELETE")
+        "CREATE TRIGGER audit_no_UPDATE BEFORE UPDATE ON audit"
+        " BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END",
+        "CREATE TRIGGER audit_no_DELETE BEFORE DELETE ON audit"
+        f" WHEN OLD.at > CAST(strftime('%s', 'now') AS REAL) - {LEAST_SECONDS}"
+        " BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END",
     ],
     "postgresql": [
         "CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN RAISE EXCEPTION 'the audit log is append-only'"
         " USING ERRCODE = 'integrity_constraint_violation'; END $$",
-        "CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE ON audit"
-        " FOR EACH ROW EXECUTE FUNCTION audit_is_append_only()",
+        "CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit FOR EACH ROW EXECUTE FUNCTION audit_is_append_only()",
+        "CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit FOR EACH ROW"
+        f" WHEN (OLD.at > extract(epoch FROM now()) - {LEAST_SECONDS}) EXECUTE FUNCTION audit_is_append_only()",
     ],
 }
 
