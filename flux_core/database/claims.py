@@ -63,7 +63,7 @@ _TAKE = (
 )
 
 
-@locks.may_be_undone
+@locks.beside_others
 def claim(connection: Connection, worker_id: str, models: Sequence[str], now: float, lease: float) -> Job | None:
     """Give the worker the job whose turn it is among ``models``, or None."""
     if not models:

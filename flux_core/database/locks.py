@@ -61,7 +61,7 @@ def beside_others(query: Callable[P, T]) -> Callable[P, T]:
 
 
 def may_be_undone(query: Callable[P, T]) -> Callable[P, T]:
-    """Mark a query that is safe beside others, and that a power cut at the server may undo: nobody waits for the disk.
+    """Mark a query that is safe beside others, and that a crash of the server may undo: nobody waits for the disk.
 
     What is committed later, and waits for the disk, takes this one with it.
     """

@@ -136,7 +136,7 @@ class PostgresDatabase(Database):
 
         ``query`` calls its second argument when it has begun to change something.
         """
-        begun = False
+        begun = connected = False
 
         def begin() -> None:
             nonlocal begun
@@ -144,10 +144,15 @@ class PostgresDatabase(Database):
 
         with _answers():
             for attempt in range(TRIES):
-                begun = False
+                begun = connected = False
                 try:
                     async with engine.begin() as connection:
+                        connected = True
                         return await connection.run_sync(query, begin)
+                except OSError as error:
+                    if connected and not isinstance(error, ConnectionError | TimeoutError):
+                        raise  # the query's own
+                    raise _unavailable(error) from error
                 except DBAPIError as error:
                     conflict = getattr(error.orig, "sqlstate", None) in AGAIN
                     ended_before = error.connection_invalidated and not begun
@@ -206,5 +211,9 @@ def _answers() -> Iterator[None]:
     try:
         with translated():
             yield
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise StorageUnavailable(f"The database does not answer: {str(error) or type(error).__name__}") from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: Exception) -> StorageUnavailable:
+    return StorageUnavailable(f"The database does not answer: {str(error) or type(error).__name__}")

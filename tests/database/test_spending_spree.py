@@ -20,7 +20,7 @@ from tests.database.scene import a_scene
 from tests.database.spender import WHAT, clock
 
 PROCESSES, KILLS = 3, 4
-OPERATIONS = {"sqlite": 10_000, "postgresql": 2_500}
+OPERATIONS = {"sqlite": 10_000, "postgresql": 1_200}
 """On a server each costs several times as much of a test's time; ``make soak`` is for long ones."""
 
 

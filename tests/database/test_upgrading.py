@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -87,22 +88,29 @@ def begin(connection: Connection) -> None:
     fill(connection)
 
 
+async def run(url: str, work: Callable[[Connection], None]) -> None:
+    """Do ``work`` on a database that this version has not opened yet."""
+    if url.startswith("postgresql"):
+        server = create_async_engine(driver(url))
+        async with server.begin() as connection:
+            await connection.run_sync(work)
+        await server.dispose()
+    else:
+        engine = sa.create_engine(url)
+        with engine.begin() as plain:
+            work(plain)
+        engine.dispose()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def old_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A filled database of the first version."""
     if request.param == "postgresql":
         url = await new_database(migrated=False)
-        server = create_async_engine(driver(url))
-        async with server.begin() as connection:
-            await connection.run_sync(begin)
-        await server.dispose()
-        return url
-    (tmp_path / "studio").mkdir()
-    url = f"sqlite:///{tmp_path / 'studio' / 'flux-bot.db'}"
-    engine = sa.create_engine(url)
-    with engine.begin() as plain:
-        begin(plain)
-    engine.dispose()
+    else:
+        (tmp_path / "studio").mkdir()
+        url = f"sqlite:///{tmp_path / 'studio' / 'flux-bot.db'}"
+    await run(url, begin)
     return url
 
 
@@ -163,24 +171,26 @@ async def test_one_step_back_keeps_every_job(old_database: str, tmp_path: Path) 
         assert len(await contents(scene)) == len(ROWS)
 
 
+def go_on_to_0003(connection: Connection) -> None:
+    """Let the third version go on with it: prices came to be known, and guilds said who draws."""
+    command.upgrade(config_for(connection), "0003")
+    cheapest = RoutingPolicy(first="hosted", order="cheapest", providers=("acme",), overflow_seconds=5)
+    for statement in (
+        "UPDATE virtual_time SET value = 1.5",
+        "UPDATE members SET last_finish = 2.0 WHERE guild_id = 7",
+        f"INSERT INTO routing VALUES (7, '{cheapest.model_dump_json()}', 9, 12.0)",
+        # As it was kept while nothing was said about it.
+        "INSERT INTO routing VALUES (8, '{}', 9, 12.0)",
+        "INSERT INTO members VALUES (9, 1, 1000.0, 0, 1.0)",
+        f"INSERT INTO spending VALUES ('{4:024x}', 'acme', 7, '1970-01-01', 3.0, 30000)",
+    ):
+        connection.exec_driver_sql(statement)
+
+
 @pytest.fixture
-def database_of_0003(old_database: str) -> str:
-    """The same after the third version went on with it: prices came to be known, and guilds said who draws."""
-    engine = sa.create_engine(old_database)
-    with engine.begin() as connection:
-        command.upgrade(config_for(connection), "0003")
-        cheapest = RoutingPolicy(first="hosted", order="cheapest", providers=("acme",), overflow_seconds=5)
-        for statement in (
-            "UPDATE virtual_time SET value = 1.5",
-            "UPDATE members SET last_finish = 2.0 WHERE guild_id = 7",
-            f"INSERT INTO routing VALUES (7, '{cheapest.model_dump_json()}', 9, 12.0)",
-            # As it was kept while nothing was said about it.
-            "INSERT INTO routing VALUES (8, '{}', 9, 12.0)",
-            "INSERT INTO members VALUES (9, 1, 1000.0, 0, 1.0)",
-            f"INSERT INTO spending VALUES ('{4:024x}', 'acme', 7, '1970-01-01', 3.0, 30000)",
-        ):
-            connection.exec_driver_sql(statement)
-    engine.dispose()
+async def database_of_0003(old_database: str) -> str:
+    """The same after the third version."""
+    await run(old_database, go_on_to_0003)
     return old_database
 
 
