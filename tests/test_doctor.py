@@ -19,6 +19,7 @@ from flux_core.bootstrap import job_queue, open_database
 from flux_core.database.queue import WorkerInfo
 from flux_core.settings import Settings
 from tests import vendors
+from tests.database.postgres import new_database
 
 KEY = "key-of-the-cloud-2718"
 
@@ -94,6 +95,14 @@ async def test_what_is_wrong_gets_advice(healthy_settings, change, advice):
     healthy, said = await bill(healthy_settings.model_copy(update=change))
     assert not healthy
     assert advice in said
+    assert "hunter2" not in said
+
+
+async def test_a_database_server_is_named_without_its_password(healthy_settings):
+    url = f"{await new_database()}&password=hunter2hunter2"
+    healthy, said = await bill(healthy_settings.model_copy(update={"database_url": url}))
+    assert healthy
+    assert "postgresql://postgres@/flux_" in said
     assert "hunter2" not in said
 
 
