@@ -12,7 +12,7 @@ import discord
 from discord import app_commands
 
 from bot.cards import Card, note
-from bot.wording import NOT_IN_TIME, incident, sentence
+from bot.wording import NOT_IN_TIME, OUTDATED, incident, sentence
 from flux_core.errors import FluxError, MemberError
 
 log = logging.getLogger(__name__)
@@ -21,6 +21,7 @@ UNKNOWN_INTERACTION = 10062
 """Discord's answer to an acknowledgement after 3 seconds."""
 ALREADY_ACKNOWLEDGED = 40060
 """Discord's answer to a second acknowledgement."""
+_THINKS = "thinks"
 
 
 @contextmanager
@@ -36,10 +37,22 @@ def sent_once() -> Iterator[None]:
             raise
 
 
+async def think(interaction: discord.Interaction[Any]) -> None:
+    """Acknowledge at once what takes longer than Discord waits for a first answer; the answer will be private."""
+    with sent_once():
+        await interaction.response.defer(ephemeral=True, thinking=True)
+    interaction.extras[_THINKS] = True
+
+
+def is_acknowledged(interaction: discord.Interaction[Any]) -> bool:
+    """Say whether Discord has a first answer; discord.py does not know of one whose receipt was lost."""
+    return interaction.response.is_done() or _THINKS in interaction.extras
+
+
 async def answer(interaction: discord.Interaction[Any], card: Card | str) -> None:
     """Send a private card, as the first answer to the interaction or as a further one."""
     view = note(card) if isinstance(card, str) else card
-    if interaction.response.is_done():
+    if is_acknowledged(interaction):
         await interaction.followup.send(view=view, ephemeral=True)
     else:
         with sent_once():
@@ -52,6 +65,9 @@ def explain(error: BaseException) -> str:
         error = error.original
     if isinstance(error, MemberError):
         return sentence(error)
+    if isinstance(error, app_commands.CommandNotFound | app_commands.CommandSignatureMismatch):
+        log.warning("a command came in a form that is not ours: %s", error)
+        return OUTDATED
     if isinstance(error, FluxError):
         log.error("%s: %s", type(error).__name__, error)
         return sentence(error)

@@ -13,7 +13,7 @@ from typing import Any
 import discord
 from discord import ui
 
-from bot.answers import explain, report, sent_once
+from bot.answers import explain, is_acknowledged, report, sent_once
 from bot.cards import Card
 from bot.permissions import Guard
 from flux_core.errors import Expired
@@ -116,7 +116,7 @@ async def confirm(
     standing.put(id, Question(question, interaction.user.id, act, guard))
     edit: Callable[..., Awaitable[object]] = interaction.edit_original_response
     try:
-        if interaction.response.is_done():
+        if is_acknowledged(interaction):
             edit = (await interaction.followup.send(view=card, ephemeral=True, wait=True)).edit
         else:
             with sent_once():

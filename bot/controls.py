@@ -14,7 +14,7 @@ import discord
 from discord import ui
 
 from bot import orders, panels, uploads
-from bot.answers import answer, report, sent_once
+from bot.answers import answer, report, sent_once, think
 from bot.cards import result
 from bot.custom_ids import CUSTOM_ID, Action, Press, from_match
 from bot.job_lists import jobs_page
@@ -207,27 +207,24 @@ async def _delete(studio: Studio, interaction: Interaction, press: Press) -> Non
         await studio.delete_pictures(job.id, by=interaction.user.id, moderator=moderator)
     if job.delivered_at is None:
         await studio.delivered(job.id)
-    with suppress(discord.NotFound):
-        await interaction.delete_original_response()
-    await _delete_elsewhere(interaction, job)
-
-
-async def _delete_elsewhere(interaction: Interaction, job: Job) -> None:
-    """Remove the job's public message, where Delete was pressed on another card of the same job."""
-    reply, pressed = job.reply_to, interaction.message
-    if reply is None or reply.private or reply.message_id is None or pressed is None or pressed.id == reply.message_id:
-        return
-    channel = interaction.client.get_partial_messageable(reply.channel_id, guild_id=job.account.guild_id or None)
+    reply = job.reply_to
+    public = None if reply is None or reply.private else reply.message_id
+    if reply is not None and public is not None:
+        # It shows the pictures, so it goes over any restart and any refusal, also where another card was pressed.
+        await studio.removals.note(job.account.guild_id, reply.channel_id, public)
     try:
-        await channel.get_partial_message(reply.message_id).delete()
+        await interaction.delete_original_response()
+    except discord.NotFound:
+        pass  # gone already
     except discord.HTTPException as failure:
-        log.info("the message of a deleted job stays: %s (code %s)", failure.status, failure.code)
+        if public is None:
+            raise
+        log.info("the message of a deleted job goes later: %s (code %s)", failure.status, failure.code)
 
 
 async def _show(studio: Studio, interaction: Interaction, press: Press) -> None:
     job = await _own(studio, interaction, press.job_id)
-    with sent_once():
-        await interaction.response.defer(ephemeral=True, thinking=True)
+    await think(interaction)
     loaded = await uploads.load(studio, job, limit=interaction.filesize_limit)
     if loaded:
         card = result(job, [one.shown for one in loaded])

@@ -298,7 +298,9 @@ class Delivery:
     async def _done(self, job: Job, way: Way, message_id: int | None) -> None:
         reply = job.reply_to
         assert reply is not None
-        if way is Way.CHANNEL and message_id is not None:
+        if way is not Way.DIRECT and message_id not in (None, reply.message_id):
+            assert message_id is not None
+            # A new post, or the first answer, whose id had not reached us: who deletes the picture has to find it.
             await self._studio.attach_message(job.id, message_id)
         if job.notify and job.state is not JobState.CANCELLED and way is not Way.DIRECT:
             # Before it counts as delivered: after a crash in between, the nonce makes a second notice the first one.

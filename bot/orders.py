@@ -22,7 +22,7 @@ from bot.answers import answer, explain, sent_once
 from bot.cards import Card, note, preparing, waiting
 from bot.permissions import missing_to_post
 from bot.wording import missing_permissions
-from flux_core.errors import JobAlreadyEnded
+from flux_core.errors import JobAlreadyEnded, StorageUnavailable
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import NOWHERE, Account, Job, Origin, ReplyTo, Whereabouts
 from flux_core.service import Studio, Submission
@@ -92,7 +92,9 @@ async def _in_queue_first(studio: Studio, interaction: discord.Interaction[Any],
         await _take_back(interaction, explain(error), private=order.private)
         return None
     if message_id is not None:
-        await studio.attach_message(job.id, message_id)
+        # Without it the token still finds the answer; that the database is away for a moment is nothing to tell.
+        with suppress(StorageUnavailable):
+            await studio.attach_message(job.id, message_id)
     return job
 
 
@@ -162,11 +164,15 @@ def _submission(
 
 async def _take_back(interaction: discord.Interaction[Any], text: str, *, private: bool) -> None:
     """Put a private sentence in the place of the placeholder."""
-    try:
-        if private:
-            await interaction.edit_original_response(view=note(text))
-            return
-        await interaction.delete_original_response()
-        await interaction.followup.send(view=note(text), ephemeral=True)
-    except discord.HTTPException as failure:
-        log.warning("could not take a placeholder back: %s (code %s)", failure.status, failure.code)
+    steps: list[Callable[[], Awaitable[object]]] = [lambda: interaction.edit_original_response(view=note(text))]
+    if not private:
+        steps = [
+            interaction.delete_original_response,
+            lambda: interaction.followup.send(view=note(text), ephemeral=True),
+        ]
+    for step in steps:
+        try:
+            await step()
+        except (discord.HTTPException, aiohttp.ClientError) as failure:
+            # Whatever became of the placeholder, the member is told.
+            log.warning("could not take a placeholder back: %s", failure)

@@ -109,8 +109,9 @@ def banned(ban: Ban, *, who: bool = True) -> str:
     """Tell a ban on one line."""
     name = f"<@{ban.user_id}> " if who else "banned "
     until = "until it is lifted" if ban.until is None else f"until {moment(ban.until, 'f')}"
+    # Last, so that a list cuts nothing else off.
     reason = f": {quoted(ban.reason, 200)}" if ban.reason else ""
-    return f"{name}{until}{reason} (by <@{ban.by}>, {moment(ban.since)})"
+    return f"{name}{until} (by <@{ban.by}>, {moment(ban.since)}){reason}"
 
 
 def defaults(taken: Defaults) -> str:

@@ -15,6 +15,8 @@ ROOM = 3600
 """Characters of a summary, or of a list of changes; Discord takes 4,000 in a message."""
 SHOWN = 10
 """Tiers and channels told one by one."""
+LINE = 500
+"""Characters of one line: a long list of models hides nothing else."""
 VALUE = 120
 """Characters of one value before and after."""
 MICRODOLLARS = 1_000_000
@@ -122,10 +124,11 @@ def _code(text: str) -> str:
 
 def _fitting(title: str, lines: Iterable[str], things: str) -> str:
     kept, room, missing = [title], ROOM - len(title), 0
-    for line in lines:
-        room -= len(line) + 1
-        if room < 0:
-            missing += 1
+    for whole in lines:
+        line = shorten(whole, LINE)
+        if len(line) + 1 > room:
+            missing, room = missing + 1, 0
         else:
             kept.append(line)
+            room -= len(line) + 1
     return "\n".join([*kept, f"… and {missing:,} more {things}"] if missing else kept)

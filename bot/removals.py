@@ -36,10 +36,13 @@ class Removing:
         await rounds(self._studio, self._look, "removals")
 
     async def _look(self) -> None:
+        closed: set[int] = set()
         for removal in await self._studio.removals.due():
-            await self._remove(removal)
+            if removal.channel_id not in closed and not await self._remove(removal):
+                closed.add(removal.channel_id)
 
-    async def _remove(self, removal: Removal) -> None:
+    async def _remove(self, removal: Removal) -> bool:
+        """Delete one message; False where nothing can be deleted in its channel for now."""
         channel = self._client.get_partial_messageable(removal.channel_id, guild_id=removal.guild_id or None)
         try:
             async with asyncio.timeout(TIMEOUT):
@@ -47,12 +50,19 @@ class Removing:
         except discord.NotFound:
             pass  # somebody else was faster, or the whole channel is gone
         except Exception as error:
+            now = self._clock()
+            retry_at = now + pause_after(removal.attempts, LONGEST_PAUSE)
+            if isinstance(error, discord.Forbidden):
+                # It will be so for all of them, and Discord shuts out bots that ask thousands of times in vain.
+                stay = await self._studio.removals.stuck(removal.channel_id, retry_at, now - GIVE_UP_AFTER)
+                if stay:
+                    log.warning("%d messages in channel %s stay: %s", stay, removal.channel_id, error)
+                return False
             if not passing(error) and not isinstance(error, discord.HTTPException):
                 log.exception("deleting message %s failed", removal.message_id)
-            now = self._clock()
-            if now > removal.since + GIVE_UP_AFTER:
-                log.warning("message %s stays: %s", removal.message_id, error)
-            else:
-                await self._studio.removals.failed(removal, now + pause_after(removal.attempts, LONGEST_PAUSE))
-                return
+            if now <= removal.since + GIVE_UP_AFTER:
+                await self._studio.removals.failed(removal, retry_at)
+                return True
+            log.warning("message %s stays: %s", removal.message_id, error)
         await self._studio.removals.done(removal)
+        return True

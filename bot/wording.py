@@ -122,6 +122,7 @@ def missing_permissions(names: list[str]) -> str:
 
 
 FOREIGN_BUTTON = "This button is not one of mine, or it was tampered with. Start a new picture with `/imagine`."
+OUTDATED = "This command has changed since your Discord loaded it. Please reload Discord, and give it again."
 NOT_IN_TIME = "That took too long on our side. Please try again in a moment."
 
 

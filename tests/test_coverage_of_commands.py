@@ -291,5 +291,5 @@ def test_each_button_is_pressed_in_a_test(path: str, label: str, custom_id: str)
 
 
 def test_a_command_without_a_test_would_be_found() -> None:
-    assert (COMMAND, ("admin fly",)) not in deeds()
+    assert (COMMAND, ("admin levitate",)) not in deeds()
     assert len([one for one in deeds() if one[0] == COMMAND]) >= len(SLASH)

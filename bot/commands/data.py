@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import discord
 from discord import app_commands, ui
 
-from bot.answers import sent_once
+from bot.answers import think
 from bot.cards import BLURPLE, Card
 from bot.confirmation import confirm
 from bot.whereabouts import account_of
@@ -30,7 +30,7 @@ KEPT = (
     "**Kept**, and why: what your pictures cost, as bare amounts, because every balance is their sum; limits and "
     "granted credits, bans, reports you made and the moderators' log, because they keep order here. What others drew "
     "from your pictures is theirs. Answers that only you could see are not mine to delete: dismiss them, or they go "
-    "when you restart Discord."
+    "when you restart Discord. What I sent you as direct messages stays there, too: only you can see it."
 )
 
 data = app_commands.Group(
@@ -41,8 +41,7 @@ data = app_commands.Group(
 @data.command(description="Everything I know of you in this server, as a JSON file.")
 async def export(interaction: discord.Interaction[FluxBot]) -> None:
     """Hand out a member's own data, privately."""
-    with sent_once():
-        await interaction.response.defer(ephemeral=True, thinking=True)
+    await think(interaction)
     account = account_of(interaction)
     document = await interaction.client.studio.personal.export(account)
     name, content = await asyncio.to_thread(

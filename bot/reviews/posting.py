@@ -139,7 +139,7 @@ class Posting:
             data = await self._studio.picture_bytes(start.key)
         except PictureGone:
             return cards.approval(due.review, job), []
-        name = "start.png"
+        name = f"start.{start.key.rpartition('.')[2]}"  # a variation starts from whatever was drawn
         if len(data) > FILE_LIMIT:
             fitted = await asyncio.to_thread(fit, data, FILE_LIMIT)
             data, name = fitted.data, f"start.{fitted.extension}"

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from flux_core.database.jobs import CLAIMED_AGAIN, IS_QUEUED
 from flux_core.database.tables import guilds, jobs, ledger, members, pools, spending
 from flux_core.jobs import Lane
-from flux_core.quota import BEHIND_GRANTED, GRANTED
+from flux_core.quota import BEHIND_GRANTED, GRANTED, ROLLING
 
 MEANINGS = {
     "unpaid": (
@@ -48,6 +48,10 @@ MEANINGS = {
     "overdrawn": (
         "Purses of granted credits from which more was spent than was given",
         "Bring them back to nothing with /admin quota grant.",
+    ),
+    "overgiven": (
+        "Allowances of which more came back than was spent",
+        "Until the next period their members may spend that much more than was decided.",
     ),
     "pool": (
         "Pools that do not say what their server's members spent",
@@ -201,6 +205,19 @@ def _granted() -> Found:
     )
 
 
+def _allowances() -> Found:
+    """Purses of allowances: refunds and resets together give back no more than jobs took."""
+    row = ledger.c
+    example = _text(row.guild_id, "/", row.user_id, " ", row.purse)
+    return (
+        _found(_literal("overgiven"), example, ledger)
+        .where(sa.or_(row.purse == ROLLING, *(row.purse.like(f"{every}:%") for every in ("day", "week", "month"))))
+        .where(row.kind != _literal("allowance"))
+        .group_by(row.guild_id, row.user_id, row.purse)
+        .having(sa.func.sum(row.amount) > 0)
+    )
+
+
 def _pools() -> Found:
     """What is kept at hand of every pool against the ledger: their sum is nothing."""
     kept = sa.select(pools.c.guild_id, pools.c.period, pools.c.spent.label("amount"))
@@ -265,6 +282,7 @@ _CHECKS = [
     for found in (
         _jobs(),
         _granted(),
+        _allowances(),
         _pools(),
         sa.union_all(_orphans(ledger), _orphans(spending)).subquery("orphans").select(),
         _dollars(),

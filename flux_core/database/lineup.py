@@ -6,18 +6,22 @@ A job's turn among the guilds starts where its guild's next turn does, after wha
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
 from flux_core.database.tables import guilds, jobs, virtual_time
+from flux_core.database.turns import guilds_in_turn
+from flux_core.jobs import Lane
 
 FAR = 10_000
 """Waiting jobs that are looked at, so that a look stays short; whoever stands further behind is told this much."""
 
-c = jobs.c
+GUILDS = 50
+"""Guilds that are looked at in a long line: those whose turns come first."""
 
+c = jobs.c
 
 _TURN = (c.lane, c.guild_id, c.start_tag, c.id, c.price, c.units)
 """What decides the order, and the work: in both indexes of claims, so that a look is answered from one of them."""
@@ -63,13 +67,82 @@ _HOSTED = _first(_in_turn(_that_fit(_OF_HOSTED, _IS_HOSTED)))
 
 
 def for_hosted(connection: Connection, models: Collection[str], most: int) -> Sequence[Any]:
-    """Return the first ``most`` jobs that hosted providers may claim, in their turn."""
-    return connection.execute(_HOSTED, {"models": sorted(models), "most": most, "far": FAR}).all()
+    """Return the first ``most`` jobs that hosted providers may claim, in their turn (see ``_first_of_first``)."""
+    return _in_line(connection, "waits_hosted", models, most)
 
 
 def for_us(connection: Connection, models: Collection[str], most: int) -> Sequence[Any]:
-    """Return the first ``most`` jobs that our own cards may claim, in their turn."""
-    return connection.execute(_OURS, {"models": sorted(models), "most": most, "far": FAR}).all() if models else []
+    """Return the first ``most`` jobs that our own cards may claim, in their turn (see ``_first_of_first``)."""
+    return _in_line(connection, "waits_for", models, most)
+
+
+def _in_line(connection: Connection, column: str, models: Collection[str], most: int) -> Sequence[Any]:
+    if not models:
+        return []
+    # One more than is wanted: where that many wait, what was looked at are not the first ones.
+    look = {"models": sorted(models), "most": most + 1, "far": most + 1}
+    rows = connection.execute(_HOSTED if column == "waits_hosted" else _OURS, look).all()
+    return rows if len(rows) <= most else _first_of_first(connection, column, sorted(models), most)
+
+
+class InTurn(NamedTuple):
+    """A job in a long line; in the order of the line."""
+
+    lane: int
+    turn: float
+    finish: float
+    guild_id: int
+    start_tag: float
+    id: str
+    units: float
+    waits_for: str | None
+    waits_hosted: str | None
+    asked: str | None
+    rests_until: float | None
+
+
+_NOW = sa.select(virtual_time.c.value)
+_HEADS = {
+    column: sa.select(*_TURN, c.waits_for, c.waits_hosted, c.asked, c.rests_until)
+    .where(c[column] == bindparam("of"), *in_index)
+    .where(c.lane == bindparam("of_lane"), c.guild_id == bindparam("guild"))
+    .order_by(c.start_tag, c.id)
+    .limit(bindparam("most"))
+    for column, in_index in (
+        ("waits_for", (c.waits_for.is_not(None),)),
+        ("waits_hosted", (c.waits_hosted.is_not(None), c.provider_job_id.is_(None))),
+    )
+}
+
+
+def _first_of_first(connection: Connection, column: str, models: Sequence[str], most: int) -> Sequence[InTurn]:
+    """Return the first jobs of the first guilds of a line that is too long to be sorted, in their turn.
+
+    As many of each guild as make ``most`` of all: a guild that many wait in does not hide the others.
+    """
+    now = connection.execute(_NOW).scalar_one()
+    wanted: dict[str, Any] = {f"model_{number}": model for number, model in enumerate(models)}
+    line: list[InTurn] = []
+    taken: dict[int, float] = {}
+    there_are_more = False
+    for lane in Lane:
+        if there_are_more:
+            break  # and this lane comes behind those
+        first = guilds_in_turn(column, len(models), GUILDS)
+        guilds_first = connection.execute(first, wanted | {"of_lane": lane.value}).all()
+        each = -(-most // max(len(guilds_first), 1))
+        there_are_more = len(guilds_first) == GUILDS
+        for guild_id, finish in guilds_first:
+            key = {"of_lane": lane.value, "guild": guild_id, "most": each + 1}
+            rows = [row for model in models for row in connection.execute(_HEADS[column], key | {"of": model})]
+            there_are_more = there_are_more or len(rows) > each
+            for row in sorted(rows, key=lambda row: (row.start_tag, row.id))[:each]:
+                turn = max(now, finish) + taken.get(guild_id, 0.0)
+                ends = turn if guild_id in taken else finish
+                place = (lane.value, turn, ends, guild_id, row.start_tag, row.id)
+                line.append(InTurn(*place, row.units, row.waits_for, row.waits_hosted, row.asked, row.rests_until))
+                taken[guild_id] = taken.get(guild_id, 0.0) + row.price
+    return sorted(line, key=lambda job: job[:6])[:most]
 
 
 def _ahead(columns: Sequence[sa.Column[Any]], name: str, condition: sa.ColumnElement[bool]) -> sa.Select[Any]:

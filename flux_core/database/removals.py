@@ -17,6 +17,9 @@ _INSERT = sa.insert(removals).inline()
 # The latest first: what a moderator wants gone now does not wait for all that a member ever had drawn.
 _DUE = sa.select(removals).where(c.next_at <= bindparam("now")).order_by(c.since.desc()).limit(bindparam("most"))
 _DONE = sa.delete(removals).where(*_ONE)
+_IN_CHANNEL = c.channel_id == bindparam("channel")
+_STUCK = sa.update(removals).where(_IN_CHANNEL).values(attempts=c.attempts + 1, next_at=bindparam("retry_at"))
+_GIVE_UP = sa.delete(removals).where(_IN_CHANNEL, c.since < bindparam("before"))
 _FAILED = sa.update(removals).where(*_ONE).values(attempts=c.attempts + 1, next_at=bindparam("retry_at"))
 
 
@@ -66,3 +69,13 @@ def done(connection: Connection, channel_id: int, message_id: int) -> None:
 def failed(connection: Connection, channel_id: int, message_id: int, retry_at: float) -> None:
     """Note that a message could not be deleted, to be tried again at ``retry_at`` (unix seconds)."""
     connection.execute(_FAILED, {"channel": channel_id, "message": message_id, "retry_at": retry_at})
+
+
+def stuck(connection: Connection, channel_id: int, retry_at: float, give_up_before: float) -> int:
+    """Note that nothing can be deleted in a channel before ``retry_at`` (unix seconds).
+
+    What was noted before ``give_up_before`` is given up; return how many messages that are.
+    """
+    given_up = connection.execute(_GIVE_UP, {"channel": channel_id, "before": give_up_before}).rowcount
+    connection.execute(_STUCK, {"channel": channel_id, "retry_at": retry_at})
+    return given_up

@@ -205,7 +205,7 @@ def submit(
     lane, said = accepted.lane, accepted.judgement
     turn = next_turn(known.virtual_time[lane], known.last_finish[lane], price, known.entitlement.weight)
     reply = submission.reply_to
-    if reply is not None and said is not None and said.action == "spoiler":
+    if reply is not None and said is not None and said.veiled:
         reply = replace(reply, spoiler=True)
     job = Job(
         id=new_job_id(),
@@ -243,6 +243,9 @@ def submit(
         jobs.reconsider(connection, account)
     elif known.was_limited:
         jobs.release_held(connection, account)
+        for any_lane in Lane:
+            rejoin(connection, account, any_lane)
+        job = jobs.find(connection, job.id) or job
     if job.held is not None and said is not None:
         reviews.open_approval(connection, job, said.said, now)
     return job

@@ -129,7 +129,7 @@ jobs = sa.Table(
     ),
     # What it takes of the workers, in thousandths of a credit: its cost, also where nothing is charged.
     sa.Column("price", sa.BigInteger, nullable=False, server_default="0"),
-    # Why it waits without being claimed, besides pauses: 'approval'.
+    # Why it waits without being claimed, besides pauses: 'approval'. It stays so where the job ends without one.
     sa.Column("held", sa.Text, sa.CheckConstraint("held IS NULL OR held = 'approval'", name="held")),
     # Whether it was asked for in an age-restricted channel.
     sa.Column("age_restricted", sa.Boolean, nullable=False, server_default=sa.false()),

@@ -76,17 +76,23 @@ def _guilds_with(column: sa.Column[Any], number: int) -> sa.CTE:
     seen = (
         sa.select(sa.func.min(first.c.guild_id).label("guild_id"))
         .where(first.c[column.name] == bindparam(f"model_{number}"), first.c.lane == bindparam("of_lane"))
+        .where(*_in_index(first, column))
         .cte(f"seen_{number}", recursive=True)
     )
     further = jobs.alias(f"further_{number}")
     following = (
         sa.select(sa.func.min(further.c.guild_id))
         .where(further.c[column.name] == bindparam(f"model_{number}"), further.c.lane == bindparam("of_lane"))
-        .where(further.c.guild_id > seen.c.guild_id)
+        .where(further.c.guild_id > seen.c.guild_id, *_in_index(further, column))
         .correlate(seen)
         .scalar_subquery()
     )
     return seen.union_all(sa.select(following).where(seen.c.guild_id.is_not(None)))
+
+
+def _in_index(waiting: sa.FromClause, column: sa.Column[Any]) -> tuple[sa.ColumnElement[bool], ...]:
+    """Return what else holds of all jobs in the column's index."""
+    return (waiting.c.provider_job_id.is_(None),) if column.name == "waits_hosted" else ()
 
 
 def enter(connection: Connection, guild_id: int) -> None:

@@ -88,11 +88,15 @@ def ban(
 ) -> list[str]:
     """Ban the member of a reported job until ``until`` (None: until lifted), and delete its pictures and message.
 
+    A ban that holds for longer already stays: whoever decides reports may not be who could lift it.
     Raises NotThere, AlreadyDecided. Returns the keys of the pictures, as ``delete`` does.
     """
     review, job = opened(connection, review_id, guild_id, "report")
     _decide(connection, review, job, "banned", by, "review ban", now, reason=reason, until=until)
-    bans.put(connection, Account(guild_id, job.account.user_id), by, reason, until, now)
+    member = Account(guild_id, job.account.user_id)
+    before = bans.ban_of(connection, member, now)
+    if before is None or (before.until is not None and (until is None or until > before.until)):
+        bans.put(connection, member, by, reason, until, now)
     return _remove(connection, job, now)
 
 

@@ -26,6 +26,8 @@ class Judgement:
     said: str
     """The words of the prompt that matched, as the member wrote them, at most 80 characters."""
     rule: PromptRule
+    veiled: bool = False
+    """Whether a rule that matches wants the pictures hidden, be it the strictest or not."""
 
 
 def judge(rules: tuple[PromptRule, ...], prompt: str, *, age_restricted: bool) -> Judgement | None:
@@ -47,7 +49,13 @@ def judge(rules: tuple[PromptRule, ...], prompt: str, *, age_restricted: bool) -
         return None
     hit = min(hits, key=lambda hit: hit.rank)
     rule = book.rules[hit.rank]
-    return Judgement(rule.action, _shortened(prompt[hit.start : hit.end]), rule)
+    veiled = any(book.rules[one.rank].action == "spoiler" for one in hits) or (
+        rule.action == "approve"  # what is refused needs no veil
+        and any(
+            search.first_in(basis, readings) for search in book.searches if book.rules[search.rank].action == "spoiler"
+        )
+    )
+    return Judgement(rule.action, _shortened(prompt[hit.start : hit.end]), rule, veiled)
 
 
 @dataclass(frozen=True, slots=True)

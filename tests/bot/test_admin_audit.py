@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -224,3 +226,13 @@ def test_any_facts_make_one_line_that_fits(action: str, target: int | None, fact
     assert len(line) <= LONGEST
     assert "@everyone" not in line
     assert "\n" not in line
+
+
+def test_every_action_that_is_noted_has_a_phrase_of_its_own() -> None:
+    subjects = "quota|tier|channel|models|provider|queue|policy|blocklist|moderation|review|job"
+    action = re.compile(rf'"((?:{subjects}) [a-z]+|ban|unban)"')
+    root = Path(__file__).parents[2]
+    sources = [*(root / "bot" / "commands" / "admin").glob("*.py"), *(root / "flux_core").rglob("*.py")]
+    written = {found for source in sources for found in action.findall(source.read_text())}
+    assert len(written) > 30
+    assert written <= set(PHRASES)

@@ -15,6 +15,9 @@ from bot.sandbox.community import GRACE_ID, LINUS_ID, MODERATOR_ROLE_ID, PATRON_
 from bot.sandbox.driver import Person, Refused
 from bot.sandbox.reading import RawMessage, text_of
 from flux_core.database.audit import Wanted
+from flux_core.generation import RequestOptions, resolve
+from flux_core.jobs import Account, Origin
+from flux_core.service import Submission
 from tests.bot.conftest import Stage
 from tests.bot.governing import GUILD, held, say
 from tests.bot.scenes import is_private
@@ -114,6 +117,7 @@ def is_clear(answer: RawMessage, what: object) -> None:
     text = text_of(answer)
     assert is_private(answer)
     assert 0 < len(text) <= 4000, (what, text)
+    assert "read: “”" not in text, (what, text)
     for unwanted in ("Something went wrong", "Traceback", "None", "@everyone", "@here", "<@&1>", "](https://x"):
         assert unwanted not in text, (what, text)
 
@@ -143,3 +147,26 @@ async def test_bad_input_is_told_and_changes_nothing(stage: Stage, grace: Person
                 changed = await held(stage) != before
                 assert await entries(stage) - noted == int(changed), what
                 assert not changed or option.type is not Option.string or what[:2] in WORDS or what in MEANT, what
+
+
+async def test_suggestions_for_whatever_is_typed_fit_discord(
+    stage: Stage, grace: Person, caplog: pytest.LogCaptureFixture
+) -> None:
+    await say(grace, "tier add", role=PATRON_ROLE_ID, credits=5)
+    await say(grace, "blocklist add", kind="phrase", pattern=f"a{'*' * 298}b")
+    for number in range(30):
+        request = resolve(RequestOptions(prompt="**@everyone** " * 20, count=1), stage.studio.catalogue)
+        account = Account(GUILD, 100 + number)
+        await stage.studio.submit(Submission(account=account, request=request, origin=Origin.SHELL))
+    for command in DOORS:
+        for option in command.parameters:
+            if not option.autocomplete:
+                continue
+            name = (command.qualified_name, option.display_name)
+            for typed in ("", "a", "flux-tiny, ", "*", *NASTY.values()):
+                offered = await grace.autocomplete(*name, typed)
+                assert len(offered) <= 25, name
+                assert all(0 < len(choice["name"].strip()) <= 100 for choice in offered), name
+                assert all(0 < len(choice["value"]) <= 100 for choice in offered), name
+    assert "could not be offered" not in caplog.text
+    assert "nothing could be offered" not in caplog.text

@@ -14,7 +14,7 @@ from bot.commands import COMMANDS
 from bot.commands.admin.check import check
 from bot.sandbox.community import LINUS_ID, MODERATOR_ROLE_ID, PATRON_ROLE_ID
 from bot.sandbox.driver import Person
-from bot.wording import sentence
+from bot.wording import OUTDATED, sentence
 from flux_core.errors import NotAllowed
 from tests.bot.conftest import Stage
 from tests.bot.governing import as_read, nothing_changes, open_admin
@@ -87,6 +87,21 @@ def test_nobody_governs_from_a_direct_message(everywhere: bool) -> None:
     )
     with pytest.raises(NotAllowed):
         check(outside, everywhere=everywhere)
+
+
+async def test_commands_as_they_were_before_an_upgrade_ask_for_a_reload(stage: Stage, grace: Person) -> None:
+    """People's Discord keeps the older form for a while: an option more, or a command that is no more."""
+    group = stage.sandbox.world.commands.named("admin", 1)
+    assert group is not None
+    group["options"].append({"type": Option.subcommand.value, "name": "fly", "description": "As it was once."})
+    [ban] = [one for one in group["options"] if one["name"] == "ban"]
+    for option in ban["options"]:
+        option["required"] = False
+    async with nothing_changes(stage):
+        for command, options in (("fly", {}), ("ban", {"duration": "7d"})):
+            answer = await grace.response(await grace.command(f"admin {command}", options))
+            assert as_read(answer) == OUTDATED
+            assert is_private(answer)
 
 
 def characters(option: dict[str, Any]) -> int:

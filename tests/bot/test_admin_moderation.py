@@ -76,6 +76,11 @@ async def test_when_discord_is_ill_no_channel_is_set(
         )
 
 
+async def test_a_refusal_comes_after_a_lost_receipt(stage: Stage, grace: Person) -> None:
+    await grace.faults(rest_lost=1)
+    assert "I cannot post in" in await say(grace, "moderation channel", channel=channel(stage, "read-only"))
+
+
 async def test_the_channel_is_greeted(stage: Stage, grace: Person) -> None:
     async with stage.person("Grace", "moderators") as watching:
         await say(grace, "moderation channel", channel=channel(stage, "moderators"))

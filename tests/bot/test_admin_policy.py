@@ -229,6 +229,16 @@ async def test_what_was_decided_is_told(stage: Stage, admin: Person) -> None:
     ]
 
 
+@pytest.mark.parametrize(("document", "said"), [({"pools": 3}, "no such entry"), ({"pool": 3}, "What would change")])
+async def test_an_answer_comes_after_a_lost_receipt(
+    stage: Stage, admin: Person, document: dict[str, int], said: str
+) -> None:
+    """Discord has the first acknowledgement; discord.py knows nothing of it."""
+    file = await admin.upload(json.dumps(document).encode(), "policy.json")
+    await admin.faults(rest_lost=1)
+    assert said in text_of(await say(admin, "import", file=file))
+
+
 async def test_a_file_of_another_server_is_told_apart(stage: Stage, admin: Person) -> None:
     here = {"channel_id": STUDIO_ID, "allowed": True}
     question = await bring(
@@ -268,6 +278,11 @@ def test_the_longest_policy_fits_a_message() -> None:
     told = summary(GuildPolicy(tiers=tiers, channels=channels, models_denied=models), "UTC")
     assert len(told) < 4000
     assert "and 40 more: `/admin tier show`" in told
+    everybody = Limits(models=tuple(f"{'m' * 57}{number:03}" for number in range(100)))
+    told = summary(GuildPolicy(everybody=everybody, pool=5, tell_prompt=False), "UTC")
+    assert "**Pool:** 5 credits" in told, "a long line hides no other"
+    assert "do not tell their prompt" in told
+    assert len(told) < 4000
     many = [Change(f"a{number}", "`x" * 200, "@everyone" * 50) for number in range(100)]
     told = changed(many)
     assert len(told) < ROOM + 50

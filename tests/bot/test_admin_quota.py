@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from bot.sandbox.community import GUILD_ID, PATRON_ROLE_ID
 from bot.sandbox.driver import Person
@@ -186,6 +188,14 @@ async def test_granting_to_a_role_and_to_everybody_reaches_those_who_have_drawn(
         assert "Gave 1 credit each to 2 members." in await reply(grace, question, "Give")
     granted = [(await stage.studio.quota(account_of(one))).granted for one in (ada, linus, grace)]
     assert granted == [2000, 5000, 0]
+
+
+async def test_a_date_ends_where_the_server_is(stage: Stage, grace: Person, ada: Person) -> None:
+    await say(grace, "quota set", timezone="Pacific/Auckland")
+    day = datetime.now(ZoneInfo("Pacific/Auckland")).date() + timedelta(days=9)
+    end = datetime.combine(day + timedelta(days=1), time.min, ZoneInfo("Pacific/Auckland"))
+    told = await say(grace, "quota grant", credits=2.0, member=ada.id, expires=day.isoformat())
+    assert f"until <t:{end.timestamp():.0f}:f>" in told
 
 
 async def test_resets(stage: Stage, grace: Person, ada: Person, linus: Person) -> None:

@@ -165,3 +165,16 @@ async def test_ones_own_wish_for_privacy_holds_for_buttons_on_others_pictures(
     assert is_private(await press(linus, await linus.wait_for(lambda m: m["id"] == done["id"]), "V1"))
     # Of one's own picture one has said already how it shall be shown.
     assert not is_private(await press(ada, done, "Reroll"))
+
+
+async def test_the_message_of_deleted_pictures_goes_whatever_discord_says_first(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(_: object) -> None:
+        response: Any = SimpleNamespace(status=500, reason="Internal Server Error")
+        raise discord.DiscordServerError(response, "not now")
+
+    done = await draw(stage, ada, prompt="a", count=1)
+    monkeypatch.setattr(discord.Interaction, "delete_original_response", refused)
+    await ada.press(done, "Delete")
+    await ada.wait_gone(done["id"])

@@ -24,7 +24,7 @@ FULL = Limits(
     max_running=1000,
     max_megapixels=1.5,
     max_count=10,
-    models=tuple(f"model-{n}" for n in range(300)),
+    models=tuple(f"{'model-' * 9}{n}" for n in range(100)),
 )
 HELD = Quota(
     allowance=5000,
@@ -76,7 +76,7 @@ def test_a_member_reads_as_they_stand() -> None:
         "weight 2",
         r"tiers: \*Patron\*",
         "set for them alone: up to 1 picture a job · no model",
-        "banned until it is lifted: “@\u200beveryone \\*spam\\*” (by <@9>",
+        "banned until it is lifted (by <@9>, <t:1700000000:R>): “@\u200beveryone \\*spam\\*”",
     ):
         assert part in told, part
 
@@ -85,7 +85,7 @@ def test_the_longest_of_everything_fits_a_message() -> None:
     tier = Tier(role_id=2**62, name="*" * 100, **dict(FULL))
     policy = GuildPolicy(
         everybody=FULL, tiers=(tier,), pool=1.0, cooldown_seconds=86_400, relaxed=True,
-        models_denied=tuple(f"gone-{n}" for n in range(500)),
+        models_denied=tuple(f"{'gone-' * 11}{n}" for n in range(100)),
     )  # fmt: skip
     for text in (
         panels_admin.server(policy, RULES, 10**9),
@@ -135,3 +135,11 @@ def test_a_channel_is_told_with_all_that_holds_there() -> None:
     }
     for words, rule in told.items():
         assert panels_admin.channel(rule) == f"<#7>: {words}"
+
+
+def test_a_list_of_bans_tells_of_each_by_whom_it_is():
+    ban = Ban(user_id=2**62, until=1e10, reason="*" * 200, by=2**61, since=1e9)
+    page = page_of("bans", "Bans", [panels_admin.banned(ban)] * 10, "0", empty="")
+    text = "\n".join(item.content for item in page.walk_children() if isinstance(item, ui.TextDisplay))
+    assert text.count(f"(by <@{2**61}>, <t:1000000000:R>)") == 10
+    assert len(text) < 4000

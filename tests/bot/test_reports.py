@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from types import SimpleNamespace
+from typing import Any
 
+import discord
 import sqlalchemy as sa
 
-from bot.removals import GIVE_UP_AFTER
+from bot.removals import GIVE_UP_AFTER, Removing
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import RawMessage, controls_of, labels_of, text_of
 from bot.sandbox.rules.components import media_of, walk
@@ -225,3 +228,30 @@ async def test_removals_that_cannot_work_end(stage: Stage, ada: Person, grace: P
     stage.sandbox.inject(deny=[])
     await ada.wait_gone(message["id"])
     await no_removals(stage)
+
+
+async def test_a_closed_channel_is_asked_once_for_all_that_is_to_go_there(stage: Stage) -> None:
+    await stage.stop_bot()
+    db, now = stage.studio._db, time.time()
+    tried: list[int] = []
+    for number in range(50):
+        await db.write(removals.note, GUILD, 7, number, now - (number == 3) * (GIVE_UP_AFTER + 1))
+    await db.write(removals.note, GUILD, 8, 1, now + 1)
+
+    def forbidden(channel_id: int, **_: Any) -> Any:
+        async def delete() -> None:
+            tried.append(channel_id)
+            if channel_id == 7:
+                response: Any = SimpleNamespace(status=403, reason="Forbidden")
+                raise discord.Forbidden(response, {"code": 50001, "message": "Missing Access"})
+
+        return SimpleNamespace(get_partial_message=lambda _: SimpleNamespace(delete=delete))
+
+    client: Any = SimpleNamespace(get_partial_messageable=forbidden)
+    await Removing(client, stage.studio)._look()
+    assert sorted(tried) == [7, 8]
+    assert await stage.studio.removals.due() == []
+    # They all wait for the next attempt; what was tried for long enough is given up.
+    left = await db.read(removals.due, float("inf"), 100)
+    assert {(one.channel_id, one.attempts) for one in left} == {(7, 1)}
+    assert {one.message_id for one in left} == set(range(50)) - {3}

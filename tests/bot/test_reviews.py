@@ -111,7 +111,7 @@ async def test_the_picture_that_a_held_job_starts_from_is_shown(stage: Stage, ad
     await press(ada, done, "V1")
     message = await asked(grace)
     [start] = message["attachments"]
-    assert start["filename"].startswith("start.")
+    assert start["filename"] == "start.webp"
 
 
 async def test_buttons_work_after_a_restart(stage: Stage, ada: Person, grace: Person) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import labels_of, pictures_of, text_of
-from flux_core.errors import OutOfMemory, Refused
+from flux_core.errors import OutOfMemory, Refused, StorageUnavailable
 from flux_core.generation import RequestOptions, resolve
 from flux_core.jobs import JobState, Origin, ReplyTo
 from flux_core.service import Submission
@@ -248,3 +248,41 @@ async def test_unforeseen_errors_show_a_number_and_no_more(
     placeholder = (await ada.outcome(asked)).response_message_id
     assert placeholder is not None
     await ada.wait_gone(placeholder)
+
+
+async def test_a_refusal_is_told_even_where_its_placeholder_stays(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stays(*_: object) -> None:
+        raise aiohttp.ClientConnectionError
+
+    monkeypatch.setattr(discord.Interaction, "delete_original_response", stays)
+    broken = await ada.upload(b"no picture at all", "red.png")
+    asked = await ada.command("imagine", prompt="a", image=broken)
+    told = await ada.wait_for(lambda m: is_private(m) and "picture" in text_of(m))
+    placeholder = (await ada.outcome(asked)).response_message_id
+    assert told["id"] != placeholder
+    assert await stage.studio.live_jobs() == []
+
+
+async def test_an_order_whose_message_could_not_be_noted_is_an_order(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attach, failed = stage.studio.attach_message, []
+
+    async def away(*noted: Any) -> None:
+        if not failed:
+            failed.append(noted)
+            raise StorageUnavailable("away")
+        await attach(*noted)
+
+    monkeypatch.setattr(stage.studio, "attach_message", away)
+    card = await ask(ada, prompt="a fox", count=1)
+    job = await stage.easel.take()
+    await stage.easel.finish(job)
+    await finished(ada, card["id"])
+    assert [m["id"] for m in await ada.messages()] == [card["id"]]
+    # Delivering it told which message it is, so that it can be deleted.
+    reply = (await delivered(stage, job.id)).reply_to
+    assert reply is not None
+    assert str(reply.message_id) == card["id"]

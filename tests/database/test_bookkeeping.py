@@ -158,6 +158,11 @@ OTHERS = {
     "credits spent that were not given": (
         "overdrawn", "7/1 granted", "UPDATE ledger SET amount = 1 WHERE kind = 'grant' AND user_id = 1",
     ),
+    "a reset of more than was spent": (
+        "overgiven", "7/2 day:2026-11-21",
+        "INSERT INTO ledger (at, guild_id, user_id, purse, kind, amount, by_user)"
+        " VALUES (0, 7, 2, 'day:2026-11-21', 'grant', 1001, 9)",
+    ),
     "a turn that starts too early": ("turn", "7/2", "UPDATE members SET last_finish = 0 WHERE user_id = 2"),
     "a member without a turn": ("turn", "7/2", "DELETE FROM members WHERE user_id = 2"),
     "a server without turns": ("unknown_guild", "7", "DELETE FROM guilds"),

@@ -9,7 +9,7 @@ import pytest
 from flux_core.database import hosted
 from flux_core.errors import LeaseLost
 from flux_core.generation import InputPicture
-from flux_core.jobs import JobState, Origin
+from flux_core.jobs import Account, JobState, Origin
 from flux_core.models import Catalogue
 from flux_core.offers import ImageInput, Offer
 from flux_core.router import LOCAL, RoutingPolicy
@@ -357,3 +357,15 @@ async def test_models_come_in_one_line(scene: Scene) -> None:
     second = await scene.submit(BERT)
     third = await scene.submit(ANNE, request=a_request(DEV, steps=4))
     assert [(await scene.claim_hosted()).id for _ in range(3)] == [first.id, second.id, third.id]
+
+
+async def test_a_long_line_of_one_guild_does_not_hide_another_one(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many wait: what is looked at are the first ones of the guilds whose turns come first."""
+    monkeypatch.setattr(hosted, "LOOKED_AT", 4)
+    await scene.vendor()
+    flood = [await scene.submit(Account(7, user), request=a_request(provider="acme")) for user in range(1, 9)]
+    theirs = [await scene.submit(ABROAD, request=a_request(provider="acme")) for _ in range(2)]
+    order = [(await scene.claim_hosted()).id for _ in range(4)]
+    assert order == [flood[0].id, theirs[0].id, flood[1].id, theirs[1].id]

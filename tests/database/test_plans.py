@@ -12,6 +12,7 @@ from flux_core.database import (
     hosted,
     jobs,
     leases,
+    lineup,
     outbox,
     passing,
     pictures,
@@ -79,6 +80,20 @@ async def test_a_hosted_claim_walks_along_its_index(scene: Scene) -> None:
     assert "USING INDEX ix_jobs_bound (provider=?)" in plan
     assert "SCAN policies" not in plan  # only those of the guilds whose jobs are looked at
     assert plan.count("SCAN jobs") == plan.count("SCAN jobs USING INDEX ix_jobs_running") == 1
+
+
+async def test_a_long_line_is_looked_at_guild_by_guild(scene: Scene) -> None:
+    for _ in range(3):
+        await scene.submit()
+    for look, index in (
+        (lineup.for_us, "ix_jobs_claim (waits_for"),
+        (lineup.for_hosted, "ix_jobs_hosted (waits_hosted"),
+    ):
+        plan = await plans(scene, look, [SCHNELL, TINY], 2)
+        assert plan.count(f"USING COVERING INDEX {index}=? AND lane=? AND guild_id>?)") == 2
+        assert f"{index}=? AND lane=? AND guild_id=?)" in plan
+        assert "SCAN jobs" not in plan
+        assert "SCAN first" not in plan
 
 
 async def test_a_days_spending_is_read_from_its_index(scene: Scene) -> None:

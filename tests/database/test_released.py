@@ -65,3 +65,20 @@ async def test_what_waits_for_a_moderator_is_not_let_go_with_it(scene: Scene) ->
     await scene.submit()
     assert await held(scene, job) == [True]
     assert await scene.db.read(discrepancies) == []
+
+
+async def test_what_a_lifted_limit_lets_go_delays_others_by_one_job(scene: Scene) -> None:
+    await limit(scene, 1)
+    flood = [await scene.submit(ANNE) for _ in range(5)]
+    for _ in range(4):
+        await scene.submit(BERT)
+    # While one of hers is drawn, his come before those of hers that are held.
+    assert [(await scene.claim()).account for _ in range(5)] == [ANNE, BERT, BERT, BERT, BERT]
+    await limit(scene, None)
+    last = await scene.submit(ANNE)
+    newcomer = await scene.submit(CLEO)
+    order = [(await scene.claim()).id for _ in range(6)]
+    assert order.index(newcomer.id) <= 1
+    assert [id for id in order if id != newcomer.id] == [job.id for job in (*flood[1:], last)]
+    assert (last.start_tag, last.finish_tag) == (await scene.column(last, "start_tag"), last.start_tag + 1000)
+    assert await scene.db.read(discrepancies) == []

@@ -236,9 +236,21 @@ async def test_a_job_that_has_not_ended_is_stopped(scene: Scene) -> None:
     assert await scene.db.read(outbox.live, None, tuple(JobState)) == []
 
 
-async def test_a_ban_holds_and_replaces_the_one_before(scene: Scene) -> None:
+@pytest.mark.parametrize("before", [None, 2 * DAY])
+async def test_a_ban_never_shortens_the_one_before(scene: Scene, before: float | None) -> None:
+    _, review = await reported(scene)
+    longer = None if before is None else scene.clock.now + before
+    await scene.db.write(bans.put, ANNE, 1, "before", longer, scene.clock.now)
+    until = scene.clock.now + DAY
+    await scene.studio.reviews.ban(review.id, guild_id=GUILD, by=MODERATOR, reason="enough", until=until)
+    [ban] = await scene.db.read(lambda connection: connection.execute(sa.select(banned)).all())
+    assert (ban.until, ban.reason, ban.by_user) == (longer, "before", 1)
+    assert len(await scene.studio.removals.due()) == 1
+
+
+async def test_a_ban_holds_and_lengthens_the_one_before(scene: Scene) -> None:
     job, review = await reported(scene)
-    await scene.db.write(bans.put, ANNE, 1, "before", None, scene.clock.now)
+    await scene.db.write(bans.put, ANNE, 1, "before", scene.clock.now + DAY / 2, scene.clock.now)
     until = scene.clock.now + DAY
     await scene.studio.reviews.ban(review.id, guild_id=GUILD, by=MODERATOR, reason="enough", until=until)
     [ban] = await scene.db.read(lambda connection: connection.execute(sa.select(banned)).all())

@@ -120,7 +120,16 @@ def test_the_place_that_members_are_told_is_the_place_they_get(
                 turns.cancel(turns.find(job))
                 del both.waiting[id]
         told = {id: sum(count for count, _ in ahead_of(turns.connection, id, models).values()) for id in waiting}
-        foreseen = [row.id for row in for_us(turns.connection, models, len(waiting))]
+        line = for_us(turns.connection, models, len(waiting))
+        foreseen = [row.id for row in line]
+        for most in range(1, len(waiting)):
+            # Too long a line to be sorted: those that are looked at stand where they stand, the first one among them.
+            short = for_us(turns.connection, models, most)
+            assert 1 <= len(short) <= most
+            assert short[0].id == foreseen[0]
+            stands = {row.id: (row.turn, row.finish) for row in line}
+            assert [(row.turn, row.finish) for row in short] == [stands[row.id] for row in short]
+            assert [row.id for row in short] == [id for id in foreseen if id in {row.id for row in short}]
         claimed = [taken.id for _ in waiting if (taken := turns.claim("w1", models)) is not None]
         assert foreseen == claimed
         assert sorted(told, key=told.__getitem__) == claimed

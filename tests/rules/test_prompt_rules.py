@@ -229,6 +229,21 @@ def test_the_strictest_rule_speaks_and_of_equals_the_first() -> None:
     assert action("a flower") is None
 
 
+@pytest.mark.parametrize("kind", ["word", "phrase", "regex"])
+def test_what_is_to_be_hidden_stays_so_where_moderators_look_first(kind: str) -> None:
+    hide = PromptRule.model_validate({"kind": kind, "pattern": "blood", "action": "spoiler"})
+    look = PromptRule.model_validate({"kind": kind, "pattern": "gun", "action": "approve"})
+
+    def judged(prompt: str) -> tuple[str, bool]:
+        judgement = judge((look, hide), prompt, age_restricted=False)
+        assert judgement is not None
+        return judgement.action, judgement.veiled
+
+    assert judged("a gun") == ("approve", False)
+    assert judged("a gun in blood") == ("approve", True)
+    assert judged("blood") == ("spoiler", True)
+
+
 def test_age_restricted_channels_may_be_spared() -> None:
     rule = PromptRule(kind="word", pattern="nude", everywhere=False)
     assert judge((rule,), "a nude", age_restricted=False) is not None

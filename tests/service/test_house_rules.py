@@ -144,6 +144,11 @@ async def test_words_are_refused_hidden_or_looked_at_first(scene: Scene) -> None
     assert held.id not in claimed
     assert await scene.queue.claim("w1", [SCHNELL]) is None
     assert (await scene.studio.place(held.id)).seconds is None
+    both = a_request(prompt="a politician on the beach")
+    veiled = await scene.submit(Account(7, 6), request=both, reply_to=a_reply(), where=HERE)
+    assert veiled.held == "approval"
+    assert veiled.reply_to is not None
+    assert veiled.reply_to.spoiler
 
 
 async def test_orders_keep_their_distance(scene: Scene) -> None:

@@ -18,7 +18,7 @@ from bot.commands.admin import choosing
 from bot.commands.admin.check import check
 from bot.paging import page_buttons, paged
 from flux_core.database.audit import Wanted
-from flux_core.errors import NotThere
+from flux_core.errors import NotAllowed, NotThere
 from flux_core.service import Studio
 from flux_core.service.audit import AuditPage
 
@@ -114,6 +114,8 @@ async def offer_actions(interaction: discord.Interaction[FluxBot], typed: str) -
         everywhere = bool(interaction.namespace.everywhere)
         check(interaction, everywhere=everywhere)
         known = await interaction.client.studio.audit.actions(None if everywhere else interaction.guild_id or 0)
+    except NotAllowed:
+        return []
     except Exception:
         log.warning("the actions could not be offered", exc_info=True)
         return []

@@ -49,10 +49,10 @@ async def ban(
         raise InvalidPolicy(problems=["the bot's owner cannot be banned"])
     if member.bot:
         raise InvalidPolicy(problems=["bots do not draw, so there is nothing to ban"])
-    seconds = durations.parse_duration(duration)
+    seconds, reason = durations.parse_duration(duration), (reason or "").strip()
     until = None if seconds is None else time.time() + seconds
     members, account = interaction.client.studio.members, Account(interaction.guild_id or 0, member.id)
-    await members.ban(account, by=interaction.user.id, reason=reason or "", until=until)
+    await members.ban(account, by=interaction.user.id, reason=reason, until=until)
     held = await interaction.client.studio.quota(account)
     end = "until `/admin unban`" if until is None else f"until {moment(until, 'f')}"
     why = f" They read: {quoted(reason, LONGEST_REASON)}" if reason else ""

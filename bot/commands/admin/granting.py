@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import discord
 from discord import app_commands
@@ -56,9 +57,13 @@ async def grant(
     """Add to granted credits, or take them back; to many, after a question."""
     check(interaction)
     _exactly_one(member, role, server)
-    millicredits = _whole(amount)
+    millicredits, why = _whole(amount), (reason or "").strip()
     studio, guild_id, by = interaction.client.studio, interaction.guild_id or 0, interaction.user.id
-    ends = None if expires is None else durations.parse_end(expires, time.time(), studio.rules.zone)
+    ends = None
+    if expires is not None:
+        renewal = (await studio.policies.of(guild_id)).everybody.renewal
+        zone = studio.rules.zone if renewal is None or renewal.zone is None else ZoneInfo(renewal.zone)
+        ends = durations.parse_end(expires, time.time(), zone)
     if millicredits < 0 and (member is None or ends is not None):
         raise InvalidPolicy(problems=["credits are taken back from one member at a time, and at once"])
     until = "" if ends is None else f", until {moment(ends, 'f')}"
@@ -66,7 +71,7 @@ async def grant(
 
         async def act() -> str:
             reached = await studio.members.grant_all(
-                guild_id, _role_of(role), millicredits, by=by, reason=reason or "", expires_at=ends
+                guild_id, _role_of(role), millicredits, by=by, reason=why, expires_at=ends
             )
             return f"Gave {credits(millicredits)} each to {_reached(reached, role)}{until}."
 
@@ -80,7 +85,7 @@ async def grant(
     account = Account(guild_id, member.id)
     try:
         left = await studio.members.grant(
-            account, millicredits, by=by, reason=reason or "", expires_at=ends, role_ids=roles_of(member)
+            account, millicredits, by=by, reason=why, expires_at=ends, role_ids=roles_of(member)
         )
     except OutOfRange as error:
         held = credits(-error.facts["low"])

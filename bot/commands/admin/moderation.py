@@ -9,7 +9,7 @@ import discord
 from discord import app_commands
 
 from bot import panels_moderation
-from bot.answers import answer, sent_once
+from bot.answers import answer, think
 from bot.cards import note
 from bot.commands.admin.channel import WithMessages
 from bot.commands.admin.check import check
@@ -64,8 +64,7 @@ async def channel(
     channel_id = None if channel is None else channel.id
     with_moderators_channel(await studio.policies.of(guild_id), channel_id)  # what speaks against it comes first
     if channel is not None:
-        with sent_once():
-            await interaction.response.defer(ephemeral=True)
+        await think(interaction)
         await _greet(interaction, channel)
     await studio.policies.change(
         guild_id,

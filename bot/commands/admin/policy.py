@@ -10,7 +10,7 @@ import discord
 from discord import app_commands, ui
 
 from bot import policy_card
-from bot.answers import answer, sent_once
+from bot.answers import answer, sent_once, think
 from bot.cards import BLURPLE, Card
 from bot.commands.admin.check import check
 from bot.confirmation import confirm
@@ -68,8 +68,7 @@ async def import_(interaction: discord.Interaction[FluxBot], file: discord.Attac
     check(interaction)
     _allow_size(file.size)
     # Discord may take longer to hand the file over than it waits for a first answer.
-    with sent_once():
-        await interaction.response.defer(ephemeral=True, thinking=True)
+    await think(interaction)
     studio, guild_id = interaction.client.studio, interaction.guild_id or 0
     # In threads: the expressions of many rules take seconds to compile.
     wanted = await asyncio.to_thread(parse, await _text(interaction, file))

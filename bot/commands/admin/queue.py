@@ -87,7 +87,8 @@ async def _stop(
 ) -> None:
     check(interaction, everywhere=everywhere)
     line, guild_id = interaction.client.studio.line, None if everywhere else interaction.guild_id
-    await line.pause(guild_id, by=interaction.user.id, reason=reason or "", drains=drains)
+    reason = (reason or "").strip()
+    await line.pause(guild_id, by=interaction.user.id, reason=reason, drains=drains)
     done = f"Paused {_where(everywhere)}."
     if drains:
         done = f"New jobs are refused {_where(everywhere)}; what waits is still drawn."

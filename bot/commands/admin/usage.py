@@ -11,7 +11,7 @@ import discord
 from discord import app_commands, ui
 
 from bot import usage_chart, usage_table
-from bot.answers import sent_once
+from bot.answers import think
 from bot.commands.admin.check import check
 from flux_core.database.usage import Report
 
@@ -42,8 +42,7 @@ async def usage(
     """Sum up, draw, and show it privately."""
     check(interaction, everywhere=everywhere)
     # Summing up a large server and drawing take longer than Discord waits for a first answer.
-    with sent_once():
-        await interaction.response.defer(ephemeral=True, thinking=True)
+    await think(interaction)
     guild_id = None if everywhere else interaction.guild_id or 0
     report = await interaction.client.studio.usage.report(guild_id, days=days, by=by)
     members = await _members(interaction, report) if by == "member" else {}
