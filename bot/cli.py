@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any
@@ -214,6 +215,38 @@ def check(data_dir: DataDir = None) -> None:
             console.print("Please keep a copy of the database as it is now: it helps to find out what happened.")
             raise typer.Exit(1)
         console.print("Ledger, counters and jobs agree.")
+
+    settings = _settings(data_dir)
+    _start(settings, go())
+
+
+@database.command()
+def copy(
+    url: Annotated[
+        str,
+        typer.Argument(
+            help="Where to, such as postgresql://flux@db/flux: an empty database. A password that is not in it is "
+            "taken from PGPASSWORD or ~/.pgpass."
+        ),
+    ],
+    data_dir: DataDir = None,
+) -> None:
+    """Copy everything in the database to an empty one, and prove that it is all there; stop bot and workers first."""
+    from flux_core.bootstrap import open_database
+    from flux_core.database.copying import copy_house
+    from flux_core.database.engine import Database
+
+    async def go() -> None:
+        async with open_database(settings) as source:
+            target = await Database.open(url, pool=1)
+            try:
+                copied = await copy_house(source, target, silent_since=time.time() - settings.lease_seconds)
+            finally:
+                await target.close()
+        console = Console(highlight=False, markup=False, soft_wrap=True)
+        for name, rows in copied.items():
+            console.print(f"{rows:>10,} {name}")
+        console.print("All of it was copied and compared. Set DATABASE_URL to the new one, then start bot and workers.")
 
     settings = _settings(data_dir)
     _start(settings, go())

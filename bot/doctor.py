@@ -14,6 +14,7 @@ import httpx
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from sqlalchemy import make_url
 
 from bot.house import local_count
 from flux_core.bootstrap import configured_vendors, open_database
@@ -110,7 +111,7 @@ async def _token(settings: Settings) -> list[Finding]:
 
 async def _database(settings: Settings) -> list[Finding]:
     async with open_database(settings):
-        return [Finding("Database", True, _without_password(settings.database))]
+        return [Finding("Database", True, make_url(settings.database).set(query={}).render_as_string())]
 
 
 async def _pictures(settings: Settings) -> list[Finding]:

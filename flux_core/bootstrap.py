@@ -30,7 +30,7 @@ ALL = "all"
 @asynccontextmanager
 async def open_database(settings: Settings) -> AsyncIterator[Database]:
     """Open the configured database, migrated to this version, and close it at the end."""
-    database = await Database.open(settings.database)
+    database = await Database.open(settings.database, pool=settings.database_pool)
     try:
         yield database
     finally:

@@ -42,6 +42,8 @@ def _secrets(settings: Settings) -> tuple[str, ...]:
     found = {token.get_secret_value() for token in tokens if token is not None}
     for given in settings.every_provider.values():
         found.update(given.secrets)
+    if settings.database_password is not None:
+        found.add(settings.database_password)
     # A key of two letters, for a server that takes any, would mask half of what is logged. Long ones first: one secret
     # may be the beginning of another.
     return tuple(sorted((secret for secret in found if len(secret) >= SHORTEST), key=len, reverse=True))

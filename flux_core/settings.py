@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from sqlalchemy import URL
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from flux_core import provider_settings
 from flux_core.errors import ConfigurationError
@@ -48,7 +49,14 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         default=Path("data"), description="Folder for the database and the pictures, unless they are set below."
     )
-    database_url: str | None = Field(default=None, description="SQLAlchemy URL; by default an SQLite file in DATA_DIR.")
+    database_url: str | None = Field(
+        default=None,
+        description="SQLite file or PostgreSQL server, such as postgresql://flux:secret@db/flux; by default an SQLite "
+        "file in DATA_DIR.",
+    )
+    database_pool: int = Field(
+        default=5, ge=1, le=100, description="Connections of one process to PostgreSQL, besides the one that listens."
+    )
     picture_store: str | None = Field(
         default=None, description="Folder or obstore URL for pictures; by default a folder in DATA_DIR."
     )
@@ -256,6 +264,15 @@ class Settings(BaseSettings):
         """Return the SQLAlchemy URL of the database."""
         file = str(self.data_dir.resolve() / "flux-bot.db")
         return self.database_url or URL.create("sqlite", database=file).render_as_string()
+
+    @property
+    def database_password(self) -> str | None:
+        """Return the password in the database's URL, to be kept out of logs."""
+        try:
+            url = make_url(self.database)
+        except (ArgumentError, ValueError):
+            return None  # opening it says what is wrong
+        return url.password or (str(url.query["password"]) if "password" in url.query else None)
 
     @property
     def pictures(self) -> str:

@@ -20,6 +20,7 @@ from flux_core.database.queue import WorkerInfo
 from flux_core.settings import Settings
 from tests import vendors
 from tests.bucket import SECRET
+from tests.database.postgres import new_database
 
 KEY = "key-of-the-cloud-2718"
 
@@ -109,6 +110,14 @@ async def test_a_bucket_is_tried(healthy_settings, bucket, bucket_server):
     assert not healthy
     assert "Cannot write doctor/probe.txt" in said
     assert SECRET not in said
+
+
+async def test_a_database_server_is_named_without_its_password(healthy_settings):
+    url = f"{await new_database()}&password=hunter2hunter2"
+    healthy, said = await bill(healthy_settings.model_copy(update={"database_url": url}))
+    assert healthy
+    assert "postgresql://postgres@/flux_" in said
+    assert "hunter2" not in said
 
 
 async def test_an_address_that_is_no_api_is_named(healthy_settings):

@@ -14,6 +14,7 @@ from tests import vendors
 HUB_TOKEN = "hf_" + "t" * 34
 PROVIDER_KEY = "tttttt-of-the-cloud"
 PASSWORD = "tttttt-of-the-garage"
+DATABASE = "postgresql://flux:tttttt-of-the-database@db/flux"
 TOKEN = "abcdefghijklmnopqrstuvwx.ABCDEF.0123456789_-abcdefghijklmno"
 
 
@@ -26,7 +27,7 @@ def logged(monkeypatch):
     handlers, level = root.handlers[:], root.level
     stream = io.StringIO()
     tokens = {"discord_token": SecretStr(TOKEN), "hf_token": SecretStr(HUB_TOKEN)}
-    configure_logging(Settings(**tokens, log_format="json", _env_file=None), stream)
+    configure_logging(Settings(**tokens, database_url=DATABASE, log_format="json", _env_file=None), stream)
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
     root.handlers[:] = handlers
     root.setLevel(level)
@@ -44,6 +45,7 @@ def logged(monkeypatch):
         f"Authorization: Bot {'t' * 40}",
         f"{{'token': '{'t' * 40}'}}",
         f"postgresql://flux:{'t' * 40}@db/flux",
+        "the server does not take tttttt-of-the-database",
         f"EACHLABS_API_KEY={'t' * 40}",
     ],
 )

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
 from flux_core.batching import UNSEEN, Pace
+from flux_core.database import locks
 from flux_core.database.tables import batches
 
 c = batches.c
@@ -26,10 +27,12 @@ def known(connection: Connection, device: str, model: str, scale: int) -> dict[i
     return {row.pictures: Pace(row.samples, row.pace) for row in rows}
 
 
+@locks.may_be_undone
 def record(
     connection: Connection, device: str, model: str, scale: int, pictures: int, units: float, seconds: float
 ) -> None:
     """Add one drawing: ``pictures`` at once, ``units`` megapixel-steps in all, in ``seconds``."""
+    locks.measures(connection)
     before = known(connection, device, model, scale).get(pictures)
     after = (before or UNSEEN).observed(seconds / units)
     if before is None:

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
+from flux_core.database import locks
 from flux_core.database.jobs import CLAIMED_BY_NOBODY, COLUMNS, LIMITED, job_of, reconsider
 from flux_core.database.tables import EVERYWHERE, jobs, pauses
 from flux_core.database.turns import guild_first, serve
@@ -35,8 +36,11 @@ TAKEN = {
 
 
 @cache
-def _claim(models: int) -> sa.sql.dml.ReturningUpdate[Any]:
-    """Return the claim among ``models`` models in one lane: the guild whose turn it is, and its first job of them."""
+def _first(models: int) -> sa.Select[Any]:
+    """Return the job whose turn it is among ``models`` models in one lane: the first one of the guild whose turn it is.
+
+    Parameters: ``model_0`` …, ``of_lane``.
+    """
     guild = guild_first("waits_for", models)
     heads = []
     for number in range(models):
@@ -51,23 +55,28 @@ def _claim(models: int) -> sa.sql.dml.ReturningUpdate[Any]:
         )
     first = sa.union_all(*(sa.select(head) for head in heads)).subquery("first")
     chosen = sa.select(first.c.id).order_by(first.c.start_tag, first.c.id).limit(sa.literal_column("1"))
-    return (
-        sa.update(jobs)
-        .where(c.id == chosen.scalar_subquery(), OPEN_EVERYWHERE)
-        .values(TAKEN)
-        .returning(*COLUMNS, LIMITED)
-    )
+    return chosen.where(OPEN_EVERYWHERE)
 
 
+_TAKE = (
+    sa.update(jobs).where(c.id == bindparam("job"), c.waits_for.is_not(None)).values(TAKEN).returning(*COLUMNS, LIMITED)
+)
+
+
+@locks.beside_others
 def claim(connection: Connection, worker_id: str, models: Sequence[str], now: float, lease: float) -> Job | None:
     """Give the worker the job whose turn it is among ``models``, or None."""
     if not models:
         return None
     wanted: dict[str, Any] = {f"model_{number}": model for number, model in enumerate(models)}
-    wanted |= {"worker": worker_id, "now": now, "until": now + lease}
+    locks.turns(connection)
     for lane in Lane:
-        row = connection.execute(_claim(len(models)), wanted | {"of_lane": lane.value}).one_or_none()
-        if row is not None:
+        while job_id := connection.execute(_first(len(models)), wanted | {"of_lane": lane.value}).scalar():
+            locks.account_of(connection, job_id)
+            key = {"job": job_id, "worker": worker_id, "now": now, "until": now + lease}
+            row = connection.execute(_TAKE, key).one_or_none()
+            if row is None:
+                continue  # held since: its member has just submitted another job, under other rules
             job = job_of(row)
             serve(connection, job)
             if row.limited is not None:

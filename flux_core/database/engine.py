@@ -1,93 +1,75 @@
-"""Open a database, run transactions on it, and notice what other processes wrote. All that is SQLite's own is here."""
+"""Open a database, run transactions on it, and notice what other processes wrote: SQLite in a file, or PostgreSQL.
+
+Queries are plain functions over a SQLAlchemy connection, the same for both; ``read`` and ``write`` run one in one
+transaction. On SQLite one writer works at a time. On PostgreSQL many do, so a query that others may not interfere with
+says so: see ``flux_core.database.locks``.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Engine, PoolProxiedConnection, event
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy import Connection
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
 
-from flux_core.database.schema import upgrade
 from flux_core.errors import ConfigurationError, StorageUnavailable
 
-BUSY_SECONDS = 15.0
-"""How long a writer waits for another process's transaction; ours take about a millisecond."""
-SETTINGS = (
-    # Written pages reach the disk at checkpoints: a power cut may undo the last transactions, never tear one.
-    "synchronous = NORMAL",
-    # 16 MB of log between checkpoints, each of which waits for the disk.
-    "wal_autocheckpoint = 4000",
-    "cache_size = -16000",
-    "foreign_keys = ON",
-)
-READERS = 2
-STATEMENTS = 512
-"""Prepared statements that a connection remembers: all of ours."""
-POLL_SECONDS = 0.025
+POOL = 5
+"""Connections of one process to a server, besides the one that listens."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Database:
-    """One database, shared by everything in this process. Open it with ``await Database.open(url)``.
+class Database(ABC):
+    """One database, shared by everything in this process. Open it with ``await Database.open(url)``."""
 
-    Queries are plain functions over a SQLAlchemy connection; ``read`` and ``write`` run one in one transaction, on a
-    thread of the database's own. So a transaction costs one thread hop however many statements it has (aiosqlite
-    hops for every statement), and in one process writers queue up in memory instead of on the file's lock.
-    """
-
-    def __init__(self, writer: Engine, reader: Engine, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
-        self._writer, self._reader = writer, reader
-        self._writing = ThreadPoolExecutor(1, thread_name_prefix="database-write")
-        self._reading = ThreadPoolExecutor(READERS, thread_name_prefix="database-read")
-        self._watching = ThreadPoolExecutor(1, thread_name_prefix="database-watch")
-        self._watcher: PoolProxiedConnection | None = None
-        self._closed = False
 
-    @classmethod
-    async def open(cls, url: str, *, clock: Callable[[], float] = time.time) -> Database:
-        """Open the database at ``url``, creating the file and running migrations when they are missing.
+    @staticmethod
+    async def open(url: str, *, pool: int = POOL, clock: Callable[[], float] = time.time) -> Database:
+        """Open the database at ``url``, creating a file and running migrations when they are missing.
 
-        Raises ConfigurationError for a URL that cannot work, StorageUnavailable when the database does not answer.
+        ``pool``: most transactions at once on a server. Raises ConfigurationError for a URL that cannot work,
+        StorageUnavailable when the database does not answer.
         """
-        parsed = _sqlite_url(url)
-        database = cls(_engine(parsed, writes=True), _engine(parsed, writes=False), clock)
         try:
-            await asyncio.get_running_loop().run_in_executor(database._writing, _prepare, parsed, database._writer)
-        except BaseException:
-            await database.close()
-            raise
-        return database
+            parsed = make_url(url)
+        except (ArgumentError, ValueError):
+            raise ConfigurationError(
+                "DATABASE_URL is no database URL. Examples: sqlite:////srv/flux-bot/flux-bot.db, "
+                "postgresql://flux@db/flux"
+            ) from None
+        match parsed.get_backend_name():
+            case "sqlite":
+                from flux_core.database.sqlite import SqliteDatabase
 
+                return await SqliteDatabase.open_file(parsed, clock=clock)
+            case "postgresql":
+                from flux_core.database.postgres import PostgresDatabase
+
+                return await PostgresDatabase.connect(parsed, pool=pool, clock=clock)
+            case other:
+                raise ConfigurationError(f"DATABASE_URL names {other!r}; flux-bot works with sqlite and postgresql.")
+
+    @abstractmethod
     async def close(self) -> None:
-        """Finish the transactions that run, and let go of the file."""
-        if self._closed:
-            return
-        self._closed = True
-        for executor in (self._watching, self._writing, self._reading):
-            await asyncio.to_thread(executor.shutdown)
-        if self._watcher is not None:
-            self._watcher.close()
-        self._writer.dispose()
-        self._reader.dispose()
+        """Finish the transactions that run, and let go of the database."""
 
+    @abstractmethod
     async def read(
         self, query: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:  # fmt: skip
         """Run ``query(connection, *args)`` on one unchanging view of the data; raises StorageUnavailable."""
-        return await self._run(self._reading, self._reader, query, *args, **kwargs)
 
+    @abstractmethod
     async def write(
         self, query: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:  # fmt: skip
@@ -95,129 +77,17 @@ class Database:
 
         A caller that is cancelled while it waits does not know whether the transaction went through.
         """
-        return await self._run(self._writing, self._writer, query, *args, **kwargs)
 
+    @abstractmethod
     async def changed(self, since: int | None, timeout: float) -> int:  # noqa: ASYNC109 (no error: the time is up)
         """Return a number that differs from ``since`` as soon as anybody, in any process, has committed a write.
 
         Returns at once for None, and the same number after ``timeout`` seconds without a write.
         """
-        deadline = time.monotonic() + timeout
-        while True:
-            version = await self._hop(self._watching, self._version)
-            remaining = deadline - time.monotonic()
-            if version != since or remaining <= 0:
-                return version
-            await asyncio.sleep(min(POLL_SECONDS, remaining))
-
-    def _version(self) -> int:
-        # PRAGMA data_version counts the commits of other connections, so this one never writes.
-        with _translated():
-            if self._watcher is None:
-                self._watcher = self._reader.raw_connection()
-            cursor = self._watcher.cursor()
-            version = int(cursor.execute("PRAGMA data_version").fetchone()[0])
-            cursor.close()
-            return version
-
-    async def _run(
-        self,
-        executor: ThreadPoolExecutor,
-        engine: Engine,
-        query: Callable[Concatenate[Connection, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        def transaction() -> T:
-            with _translated(), engine.begin() as connection:
-                return query(connection, *args, **kwargs)
-
-        return await self._hop(executor, transaction)
-
-    async def _hop(self, executor: ThreadPoolExecutor, work: Callable[[], T]) -> T:
-        if self._closed:
-            raise StorageUnavailable("The database was closed.")
-        return await asyncio.get_running_loop().run_in_executor(executor, work)
-
-
-def _sqlite_url(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise ConfigurationError(
-            "DATABASE_URL is no database URL. Example: sqlite:////srv/flux-bot/flux-bot.db"
-        ) from None
-    if parsed.get_backend_name() != "sqlite":
-        raise ConfigurationError(f"DATABASE_URL names {parsed.get_backend_name()!r}; flux-bot works with sqlite.")
-    if parsed.database in (None, "", ":memory:"):
-        raise ConfigurationError("DATABASE_URL needs a file: bot and workers are processes of their own and share it.")
-    # Whatever driver the URL names, transactions run on threads of ours with the driver of the standard library.
-    return parsed.set(drivername="sqlite")
-
-
-def _engine(url: URL, *, writes: bool) -> Engine:
-    engine = sa.create_engine(
-        url,
-        # Parameters hold interaction tokens; errors and logs must not.
-        hide_parameters=True,
-        pool_size=1 if writes else READERS + 1,
-        max_overflow=0,
-        # Every transaction ends in a commit or rollback of its own.
-        pool_reset_on_return=None,
-        connect_args={"timeout": BUSY_SECONDS, "cached_statements": STATEMENTS},
-    )
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: sqlite3.Connection, record: object) -> None:
-        # The driver's implicit transactions are off: they would begin deferred, and only before some statements.
-        connection.isolation_level = None
-        for setting in SETTINGS:
-            connection.execute(f"PRAGMA {setting}")
-        connection.execute(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
-
-    def begin(connection: PoolProxiedConnection) -> None:
-        # Taking the write lock first means that what a transaction read still holds when it writes.
-        connection.cursor().execute("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    # The dialect's hook, not a "begin" event: an engine with events of its own pays for them in every statement.
-    engine.dialect.do_begin = begin  # type: ignore[method-assign, assignment]
-    return engine
-
-
-def _prepare(url: URL, engine: Engine) -> None:
-    path = Path(str(url.database))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageUnavailable(f"The folder of the database cannot be made: {error}") from error
-    with _translated():
-        _enter_wal(path)
-        with engine.begin() as connection:
-            upgrade(connection)
-
-
-def _enter_wal(path: Path) -> None:
-    """Turn on write-ahead logging, which the file remembers.
-
-    SQLite does not wait for this lock when several processes open a new file at once, so we do.
-    """
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                return
-            finally:
-                connection.close()
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise StorageUnavailable(f"The database {path.name} cannot be opened: {error}") from error
-            time.sleep(0.02)
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """Turn what the database raises when it does not answer into StorageUnavailable; let our own mistakes through."""
     try:
         yield
@@ -227,5 +97,3 @@ def _translated() -> Iterator[None]:
         raise StorageUnavailable(f"The database does not answer: {error.orig}") from error
     except sa.exc.TimeoutError as error:
         raise StorageUnavailable("The database does not answer: all connections are taken.") from error
-    except sqlite3.Error as error:
-        raise StorageUnavailable(f"The database does not answer: {error}") from error

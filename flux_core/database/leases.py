@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
-from flux_core.database import ledger, policies, spending
+from flux_core.database import ledger, locks, policies, spending
 from flux_core.database.jobs import (
     CLAIMED_AGAIN,
     COLUMNS,
@@ -40,6 +40,7 @@ _EXTEND = (
 )
 
 
+@locks.may_be_undone
 def heartbeat(connection: Connection, worker_id: str, job_ids: Sequence[str], until: float) -> dict[str, bool]:
     """Extend the leases that the worker still has; return for each whether it should stop."""
     if not job_ids:
@@ -64,6 +65,7 @@ _PROGRESS = sa.update(jobs).where(*_IS_OWNED).values(steps_done=bindparam("done"
 _PROGRESS_WITH_PREVIEW = _PROGRESS.values(preview_key=bindparam("preview"))
 
 
+@locks.may_be_undone
 def progress(
     connection: Connection, worker_id: str, job_id: str, done: int, total: int, preview_key: str | None, now: float
 ) -> None:
@@ -82,6 +84,7 @@ def progress(
 _SUBMITTED = sa.update(jobs).where(*_IS_OWNED).values(provider=bindparam("by"), provider_job_id=bindparam("known_as"))
 
 
+@locks.beside_others
 def submitted(connection: Connection, worker_id: str, job_id: str, provider: str, provider_job_id: str) -> None:
     """Keep the provider's own id of a job, or forget it when it is empty; raises LeaseLost."""
     owned = {"job": job_id, "worker": worker_id, "by": provider, "known_as": provider_job_id or None}
@@ -161,6 +164,7 @@ class Drawn:
     microdollars: int | None = None
 
 
+@locks.beside_others
 def succeed(
     connection: Connection, worker_id: str, job_id: str, pictures: Sequence[Picture], drawn: Drawn, now: float
 ) -> Job:
@@ -169,6 +173,7 @@ def succeed(
     Where its community does not want them shown, they are discarded, and the job ends as refused with its cost back:
     what a hosted provider got for them is spent all the same.
     """
+    locks.account_of(connection, job_id)
     if drawn.microdollars is not None:
         spending.correct(connection, job_id, drawn.provider, drawn.microdollars)
     decided, error = _fate(connection, worker_id, job_id, pictures)

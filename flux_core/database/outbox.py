@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
+from flux_core.database import locks
 from flux_core.database.jobs import COLUMNS, job_of
 from flux_core.database.tables import jobs
 from flux_core.jobs import Job, JobState
@@ -99,32 +100,38 @@ def live(
     ]
 
 
+@locks.beside_others
 def claim(connection: Connection, job_id: str, owner: str, now: float, seconds: float) -> bool:
     """Let ``owner`` alone deliver a job for ``seconds``; False when another does, or nothing is to be delivered."""
     lease = {"job": job_id, "owner": owner, "now": now, "until": now + seconds}
     return connection.execute(_CLAIM, lease).rowcount == 1
 
 
+@locks.beside_others
 def delivered(connection: Connection, job_id: str, now: float) -> None:
     """Note that Discord has the answer, and forget the interaction token."""
     connection.execute(_DELIVERED, {"job": job_id, "now": now})
 
 
+@locks.beside_others
 def failed(connection: Connection, job_id: str, retry_at: float, reason: str) -> None:
     """Note a delivery that did not work, to be tried again at ``retry_at``."""
     connection.execute(_FAILED, {"job": job_id, "retry_at": retry_at, "problem": reason})
 
 
+@locks.beside_others
 def give_up(connection: Connection, job_id: str, reason: str, now: float) -> None:
     """Take a job out of the outbox undelivered."""
     connection.execute(_GIVE_UP, {"job": job_id, "now": now, "problem": reason})
 
 
+@locks.beside_others
 def attach_message(connection: Connection, job_id: str, message_id: int) -> bool:
     """Remember which message answers a job; False when it has no answer."""
     return connection.execute(_ATTACH, {"job": job_id, "message": message_id}).rowcount == 1
 
 
+@locks.beside_others
 def forget_reply(connection: Connection, job_id: str) -> None:
     """Forget the interaction token of a job."""
     connection.execute(_FORGET_REPLY, {"job": job_id})

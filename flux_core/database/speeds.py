@@ -7,6 +7,7 @@ from dataclasses import asdict
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
+from flux_core.database import locks
 from flux_core.database.tables import speeds
 from flux_core.estimates import Speed
 
@@ -27,8 +28,10 @@ def known(connection: Connection) -> dict[tuple[str, str], Speed]:
     }
 
 
+@locks.may_be_undone
 def record(connection: Connection, provider: str, model: str, units: float, seconds: float) -> None:
     """Add one measured job of ``units`` megapixel-steps."""
+    locks.measures(connection)
     key = {"by": provider, "of": model}
     row = connection.execute(_ONE, key).one_or_none()
     before = Speed() if row is None else Speed(*(getattr(row, name) for name in _FIELDS))

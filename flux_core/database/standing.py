@@ -75,6 +75,11 @@ class Standing:
     """The period of the guild's pool, where it has one."""
     pool_left: int | None
 
+    @property
+    def shares_with_guild(self) -> bool:
+        """Whether the account's next job changes what is the whole guild's."""
+        return self.pool is not None or not self.guild_known
+
 
 def _mine(table: sa.Table) -> sa.ColumnElement[bool]:
     return sa.and_(table.c.guild_id == bindparam("guild"), table.c.user_id == bindparam("user"))

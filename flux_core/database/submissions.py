@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from flux_core import house_rules
-from flux_core.database import jobs, ledger, members, reviews, turns
+from flux_core.database import jobs, ledger, locks, members, reviews, turns
 from flux_core.database.admission import Offered, venue_for
 from flux_core.database.ledger import Payment
 from flux_core.database.rejoining import rejoin
@@ -186,6 +186,7 @@ def check(
     _accept(connection, known, account, request, origin, where, price, offered, now)
 
 
+@locks.beside_others
 def submit(
     connection: Connection, submission: Submission, price: int, rules: QuotaRules, offered: Offered, now: float
 ) -> Job:
@@ -194,7 +195,10 @@ def submit(
     Raises the MemberError that says why not; then nothing has changed.
     """
     account, request, where = submission.account, submission.request, submission.where
+    locks.account(connection, account)
     known = standing(connection, account, where.role_ids, rules, now, submission.key)
+    if known.shares_with_guild and locks.guild(connection, account.guild_id):
+        known = standing(connection, account, where.role_ids, rules, now, submission.key)
     if known.submitted is not None and (submitted := jobs.find(connection, known.submitted)):
         return submitted
     accepted = _accept(connection, known, account, request, submission.origin, where, price, offered, now)

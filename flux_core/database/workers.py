@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, bindparam
 
+from flux_core.database import locks
 from flux_core.database.tables import workers
 from flux_core.offers import Offer
 from flux_core.router import LOCAL
@@ -78,6 +79,7 @@ def register(connection: Connection, worker: WorkerInfo, now: float) -> None:
     connection.execute(_INSERT, row)
 
 
+@locks.may_be_undone
 def beat(connection: Connection, worker_id: str, now: float, closed: str | None) -> None:
     """Note that a worker lives, and whether it takes jobs."""
     connection.execute(_SEEN, {"worker": worker_id, "now": now, "why": closed})

@@ -56,9 +56,8 @@ def pictures_of(job: Job) -> list[Picture]:
     return [Picture(position=i, key=f"pictures/{job.id}/{i}.webp", seed=7 + i, **shape) for i in range(4)]  # type: ignore[arg-type]
 
 
-async def cycles_per_second(folder: Path) -> float:
-    """Return how many jobs a second one process submits, claims and ends with four pictures, settled."""
-    db = await Database.open(f"sqlite:///{folder / 'cycles.db'}")
+async def cycles(db: Database, folder: Path, first: int, count: int) -> None:
+    """Submit, claim and end ``count`` jobs with four pictures each, settled; they are numbered from ``first`` on."""
     studio = Studio(db, PictureStore(str(folder)), CATALOGUE, RULES)
     queue = JobQueue(db, max_attempts=3, lease_seconds=30.0)
     request, reply = a_request(), a_reply()
@@ -73,14 +72,19 @@ async def cycles_per_second(folder: Path) -> float:
         assert job is not None
         await queue.succeed("worker", job.id, pictures_of(job), provider="local", seconds=1.0)
 
-    async def some(first: int, last: int) -> None:
-        for number in range(first, last):
+    async def some(part: int) -> None:
+        for number in range(first + part, first + count, SUBMITTERS):
             await cycle(number)
 
-    await some(0, 200)
+    await asyncio.gather(*(some(part) for part in range(SUBMITTERS)))
+
+
+async def cycles_per_second(folder: Path) -> float:
+    """Return how many jobs a second one process submits, claims and ends."""
+    db = await Database.open(f"sqlite:///{folder / 'cycles.db'}")
+    await cycles(db, folder, 0, 200)
     began = time.perf_counter()
-    share = CYCLES // SUBMITTERS
-    await asyncio.gather(*(some(200 + part * share, 200 + (part + 1) * share) for part in range(SUBMITTERS)))
+    await cycles(db, folder, 200, CYCLES)
     elapsed = time.perf_counter() - began
     await db.close()
     return CYCLES / elapsed

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from flux_core.database.engine import Database
+from flux_core.database.engine import POOL, Database
 from flux_core.database.queue import JobQueue, WorkerInfo
 from flux_core.database.tables import jobs, ledger, spending
 from flux_core.generation import GenerationRequest, RequestOptions, resolve
@@ -33,6 +34,10 @@ SCHNELL, DEV, TINY = "flux-schnell", "flux-dev", "flux-tiny"
 CATALOGUE = Catalogue({SCHNELL: "schnell", DEV: "dev", TINY: "tiny"}, default=SCHNELL)
 ANNE, BERT, CLEO = (Account(guild_id=7, user_id=user) for user in (1, 2, 3))
 ABROAD = Account(guild_id=8, user_id=1)
+
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For tests that look at what is SQLite's own: its plans, its file."""
+ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 AT_ONCE = RoutingPolicy(return_seconds=0)
 """A hosted provider draws as soon as no card of our own is up."""
@@ -176,12 +181,13 @@ async def a_scene(
     policy: RoutingPolicy = AT_ONCE,
     offers: Mapping[str, Mapping[str, Offer]] | None = None,
     zone: str = "UTC",
+    pool: int = POOL,
     **changed_rules: Any,
 ) -> AsyncIterator[Scene]:
     """Open a scene on the database at ``url``."""
     clock = Clock()
     known = rules(zone=ZoneInfo(zone), **changed_rules)
-    db = await Database.open(url, clock=clock)
+    db = await Database.open(url, pool=pool, clock=clock)
     try:
         store = PictureStore(str(folder / "pictures"))
         queue = JobQueue(db, max_attempts=3, lease_seconds=30.0, policy=policy, zone=known.zone)

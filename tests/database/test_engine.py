@@ -12,11 +12,12 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.util import await_only
 
 from flux_core.database.engine import Database
 from flux_core.database.tables import pauses
 from flux_core.errors import ConfigurationError, FluxError, StorageUnavailable
-from tests.database.scene import ANNE, Scene
+from tests.database.scene import ANNE, ON_SQLITE, Scene
 
 
 def put(connection: Connection, guild: int) -> None:
@@ -84,7 +85,13 @@ async def test_a_reader_sees_one_moment_while_others_write(scene: Scene) -> None
         asyncio.run_coroutine_threadsafe(scene.db.write(put, 1), loop).result(10)
         return before, guilds(connection)
 
-    assert await scene.db.read(slowly) == ([], [])
+    def slowly_on_the_loop(connection: Connection) -> tuple[list[int], list[int]]:
+        before = guilds(connection)
+        await_only(scene.db.write(put, 1))
+        return before, guilds(connection)
+
+    is_sqlite = scene.db.__class__.__name__ == "SqliteDatabase"
+    assert await scene.db.read(slowly if is_sqlite else slowly_on_the_loop) == ([], [])
     assert await scene.db.read(guilds) == [1]
 
 
@@ -98,7 +105,14 @@ async def test_the_loop_goes_on_while_a_transaction_runs(scene: Scene) -> None:
             await asyncio.sleep(0.001)
 
     beating = asyncio.create_task(heart())
-    await scene.db.write(lambda connection: time.sleep(0.1))
+
+    def slowly(connection: Connection) -> None:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SELECT pg_sleep(0.1)")
+        else:
+            time.sleep(0.1)
+
+    await scene.db.write(slowly)
     beating.cancel()
     assert beats > 5
 
@@ -194,10 +208,11 @@ async def test_a_closed_database_says_so(scene: Scene) -> None:
             await use
 
 
+@ON_SQLITE
 async def test_a_lock_that_is_never_let_go_becomes_storage_unavailable(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flux_core.database.engine.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("flux_core.database.sqlite.BUSY_SECONDS", 0.05)
     db = await Database.open(database_url)
     other = sqlite3.connect(sa.make_url(database_url).database or "", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

@@ -19,7 +19,7 @@ from flux_core.jobs import Account, Job, JobState, Whereabouts
 from flux_core.policy import GuildPolicy, Limits, PromptRule, Tier
 from flux_core.preferences import NOTHING_SET, Preferences
 from flux_core.service import Forgotten
-from tests.database.scene import ABROAD, ANNE, BERT, DEV, NOON, TINY, Scene, a_reply, a_request
+from tests.database.scene import ABROAD, ANNE, BERT, DEV, NOON, ON_SQLITE, TINY, Scene, a_reply, a_request
 from tests.database.test_plans import plans
 
 
@@ -214,6 +214,7 @@ async def test_an_answer_that_nobody_hands_over_is_not_posted_any_more(scene: Sc
     assert await scene.studio.live_jobs() == []
 
 
+@ON_SQLITE  # the plan is that of SQLite
 async def test_ones_own_is_found_by_index(scene: Scene) -> None:
     await drawn(scene)
     for query, args in (

@@ -29,8 +29,10 @@ from flux_core.jobs import NOWHERE, Origin
 from flux_core.policy import Limits, Renewal
 from flux_core.quota import UTC, period_at
 from flux_core.router import RoutingPolicy
-from tests.database.scene import ANNE, BERT, SCHNELL, TINY, Scene, a_request, rules
+from tests.database.scene import ANNE, BERT, ON_SQLITE, SCHNELL, TINY, Scene, a_request, rules
 from tests.database.scene import pictures as pictures_of
+
+pytestmark = ON_SQLITE  # the plans are those of SQLite
 
 TERMS = Terms(policy=RoutingPolicy(), zone=UTC, lease_seconds=30.0)
 OFFERED = Offered(models=(SCHNELL,), local=frozenset({SCHNELL}), policy=RoutingPolicy(), lease_seconds=30.0)

@@ -17,7 +17,7 @@ from flux_core.errors import AlreadyDecided, AlreadySo, Banned, JobNotFound, Not
 from flux_core.jobs import Job, JobState
 from flux_core.maintenance import APPROVAL_WAITS, Retention, chores
 from flux_core.policy import PromptRule
-from tests.database.scene import ABROAD, ANNE, BERT, CLEO, DAY, SCHNELL, Scene, a_reply, a_request
+from tests.database.scene import ABROAD, ANNE, BERT, CLEO, DAY, ON_SQLITE, SCHNELL, Scene, a_reply, a_request
 from tests.database.test_plans import plans
 
 GUILD, MODERATOR = ANNE.guild_id, 50
@@ -382,6 +382,7 @@ async def test_many_reviews_of_one_guild_do_not_keep_others_waiting(scene: Scene
     assert [one.review.job_id for one in due if one.channel_id == 80] == [abroad.id]
 
 
+@ON_SQLITE  # the plan is that of SQLite
 async def test_looking_for_reviews_takes_the_indexes_of_those_that_matter(scene: Scene) -> None:
     now = scene.clock.now
     assert "ix_reviews_untold" in await plans(scene, reviews.decided, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command, op
 from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from flux_core.database.bookkeeping import discrepancies
 from flux_core.database.jobs import values_of
@@ -19,6 +21,7 @@ from flux_core.database.tables import jobs
 from flux_core.jobs import Account, Job, JobState, Origin
 from flux_core.policy import GuildPolicy, Limits, Renewal
 from flux_core.router import RoutingPolicy
+from tests.database.postgres import driver, new_database
 from tests.database.scene import ANNE, BERT, SCHNELL, Scene, a_reply, a_request, a_scene
 
 ABROAD_TOO = Account(guild_id=10, user_id=1)
@@ -79,16 +82,35 @@ def fill(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-@pytest.fixture
-def old_database(tmp_path: Path) -> str:
+def begin(connection: Connection) -> None:
+    """Make and fill a database of the first version."""
+    command.upgrade(config_for(connection), "0001")
+    fill(connection)
+
+
+async def run(url: str, work: Callable[[Connection], None]) -> None:
+    """Do ``work`` on a database that this version has not opened yet."""
+    if url.startswith("postgresql"):
+        server = create_async_engine(driver(url))
+        async with server.begin() as connection:
+            await connection.run_sync(work)
+        await server.dispose()
+    else:
+        engine = sa.create_engine(url)
+        with engine.begin() as plain:
+            work(plain)
+        engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def old_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A filled database of the first version."""
-    (tmp_path / "studio").mkdir()
-    url = f"sqlite:///{tmp_path / 'studio' / 'flux-bot.db'}"
-    engine = sa.create_engine(url)
-    with engine.begin() as connection:
-        command.upgrade(config_for(connection), "0001")
-        fill(connection)
-    engine.dispose()
+    if request.param == "postgresql":
+        url = await new_database(migrated=False)
+    else:
+        (tmp_path / "studio").mkdir()
+        url = f"sqlite:///{tmp_path / 'studio' / 'flux-bot.db'}"
+    await run(url, begin)
     return url
 
 
@@ -149,24 +171,26 @@ async def test_one_step_back_keeps_every_job(old_database: str, tmp_path: Path) 
         assert len(await contents(scene)) == len(ROWS)
 
 
+def go_on_to_0003(connection: Connection) -> None:
+    """Let the third version go on with it: prices came to be known, and guilds said who draws."""
+    command.upgrade(config_for(connection), "0003")
+    cheapest = RoutingPolicy(first="hosted", order="cheapest", providers=("acme",), overflow_seconds=5)
+    for statement in (
+        "UPDATE virtual_time SET value = 1.5",
+        "UPDATE members SET last_finish = 2.0 WHERE guild_id = 7",
+        f"INSERT INTO routing VALUES (7, '{cheapest.model_dump_json()}', 9, 12.0)",
+        # As it was kept while nothing was said about it.
+        "INSERT INTO routing VALUES (8, '{}', 9, 12.0)",
+        "INSERT INTO members VALUES (9, 1, 1000.0, 0, 1.0)",
+        f"INSERT INTO spending VALUES ('{4:024x}', 'acme', 7, '1970-01-01', 3.0, 30000)",
+    ):
+        connection.exec_driver_sql(statement)
+
+
 @pytest.fixture
-def database_of_0003(old_database: str) -> str:
-    """The same after the third version went on with it: prices came to be known, and guilds said who draws."""
-    engine = sa.create_engine(old_database)
-    with engine.begin() as connection:
-        command.upgrade(config_for(connection), "0003")
-        cheapest = RoutingPolicy(first="hosted", order="cheapest", providers=("acme",), overflow_seconds=5)
-        for statement in (
-            "UPDATE virtual_time SET value = 1.5",
-            "UPDATE members SET last_finish = 2.0 WHERE guild_id = 7",
-            f"INSERT INTO routing VALUES (7, '{cheapest.model_dump_json()}', 9, 12.0)",
-            # As it was kept while nothing was said about it.
-            "INSERT INTO routing VALUES (8, '{}', 9, 12.0)",
-            "INSERT INTO members VALUES (9, 1, 1000.0, 0, 1.0)",
-            f"INSERT INTO spending VALUES ('{4:024x}', 'acme', 7, '1970-01-01', 3.0, 30000)",
-        ):
-            connection.exec_driver_sql(statement)
-    engine.dispose()
+async def database_of_0003(old_database: str) -> str:
+    """The same after the third version."""
+    await run(old_database, go_on_to_0003)
     return old_database
 
 

@@ -13,7 +13,7 @@ from flux_core.database.usage import By, Use
 from flux_core.errors import DrawingBroken, Refused
 from flux_core.policy import GuildPolicy, Limits, Renewal
 from flux_core.quota import UTC
-from tests.database.scene import ABROAD, ANNE, BERT, DAY, DEV, NOON, SCHNELL, Scene, a_scene
+from tests.database.scene import ABROAD, ANNE, BERT, DAY, DEV, NOON, ON_SQLITE, SCHNELL, Scene, a_scene
 from tests.database.test_plans import plans
 
 GUILD = ANNE.guild_id
@@ -121,6 +121,7 @@ async def test_what_nobody_drew_yet_has_no_provider(scene: Scene) -> None:
     assert (await uses(scene, "provider"))[""] == Use(jobs=1, millicredits=1_000)
 
 
+@ON_SQLITE  # the plan is that of SQLite
 @pytest.mark.parametrize("by", ["day", "member", "model", "provider"])
 async def test_a_guilds_usage_is_read_from_its_own_jobs_alone(scene: Scene, by: By) -> None:
     await drawn(scene)

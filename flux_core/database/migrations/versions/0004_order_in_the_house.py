@@ -41,7 +41,8 @@ AUDIT_IS_APPEND_ONLY = {
     ],
     "postgresql": [
         "CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN RAISE EXCEPTION 'the audit log is append-only'; END $$",
+        " $$ BEGIN RAISE EXCEPTION 'the audit log is append-only'"
+        " USING ERRCODE = 'integrity_constraint_violation'; END $$",
         "CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit FOR EACH ROW EXECUTE FUNCTION audit_is_append_only()",
         "CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit FOR EACH ROW"
         f" WHEN (OLD.at > extract(epoch FROM now()) - {LEAST_SECONDS}) EXECUTE FUNCTION audit_is_append_only()",

