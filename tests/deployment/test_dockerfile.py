@@ -16,7 +16,6 @@ from tests.deployment.known import FOREIGN, settings
 
 DOCKERFILE = ROOT / "Dockerfile"
 OF_PYTHON = {"PATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
-AWAITED = {"METRICS_HOST", "METRICS_PORT", "DATABASE_POOL"}
 
 
 def test_the_linter_finds_nothing() -> None:
@@ -46,7 +45,7 @@ def test_an_image_holds_its_environment_and_nothing_that_built_it(target: str) -
 
 @pytest.mark.parametrize("target", ["bot", "worker"])
 def test_an_image_sets_no_variable_that_nobody_reads(target: str) -> None:
-    assert set(environment(instructions(target, STAGES))) <= settings() | FOREIGN | OF_PYTHON | AWAITED
+    assert set(environment(instructions(target, STAGES))) <= settings() | FOREIGN | OF_PYTHON
 
 
 def test_the_bot_has_no_torch() -> None:
