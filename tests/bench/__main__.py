@@ -1,5 +1,4 @@
-"""``make bench``: the queue on both databases, the bot under load, a full hosted worker, drawing together. No asserts."""
-
+"""``make bench``: the queue on both databases, the bot under load, a full hosted worker, drawing together."""
 from __future__ import annotations
 
 import asyncio

@@ -14,7 +14,6 @@ import yaml
 from flux_core.worker_process import STOP_SECONDS
 from tests.deployment.dockerfile import ROOT, STAGES
 from tests.deployment.known import FOREIGN, settings
-from tests.deployment.test_dockerfile import AWAITED
 
 FILES = [ROOT / "compose.yaml", ROOT / "compose.gpu.yaml"]
 HOUSE: dict[str, Any] = yaml.safe_load(FILES[0].read_text())
@@ -35,7 +34,7 @@ def test_the_house_is_complete() -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_our_services_set_what_is_read(name: str) -> None:
-    assert set(SERVICES[name]["environment"]) <= settings() | FOREIGN | AWAITED
+    assert set(SERVICES[name]["environment"]) <= settings() | FOREIGN
     assert SERVICES[name]["build"]["target"] in STAGES
 
 

@@ -11,7 +11,6 @@ import yaml
 from flux_core.worker_process import STOP_SECONDS
 from tests.deployment.dockerfile import ROOT, STAGES, environment, instructions
 from tests.deployment.known import FOREIGN, settings
-from tests.deployment.test_dockerfile import AWAITED
 
 FOLDER = ROOT / "deploy" / "kubernetes"
 KUSTOMIZATION = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
@@ -83,7 +82,7 @@ def test_a_worker_has_a_card_and_a_bot_has_none() -> None:
 
 def test_settings_exist_and_secrets_are_referred_to() -> None:
     config = next(one for one in RESOURCES if one["kind"] == "ConfigMap")
-    assert set(config["data"]) <= settings() | FOREIGN | AWAITED
+    assert set(config["data"]) <= settings() | FOREIGN
     assert not [one for one in RESOURCES if one["kind"] == "Secret"]
     assert not [name for name in config["data"] if "TOKEN" in name or "KEY" in name or name == "DATABASE_URL"]
     for name in DEPLOYMENTS:

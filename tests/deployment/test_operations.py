@@ -13,7 +13,6 @@ from flux_core.worker_process import STOP_SECONDS
 from tests.deployment.dockerfile import ROOT, STAGES
 from tests.deployment.known import FOREIGN, settings
 from tests.deployment.test_compose import HOUSE, SERVICES
-from tests.deployment.test_dockerfile import AWAITED
 
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 BUILD_ARGUMENTS = {"TORCH_INDEX"}
@@ -24,7 +23,7 @@ def test_every_variable_is_one_that_is_read() -> None:
     named = set(re.findall(r"`([A-Z][A-Z0-9]*_[A-Z0-9_]+)(?:=[^`]*)?`", PAGE))
     block = set(re.findall(r"^([A-Z0-9_]+)=", PAGE, re.MULTILINE))
     assert len(named) > 10
-    assert named <= settings() | FOREIGN | BUILD_ARGUMENTS | AWAITED
+    assert named <= settings() | FOREIGN | BUILD_ARGUMENTS
     assert block == OF_COMPOSE, "all that compose.yaml asks for, and no more"
 
 
