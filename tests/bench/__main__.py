@@ -1,4 +1,4 @@
-"""``make bench``: measure the queue on both databases, the bot under load, a full hosted worker, drawing together. No asserts."""
+"""``make bench``: measure the queue on both databases, the bot under load, hosted workers, batches. No asserts."""
 
 from __future__ import annotations
 
