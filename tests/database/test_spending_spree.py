@@ -94,17 +94,9 @@ async def test_ledger_counters_and_jobs_agree_whatever_happens(database_url: str
         taken, kept = await scene.db.read(sums)
         assert taken == kept > 0
         seen = await scene.db.read(variety)
-    assert set(tally(tmp_path)) == {*WHAT, "."}
-    assert {
-        *JobState,
-        *Lane,
-        "allowance",
-        "grant",
-        "acme",
-        "pooled",
-        "day:",
-        "week",
-        "mont",
-        "roll",
-        "gran",
-    } - seen <= {JobState.REFUSED}
+    assert set(tally(tmp_path)) <= {*WHAT, "."}
+    assert {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, "allowance", "grant"} <= seen
+    if operations >= OPERATIONS["sqlite"]:  # enough for all that is rare
+        assert set(tally(tmp_path)) == {*WHAT, "."}
+        assert {*JobState, *Lane} - seen <= {JobState.REFUSED}
+        assert {"acme", "pooled", "day:", "week", "mont", "roll", "gran"} <= seen
