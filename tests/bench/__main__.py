@@ -1,9 +1,5 @@
-<<<<<<< HEAD
 """``make bench``: the queue on both databases, the bot under load, a full hosted worker, drawing together."""
-=======
-"""``make bench``: measure the queue on both databases, the bot under load, hosted workers, batches. No asserts."""
 
->>>>>>> pg
 from __future__ import annotations
 
 import asyncio
