@@ -80,7 +80,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
 
 def test_what_is_installed_is_what_the_constraints_say(image: Image) -> None:
     pinned = dict(line.lower().replace("_", "-").split("==") for line in (ROOT / "constraints.txt").read_text().split())
-    listed = json.loads(image.run("pip", "list", "--format=json").stdout)
+    listed = json.loads(image.run("pip", "list", "--format=json", PIP_QUIET="0").stdout)
     found = {one["name"].lower().replace("_", "-"): one["version"] for one in listed}
     ours = {name: version for name, version in found.items() if name not in ("pip", "setuptools", "flux-bot")}
     assert {"discord.py", "aiohttp", "sqlalchemy"} <= set(ours)
