@@ -21,7 +21,7 @@ from flux_core.errors import FluxError
 from flux_core.jobs import Account, Job, JobState
 from flux_core.policy import Limits
 from flux_core.router import LOCAL
-from tests.database.scene import ON_SQLITE, SCHNELL, TINY, Scene, a_request, a_scene, pictures
+from tests.database.scene import SCHNELL, TINY, Scene, a_request, a_scene, pictures
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -150,7 +150,6 @@ def plan(day: Day) -> None:
     day.at(dawn + 18 * HOUR, lambda: studio.line.resume(8, by=1))
 
 
-@ON_SQLITE  # a day of arithmetic, which is the same for both
 async def test_half_of_the_estimates_are_less_than_a_quarter_off(database_url: str, tmp_path: Path) -> None:
     async with a_scene(database_url, tmp_path, allowance=10**12, max_waiting=10) as scene:
         scene.queue.lease_seconds = DAY
