@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-from importlib.util import find_spec
 
+from flux_core.metrics import definitions
 from flux_core.provider_settings import ProviderSettings, variable
 from flux_core.providers.hosted.registry import VENDORS
 from flux_core.settings import Settings
@@ -31,10 +30,7 @@ def settings() -> set[str]:
 
 
 def metrics() -> dict[str, tuple[str, ...]]:
-    """Return the labels of every metric by the name under which it is asked for; nothing where none are told."""
-    if find_spec("flux_core.metrics") is None:
-        return {}
-    definitions = importlib.import_module("flux_core.metrics.definitions")
+    """Return the labels of every metric by the name under which it is asked for."""
     found: dict[str, tuple[str, ...]] = {"process_resident_memory_bytes": ()}
     for metric in definitions.every():
         found[metric.name] = metric.labels
