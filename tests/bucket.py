@@ -13,6 +13,8 @@ from tempfile import TemporaryFile
 
 import httpx
 
+from flux_core.settings import child_environment
+
 SERVE = """
 import os, sys, threading
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
@@ -22,6 +24,8 @@ main(sys.argv[1:])
 """Serves until whoever started it is gone, whatever becomes of that."""
 SECRET = "a-secret-key-that-nobody-may-read"
 SECONDS = 60.0
+PAGE = 100
+"""Keys that the server lists at once; S3 lists a thousand."""
 
 
 class BucketServer:
@@ -49,7 +53,13 @@ class BucketServer:
         """Start the server and wait until it answers."""
         command = [sys.executable, "-c", SERVE, "-H", "127.0.0.1", "-p", str(self.port)]
         with TemporaryFile() as said:
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, stderr=said)
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=said,
+                stderr=said,
+                env=child_environment(MOTO_S3_DEFAULT_MAX_KEYS=str(PAGE)),
+            )
             deadline = time.monotonic() + SECONDS
             while True:
                 with contextlib.suppress(httpx.TransportError):
