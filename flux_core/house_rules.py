@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from flux_core.entitlement import Entitlement
 from flux_core.errors import Banned, BeyondLimit, ChannelClosed, ModelDenied, PromptForbidden, QueuePaused, TooSoon
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Whereabouts
 from flux_core.models import MEGAPIXEL
 from flux_core.moderation.prompts import Judgement, judge
+from flux_core.permitted import Permitted
 from flux_core.policy import GuildPolicy
 
 
@@ -27,24 +27,17 @@ def allow_channel(policy: GuildPolicy, where: Whereabouts) -> None:
         raise ChannelClosed(open=[rule.channel_id for rule in policy.channels if rule.allowed])
 
 
-def allowed_models(policy: GuildPolicy, entitlement: Entitlement, offered: Collection[str]) -> list[str]:
-    """Return which of the ``offered`` models a member may use, in their order."""
-    own = entitlement.models
-    return [id for id in offered if id not in policy.models_denied and (own is None or id in own)]
-
-
-def allow_request(
-    policy: GuildPolicy, entitlement: Entitlement, request: GenerationRequest, offered: Collection[str]
-) -> None:
-    """Raise ModelDenied, or BeyondLimit for too large a picture or too many."""
-    known = allowed_models(policy, entitlement, offered)
-    if request.model not in known:
-        raise ModelDenied(model=request.model, known=known)
+def allow_request(permitted: Permitted, request: GenerationRequest, offered: Collection[str]) -> None:
+    """Raise ModelDenied, which names those of the ``offered`` models that a member may use, or BeyondLimit for too
+    large a picture or too many.
+    """
+    if not permitted.allows(request.model):
+        raise ModelDenied(model=request.model, known=[id for id in offered if permitted.allows(id)])
     megapixels = request.width * request.height / MEGAPIXEL
-    if entitlement.max_megapixels is not None and megapixels > entitlement.max_megapixels:
-        raise BeyondLimit(field="size", value=megapixels, limit=entitlement.max_megapixels)
-    if entitlement.max_count is not None and request.count > entitlement.max_count:
-        raise BeyondLimit(field="count", value=request.count, limit=entitlement.max_count)
+    if permitted.max_megapixels is not None and megapixels > permitted.max_megapixels:
+        raise BeyondLimit(field="size", value=megapixels, limit=permitted.max_megapixels)
+    if permitted.max_count is not None and request.count > permitted.max_count:
+        raise BeyondLimit(field="count", value=request.count, limit=permitted.max_count)
 
 
 def judge_prompt(policy: GuildPolicy, request: GenerationRequest, where: Whereabouts) -> Judgement | None:

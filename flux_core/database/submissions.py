@@ -30,6 +30,7 @@ from flux_core.jobs import (
     new_job_id,
 )
 from flux_core.moderation.prompts import Judgement
+from flux_core.permitted import permitted_to
 from flux_core.policy import GuildPolicy, Renewal
 from flux_core.quota import QuotaRules, allow_waiting, payment
 
@@ -112,7 +113,7 @@ def _accept(
     judgement = None
     if account != SHELL_ACCOUNT:
         house_rules.allow_channel(known.policy, where)
-        house_rules.allow_request(known.policy, known.entitlement, request, offered.models)
+        house_rules.allow_request(permitted_to(known.entitlement, known.policy), request, offered.models)
         judgement = house_rules.judge_prompt(known.policy, request, where)
     venue = venue_for(connection, request, origin, known.policy, offered, now)
     house_rules.allow_pace(known.policy, known.last_order, now)

@@ -21,7 +21,7 @@ from tests.database.spender import WHAT, clock
 
 PROCESSES, KILLS = 3, 4
 OPERATIONS = {"sqlite": 10_000, "postgresql": 1_200}
-"""On a server each costs several times as much of a test's time; ``make soak`` is for long ones."""
+"""On a server each costs several times as much of a test's time."""
 
 
 async def start(url: str, folder: Path, number: int, life: int, seed: int, began: float) -> Process:
