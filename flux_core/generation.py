@@ -32,6 +32,7 @@ from flux_core.models import (
     MULTIPLE,
     Bounds,
     Catalogue,
+    Mode,
     ModelSpec,
     Operation,
     steps_taken,
@@ -81,6 +82,8 @@ class RequestOptions(BaseModel):
     output_format: str | None = None
     provider: str | None = None
     """Who shall draw it: "local" or a hosted provider's name."""
+    mode: str | None = None
+    """A name of ``Mode``."""
 
 
 class GenerationRequest(BaseModel):
@@ -102,6 +105,8 @@ class GenerationRequest(BaseModel):
     output_format: OutputFormat = OutputFormat.WEBP
     provider: str | None = None
     """Who shall draw it, where the member has said so; whether there is such a one is known when it is submitted."""
+    mode: Mode = Mode.QUALITY
+    """What the member wants; who cannot draw so draws in quality, and the job says which it was."""
 
     @property
     def operation(self) -> Operation:

@@ -33,6 +33,17 @@ class Operation(StrEnum):
     IMAGE_TO_IMAGE = "image-to-image"
 
 
+class Mode(StrEnum):
+    """How much exactness a member gives for speed, on a card of our own."""
+
+    QUALITY = "quality"
+    """As the model's makers draw it: nothing is left out."""
+    FAST = "fast"
+    """The network computes in 8 bits, where the card can."""
+    TURBO = "turbo"
+    """As fast, and steps that would change little are taken from the one before."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """A closed range and the value taken when none is given."""

@@ -13,11 +13,11 @@ from flux_core.database import workers
 from flux_core.database.bookkeeping import discrepancies
 from flux_core.database.engine import Database
 from flux_core.database.sqlite import SqliteDatabase
-from flux_core.database.tables import metadata, virtual_time
+from flux_core.database.tables import metadata, program, virtual_time
 from flux_core.errors import ConfigurationError
 
 ROWS_AT_ONCE = 1_000
-_SEEDED = (virtual_time,)
+_SEEDED = (virtual_time, program)
 """Tables into which the migrations write rows."""
 
 

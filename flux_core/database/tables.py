@@ -52,6 +52,8 @@ jobs = sa.Table(
     sa.Column("cost", sa.BigInteger, nullable=False),
     # Megapixel-steps: what the estimate multiplies with the measured speed.
     sa.Column("units", sa.Double, nullable=False),
+    # In which mode it was drawn, where the one who drew it has several.
+    sa.Column("drawn_mode", sa.Text),
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     # The model, while a worker of ours that has it may claim the job; NULL when it does not wait, or waits in a paused
@@ -422,6 +424,50 @@ workers = sa.Table(
     sa.Column("money_cap", sa.BigInteger),
     sa.Column("started_at", sa.Double, nullable=False),
     sa.Column("seen_at", sa.Double, nullable=False),
+)
+
+bots = sa.Table(
+    "bots",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("application_id", sa.BigInteger, nullable=False),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("pid", sa.BigInteger, nullable=False),
+    # JSON: the ids of the shards that it keeps.
+    sa.Column("shards", sa.Text, nullable=False),
+    sa.Column("shard_count", sa.Integer, nullable=False),
+    sa.Column("started_at", sa.Double, nullable=False),
+    sa.Column("seen_at", sa.Double, nullable=False),
+)
+
+uploaded_commands = sa.Table(
+    "uploaded_commands",
+    metadata,
+    # Which commands Discord was told last, so that one bot tells it once.
+    sa.Column("application_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("api", sa.Text, primary_key=True),
+    sa.Column("digest", sa.Text, nullable=False),
+    # JSON: the ids that Discord gave them.
+    sa.Column("ids", sa.Text, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+)
+
+shard_starts = sa.Table(
+    "shard_starts",
+    metadata,
+    # Discord lets so many shards identify at once, one for each turn: shard id modulo max_concurrency.
+    sa.Column("application_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("turn", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("free_at", sa.Double, nullable=False),
+)
+
+program = sa.Table(
+    "program",
+    metadata,
+    # One row: the oldest revision of the database whose program may still run on this one.
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("oldest_revision", sa.Text, nullable=False),
+    sa.CheckConstraint("id = 1", name="one_row"),
 )
 
 speeds = sa.Table(
