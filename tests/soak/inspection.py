@@ -24,7 +24,10 @@ from tests.soak.watching import Watch, is_final, is_waiting, job_on
 CLEANING = ("previews of ended jobs dropped", "stray files dropped", "discarded pictures deleted")
 _JOBS = sa.select(
     *(jobs.c[name] for name in ("id", "key", "guild_id", "user_id", "state", "cost", "private", "message_id")),
-    *(jobs.c[name] for name in ("ended_at", "delivered_at", "undeliverable_at", "delivery_problem", "attempts")),
+    *(
+        jobs.c[name]
+        for name in ("ended_at", "delivered_at", "undeliverable_at", "delivery_problem", "attempts", "error_code")
+    ),
 )
 _LEDGER = sa.select(ledger.c.job_id, ledger.c.kind, ledger.c.amount).where(ledger.c.job_id.is_not(None))
 _PICTURES = sa.select(pictures.c.job_id, pictures.c.key)
@@ -71,7 +74,7 @@ async def inspect(db: Database, settings: Settings, watch: Watch, accepted: Mapp
     for picture in stored:
         keys[picture.job_id].append(picture.key)
     for row in rows.values():
-        found.counts[f"jobs {row.state}"] += 1
+        found.counts[f"jobs {row.state}" + (f": {row.error_code}" if row.error_code else "")] += 1
         found.counts["attempts beyond the first"] += max(0, row.attempts - 1)
         _ended(found, row, shown.get(row.id, []), keys[row.id])
     _paid(found, rows, booked)

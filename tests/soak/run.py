@@ -138,10 +138,9 @@ class Run:
         for kill in schedule:
             await crowd.reached(kill.after)
             await asyncio.sleep(kill.delay)
+            await self.house.kill([one for one in kill.victims if one != TOKENS], kill.down)
             if TOKENS in kill.victims:
                 await self._expire_tokens(db)
-            else:
-                await self.house.kill(kill.victims, kill.down)
 
     async def _expire_tokens(self, db: Database) -> None:
         """Let tokens die of answers whose message the bot knows: after a quarter of an hour it knows all of them."""

@@ -20,7 +20,7 @@ class Setup:
     workers: int = 4
     server: bool = True
     """On PostgreSQL, which is killed as well; otherwise on a file of SQLite."""
-    every: int = 25
+    every: int = 15
     """Orders between two kills, on average."""
     until: float = 0.95
     """Part of the orders after which nothing is killed any more."""
@@ -64,7 +64,8 @@ def draw_schedule(seed: int, setup: Setup) -> list[Kill]:
 
 def _kinds(setup: Setup) -> list[tuple[str, ...]]:
     """Return what is killed together, by kinds of process."""
-    kinds: list[tuple[str, ...]] = [("bot",), ("worker",), ("bot", "worker"), ("worker", "worker"), (TOKENS,)]
+    kinds: list[tuple[str, ...]] = [("bot",), ("worker",), ("bot", "worker"), ("worker", "worker")]
+    kinds += [(TOKENS,), ("bot", TOKENS)]
     if setup.bots > 1:
         kinds.append(("bot", "bot"))
     if setup.server:
