@@ -110,7 +110,7 @@ def _ended(found: Findings, row: Any, messages: list[dict[str, Any]], keys: list
     else:
         found.note("neither delivered nor given up with a reason", row.id)
     if len(messages) > 1:
-        found.note("posted twice", f"{row.id} on {', '.join(message['id'] for message in messages)}")
+        found.note("posted twice", f"{row.id} on {' and '.join(map(_described, messages))}")
     if row.state == "succeeded":
         if not keys or None in keys:
             found.note("succeeded without its pictures", row.id)
@@ -118,6 +118,13 @@ def _ended(found: Findings, row: Any, messages: list[dict[str, Any]], keys: list
             found.note("shown with other pictures than it has", row.id)
     elif keys:
         found.note("pictures of a job that did not succeed", row.id)
+
+
+def _described(raw: dict[str, Any]) -> str:
+    """Say which message this is, and how it came about."""
+    how = "an answer" if "interaction_metadata" in raw else f"a post with the nonce {raw.get('nonce')}"
+    edited = "" if raw["edited_timestamp"] is None else f", edited {raw['edited_timestamp']}"
+    return f"{raw['id']} in {raw['channel_id']} ({how}, {raw['timestamp']}{edited})"
 
 
 def _paid(found: Findings, rows: Mapping[str, Any], booked: list[Any]) -> None:
