@@ -32,6 +32,7 @@ from flux_core.offers import Offer
 from flux_core.quota import QuotaRules, day_at
 from flux_core.router import RoutingPolicy
 from flux_core.service.audit import Audit
+from flux_core.service.bots import Bots
 from flux_core.service.line import Line
 from flux_core.service.members import Members
 from flux_core.service.personal import Personal
@@ -89,6 +90,7 @@ class Studio:
         self.members = Members(db, rules)
         self.line = Line(db)
         self.audit = Audit(db)
+        self.bots = Bots(db)
         self.usage = Usage(db, rules)
         self.reviews = Reviews(db, pictures)
         self.removals = Removals(db)
