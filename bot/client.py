@@ -97,11 +97,11 @@ class FluxBot(discord.AutoShardedClient):
         keeping = self.keeping = Keeping(self.studio, await self._introduction(self.application_id))
         await keeping.begin()
         await upload(self.tree, self.studio, application_id=self.application_id, api=self.settings.discord_api_base)
-        self._delivery = asyncio.create_task(Delivery(self, self.studio).run(), name="delivery")
+        self._delivery = asyncio.create_task(Delivery(self, self.studio, share=keeping.part).run(), name="delivery")
         self._loops = [
             asyncio.create_task(keeping.run(), name="keeping"),
-            asyncio.create_task(Posting(self, self.studio).run(), name="reviews"),
-            asyncio.create_task(Removing(self, self.studio).run(), name="removals"),
+            asyncio.create_task(Posting(self, self.studio, share=keeping.part).run(), name="reviews"),
+            asyncio.create_task(Removing(self, self.studio, share=keeping.part).run(), name="removals"),
         ]
 
     async def _introduction(self, application_id: int) -> Keeper:

@@ -12,9 +12,6 @@ from flux_core.shards import Keeper, Share
 
 log = logging.getLogger(__name__)
 
-BEAT = 5.0
-"""Seconds between two signs of life; after 20 s of silence others stand in."""
-
 
 class Keeping:
     """One process among all of the bot's. It goes on by what it knew last while the database is away."""
@@ -28,6 +25,10 @@ class Keeping:
         self.missing: list[int] = []
         """The shards that nobody keeps."""
 
+    def part(self) -> Share | None:
+        """Return the servers that this process looks after; None: all of them."""
+        return None if self.share.whole else self.share
+
     async def begin(self) -> None:
         """Make this process known; raises StorageUnavailable."""
         await self._studio.bots.register(self._me)
@@ -36,7 +37,7 @@ class Keeping:
     async def run(self) -> None:
         """Give signs of life until cancelled."""
         while True:
-            await asyncio.sleep(BEAT)
+            await asyncio.sleep(self._studio.bots.beat_seconds)
             try:
                 await self._beat()
             except StorageUnavailable:

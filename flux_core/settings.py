@@ -161,7 +161,10 @@ class Settings(BaseSettings):
         "to be faster; 1: every job alone.",
     )
     lease_seconds: float = Field(
-        default=30.0, gt=0, description="How long a worker may be silent before its job goes back to the queue."
+        default=30.0,
+        gt=0,
+        description="How long a worker may be silent before its job goes back to the queue, and a bot before another "
+        "stands in for it.",
     )
     max_attempts: int = Field(default=3, ge=1, description="How often a job is started before it fails for good.")
     job_timeout: float = Field(default=1800.0, gt=0, description="Seconds a drawing may take.")

@@ -9,8 +9,8 @@ from flux_core.database.engine import Database
 from flux_core.database.uploaded_commands import Upload
 from flux_core.shards import Keeper
 
-SILENT = 20.0
-"""Seconds without a sign of life after which a process counts as gone."""
+BEAT = 5.0
+"""Most seconds between two signs of life."""
 FORGOTTEN = 24 * 3600.0
 """Seconds without one after which nobody needs to know of it."""
 
@@ -18,8 +18,15 @@ FORGOTTEN = 24 * 3600.0
 class Bots:
     """What the processes of the bot have to agree on."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, *, lease_seconds: float) -> None:
+        """Work on ``db``; a process silent for ``lease_seconds`` counts as gone."""
         self._db = db
+        self._silence = lease_seconds
+
+    @property
+    def beat_seconds(self) -> float:
+        """Return the seconds between two signs of life: several fit into the silence that is borne."""
+        return min(BEAT, self._silence / 4)
 
     async def register(self, keeper: Keeper) -> None:
         """Make a process known to the others."""
@@ -39,7 +46,7 @@ class Bots:
 
     async def alive(self) -> list[Keeper]:
         """Return the living processes of every application, the oldest first."""
-        return await self._db.read(bots.alive, self._db.clock() - SILENT)
+        return await self._db.read(bots.alive, self._db.clock() - self._silence)
 
     async def take_turn(self, application_id: int, turn: int, seconds: float) -> float:
         """Take a turn at starting a session, and return 0; or return the seconds after which it may be free."""
