@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -158,6 +159,7 @@ def variable(vendor: type[Vendor], name: str) -> str:
     return f"{vendor.name}_{name}".upper()
 
 
+@cache
 def settings_class(vendor: type[Vendor]) -> type[ProviderSettings]:
     """Return the settings of ``vendor``, its own ones included."""
     if not vendor.extra_settings:
