@@ -181,7 +181,7 @@ def read(env_file: Any) -> dict[str, ProviderSettings]:
     for name, vendor in vendors().items():
         try:
             source: dict[str, Any] = {"_env_prefix": f"{name}_", "_env_file": env_file}
-            found[name] = settings_class(vendor)(**source)
+            found[name] = settings_class(vendor)(**source)  # type: ignore[arg-type]  # to mypy, a class is not hashable
         except ValidationError as error:
             lines += [f"{variable(vendor, str(e['loc'][0]))}: {e['msg']}" for e in error.errors()]
     if lines:
