@@ -79,7 +79,7 @@ async def _login(bot: FluxBot, token: str, settings: Settings) -> None:
             await bot.login(token)
         except discord.LoginFailure:
             raise ConfigurationError(BAD_TOKEN) from None
-        except (aiohttp.ClientError, OSError, discord.DiscordServerError) as error:
+        except (aiohttp.ClientError, OSError, discord.DiscordServerError, discord.GatewayNotFound) as error:
             log.warning("cannot reach Discord yet: %s", type(error).__name__)
             await asyncio.sleep(min(20.0, 2.0**attempt))
         else:

@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from flux_core import provider_settings
+from flux_core import provider_settings, shards
 from flux_core.errors import ConfigurationError
 from flux_core.models import FAMILY, Catalogue
 from flux_core.provider_settings import ProviderSettings
@@ -44,6 +44,20 @@ class Settings(BaseSettings):
         default=frozenset(),
         description="User ids, separated by commas, that may use /admin besides the application's owner.",
     )
+
+    shards: str = Field(
+        default="",
+        description="Shards of Discord that this process keeps, such as 0-3 or 0,2; empty: all of them. auto: "
+        "SHARDS_PER_BOT of them, by the number at the end of the host's name, as the pods of a StatefulSet have.",
+    )
+    shard_count: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="Shards of the whole bot, the same in each of its processes; 0: as many as Discord recommends, "
+        "where one process keeps them all.",
+    )
+    shards_per_bot: int = Field(default=1, ge=1, description="With SHARDS=auto: shards of each process.")
 
     # What is kept, and where
     data_dir: Path = Field(
@@ -147,7 +161,10 @@ class Settings(BaseSettings):
         "to be faster; 1: every job alone.",
     )
     lease_seconds: float = Field(
-        default=30.0, gt=0, description="How long a worker may be silent before its job goes back to the queue."
+        default=30.0,
+        gt=0,
+        description="How long a worker may be silent before its job goes back to the queue, and a bot before another "
+        "stands in for it.",
     )
     max_attempts: int = Field(default=3, ge=1, description="How often a job is started before it fails for good.")
     job_timeout: float = Field(default=1800.0, gt=0, description="Seconds a drawing may take.")
@@ -230,6 +247,14 @@ class Settings(BaseSettings):
             raise ValueError(f"only these models are known: {', '.join(known)}")
         return value
 
+    @field_validator("shards")
+    @classmethod
+    def _some_shards(cls, value: str) -> str:
+        value = value.strip().lower()
+        if value not in ("", shards.AUTO):
+            shards.parse(value)
+        return value
+
     @field_validator("data_dir")
     @classmethod
     def _at_home(cls, value: Path) -> Path:
@@ -258,6 +283,10 @@ class Settings(BaseSettings):
         except (KeyError, ValueError, OSError) as error:
             raise ValueError("this is no IANA time zone such as Europe/Berlin") from error
         return value
+
+    def kept_shards(self, host: str) -> tuple[int, ...] | None:
+        """Return the shards that a bot on ``host`` keeps, None for all of them; raises ConfigurationError."""
+        return shards.kept(self.shards, self.shard_count, per_bot=self.shards_per_bot, host=host)
 
     @property
     def database(self) -> str:

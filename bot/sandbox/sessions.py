@@ -10,7 +10,6 @@ from typing import Any
 
 from aiohttp import web
 
-from .community import GUILD_ID
 from .compression import Compress
 
 
@@ -35,14 +34,14 @@ class Session:
     connection: Connection | None = None
     expiry: asyncio.TimerHandle | None = None
 
-    def wants(self, intent: int, guild: bool) -> bool:
-        """Tell whether an event of this intent (0: always), of the guild or of direct messages, goes to this shard."""
+    def wants(self, intent: int, guild_id: str | None) -> bool:
+        """Tell whether an event of this intent (0: always), of a guild or of direct messages, goes to this shard."""
         if intent and not self.intents & intent:
             return False
         if self.shard is None:
             return True
         number, count = self.shard
-        return number == ((int(GUILD_ID) >> 22) % count if guild else 0)
+        return number == (0 if guild_id is None else (int(guild_id) >> 22) % count)
 
     def dispatch(self, name: str, data: str) -> None:
         """Number an event, keep it for a replay, and send it when somebody is connected."""

@@ -10,8 +10,10 @@ from sqlalchemy import Connection, bindparam
 
 from flux_core.database import locks, removals
 from flux_core.database.jobs import COLUMNS, job_of
+from flux_core.database.shares import of_share, parameters
 from flux_core.database.tables import jobs
 from flux_core.jobs import Job, JobState
+from flux_core.shards import Share
 
 c = jobs.c
 
@@ -36,6 +38,7 @@ _LIVE = (
     .limit(bindparam("most"))
 )
 _LIVE_IN_GUILDS = _LIVE.where(c.guild_id.in_(bindparam("guilds", expanding=True)))
+_LIVE_IN_SHARE = _LIVE.where(sa.or_(of_share(c.guild_id), c.ended_at <= bindparam("overdue")))
 _ONE = c.id == bindparam("job")
 _CLAIM = (
     sa.update(jobs)
@@ -85,13 +88,18 @@ def live(
     states: Collection[JobState],
     after: str = "",
     most: int = ALL,
+    share: Share | None = None,
+    overdue: float = 0.0,
 ) -> list[LiveJob]:
     """Return the undelivered jobs in ``states`` (of ``guilds`` alone, when given), the oldest first.
 
-    A page of them holds at most ``most`` and begins behind the id ``after``.
+    A page of them holds at most ``most`` and begins behind the id ``after``. With ``share``: the jobs of its guilds,
+    and of others those that ended at ``overdue`` (unix seconds) or before.
     """
     wanted = {"states": [state.value for state in states], "after": after, "most": most}
-    if guilds is None:
+    if share is not None:
+        rows = connection.execute(_LIVE_IN_SHARE, wanted | parameters(share) | {"overdue": overdue})
+    elif guilds is None:
         rows = connection.execute(_LIVE, wanted)
     else:
         rows = connection.execute(_LIVE_IN_GUILDS, wanted | {"guilds": list(guilds)})

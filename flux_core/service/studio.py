@@ -33,6 +33,7 @@ from flux_core.outgrown import until_outgrown
 from flux_core.quota import QuotaRules, day_at
 from flux_core.router import RoutingPolicy
 from flux_core.service.audit import Audit
+from flux_core.service.bots import Bots
 from flux_core.service.line import Line
 from flux_core.service.members import Members
 from flux_core.service.personal import Personal
@@ -41,6 +42,7 @@ from flux_core.service.removals import Removals
 from flux_core.service.reviews import Reviews
 from flux_core.service.store import PictureStore
 from flux_core.service.usage import Usage
+from flux_core.shards import Share
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -90,6 +92,7 @@ class Studio:
         self.members = Members(db, rules)
         self.line = Line(db)
         self.audit = Audit(db)
+        self.bots = Bots(db, lease_seconds=lease_seconds)
         self.usage = Usage(db, rules)
         self.reviews = Reviews(db, pictures)
         self.removals = Removals(db)
@@ -237,12 +240,15 @@ class Studio:
         states: Collection[JobState] = tuple(JobState),
         after: str = "",
         limit: int = outbox.ALL,
+        share: Share | None = None,
+        overdue: float = 0.0,
     ) -> list[LiveJob]:
         """Return the jobs whose message still lives, oldest first: not ended, or ended and not delivered.
 
-        ``guilds`` and ``states`` narrow them down; ``after`` (a job's id) and ``limit`` page through them.
+        ``guilds`` and ``states`` narrow them down; ``after`` (a job's id) and ``limit`` page through them. ``share``
+        leaves those of other guilds out, but for what ended at ``overdue`` (unix seconds) or before.
         """
-        return await self._db.read(outbox.live, guilds, states, after, limit)
+        return await self._db.read(outbox.live, guilds, states, after, limit, share, overdue)
 
     async def attach_message(self, job_id: str, message_id: int) -> None:
         """Remember the message that answers a job."""
