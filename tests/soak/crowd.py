@@ -22,7 +22,7 @@ ADMITTED_WITHIN = 20.0
 """Seconds for which a member believes that an answer without a job will become one."""
 DRAWN_WITHIN = 120.0
 """Seconds after which a member stops looking; the job has to be delivered all the same."""
-ROOMS = ("studio", "general", "colour studies")
+ROOMS = ("studio", "general", "colour studies", "studio-2")
 
 
 class Crowd:
@@ -44,9 +44,11 @@ class Crowd:
         self._heard = asyncio.Event()
 
     @property
-    def channels(self) -> list[Channel]:
-        """Return the places where orders are given, those of every guild."""
-        return [channel for channel in self._world.community.channels.values() if channel.name in ROOMS]
+    def rooms(self) -> list[list[Channel]]:
+        """Return the places where orders are given, by guild."""
+        every = self._world.community.channels.values()
+        guilds = self._world.community.guilds
+        return [[one for one in every if one.name in ROOMS and one.guild_id == guild] for guild in guilds]
 
     async def run(self) -> None:
         """Order until every job was accepted, and what its member waited for is there."""
@@ -66,7 +68,7 @@ class Crowd:
     async def _order(self, chance: random.Random, number: int) -> None:
         """Have one job accepted, however often it takes, and look at what becomes of it."""
         member = chance.choice(list(self._world.community.people))
-        channel = chance.choice(self.channels)
+        channel = chance.choice(chance.choice(self.rooms))
         rerolls, doubles, cancels = chance.random() < 0.2, chance.random() < 0.1, chance.random() < 0.08
         private = chance.random() < 0.15
         options = [

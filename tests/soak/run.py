@@ -55,7 +55,7 @@ class Run:
         """Prepare a run with ``at_once`` orders in flight; ``hasty`` bots take a dead bot's deliveries over sooner."""
         self.folder, self.setup, self.seed = folder, setup, seed
         self._at_once, self._hasty = at_once, hasty
-        self.sandbox = Sandbox(shards=setup.bots)
+        self.sandbox = Sandbox(shards=setup.bots, guilds=setup.bots)
         self.server = Server() if setup.server else None
         self.accepted: dict[str, str] = {}
 
