@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import random
 import sys
 import tempfile
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--report", type=Path, help="file that gets the reports as well")
     parser.add_argument("--keep", type=Path, help="folder that keeps databases, pictures and logs")
     given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
     setups = []
     if given.only != "sqlite":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from tests.soak.house import House
 from tests.soak.inspection import Findings, inspect, still_open
 from tests.soak.schedule import TOKENS, Kill, Setup, draw_schedule
 from tests.soak.watching import Watch
+
+log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 3
 STEP_SECONDS = 0.03
@@ -138,6 +141,7 @@ class Run:
         for kill in schedule:
             await crowd.reached(kill.after)
             await asyncio.sleep(kill.delay)
+            log.info("%d orders: %s", len(crowd.accepted), " and ".join(kill.victims))
             await self.house.kill([one for one in kill.victims if one != TOKENS], kill.down)
             if TOKENS in kill.victims:
                 await self._expire_tokens(db)
