@@ -6,7 +6,6 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from rich.markup import escape
 from rich.table import Table
 from sqlalchemy import make_url
 
+from bot import doctor_shards
+from bot.findings import Finding
 from bot.house import local_count
 from flux_core.bootstrap import configured_vendors, open_database
 from flux_core.database import workers
@@ -35,15 +36,6 @@ INVITE_PERMISSIONS = (1 << 10) | (1 << 11) | (1 << 14) | (1 << 15) | (1 << 38)
 """View Channel, Send Messages, Embed Links, Attach Files, Send Messages in Threads (Discord's permission bits)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was looked at, whether it is well (None: a remark), and what to do or know."""
-
-    subject: str
-    well: bool | None
-    remark: str
-
-
 REFUSED = Finding(
     "Discord",
     False,
@@ -55,7 +47,7 @@ REFUSED = Finding(
 async def examine(settings: Settings, console: Console) -> bool:
     """Print a finding for every part of the installation; return whether all are well."""
     findings: list[Finding] = []
-    for check in (_token, _database, _pictures, _models, _output_check, _providers, _workers):
+    for check in (_token, _database, _pictures, _models, _output_check, _providers, _workers, _bots):
         with console.status("Looking …"):
             findings += await _guarded(check, settings)
     table = Table(show_header=False, box=None, pad_edge=False)
@@ -80,6 +72,7 @@ async def _token(settings: Settings) -> list[Finding]:
     try:
         async with httpx.AsyncClient(base_url=settings.discord_api_base, headers=headers, timeout=SECONDS) as client:
             answer = await client.get("users/@me")
+            gateway = [] if answer.is_error else await doctor_shards.gateway(client, settings)
     except UnicodeEncodeError:
         return [REFUSED]
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -106,6 +99,7 @@ async def _token(settings: Settings) -> list[Finding]:
     return [
         Finding("Discord", True, f"The token belongs to {name}."),
         Finding("Invitation", None, f"To add the bot to a server, open {invite}"),
+        *gateway,
     ]
 
 
@@ -251,6 +245,10 @@ async def _workers(settings: Settings) -> list[Finding]:
             )
         )
     return findings
+
+
+async def _bots(settings: Settings) -> list[Finding]:
+    return await doctor_shards.processes(settings)
 
 
 def _without_password(place: str) -> str:

@@ -16,8 +16,10 @@ from bot import provider_list
 from bot.doctor import examine
 from bot.sandbox.server import Sandbox
 from flux_core.bootstrap import job_queue, open_database
+from flux_core.database import bots
 from flux_core.database.queue import WorkerInfo
 from flux_core.settings import Settings
+from flux_core.shards import Keeper
 from tests import vendors
 from tests.bucket import SECRET
 from tests.database.postgres import new_database
@@ -78,6 +80,43 @@ async def test_a_healthy_house(healthy_settings):
     assert "The token belongs to flux-bot" in said
     assert "https://discord.com/oauth2/authorize?client_id=" in said
     assert healthy_settings.discord_token.get_secret_value() not in said
+    assert "Discord recommends 1 shard; 1,000 of 1,000 sessions" in said
+    assert "Bots" in said
+
+
+def a_bot(id, *shards, count=4):
+    now = time.time()
+    return Keeper(
+        id=id, application_id=1, host=id, pid=7, shards=shards, count=count, started_at=now - 60, seen_at=now
+    )  # fmt: skip
+
+
+async def test_shards_that_nobody_keeps_or_two_do(healthy_settings):
+    async with open_database(healthy_settings) as database:
+        await database.write(bots.register, a_bot("red", 0, 1), time.time())
+        await database.write(bots.register, a_bot("blue", 2, 3), time.time())
+        healthy, said = await bill(healthy_settings)
+        assert healthy
+        assert re.search(r"Bot red \(process 7\)\s+shards 0-1 of 4", said)
+        await database.write(bots.retire, "blue")
+        healthy, said = await bill(healthy_settings)
+        assert not healthy
+        assert "Nobody keeps 2-3 of 4" in said
+        assert "SHARDS=2-3 and SHARD_COUNT=4" in said
+        await database.write(bots.register, a_bot("green", 1, 2, 3), time.time())
+        healthy, said = await bill(healthy_settings)
+        assert not healthy
+        assert "Shard 1 is kept twice" in said
+
+
+@pytest.mark.parametrize(
+    ("change", "advice"),
+    [({"shards": "0-3"}, "SHARDS needs SHARD_COUNT"), ({"shards": "0-9", "shard_count": 4}, "4-9 is not among them")],
+)
+async def test_shards_that_do_not_exist(healthy_settings, change, advice):
+    healthy, said = await bill(healthy_settings.model_copy(update=change))
+    assert not healthy
+    assert advice in said
 
 
 @pytest.mark.parametrize(
