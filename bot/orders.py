@@ -30,6 +30,9 @@ from flux_core.service import Studio, Submission
 
 log = logging.getLogger(__name__)
 
+PLACEHOLDER_SECONDS = 300.0
+"""After this long without an order, the placeholder of one whose bot has died is deleted. Where the order still comes,
+its result is posted anew."""
 QUICK_SECONDS = 1.5
 """How long the database may take before the acknowledgement goes out without it: Discord gives 3 seconds for both."""
 
@@ -113,6 +116,16 @@ async def _placeholder_first(
         log.warning("the check before an acknowledgement took more than %s s", QUICK_SECONDS)
     card = preparing(order.request, order.account.user_id)
     message_id = await _acknowledge(interaction, card, private=order.private)
+    if message_id is not None and not order.private:
+        # Discord lets nobody delete a private one. That the database is away for a moment is nothing to tell.
+        with suppress(StorageUnavailable):
+            await studio.removals.unless_ordered(
+                order.account.guild_id,
+                interaction.channel_id or 0,
+                message_id,
+                key=str(interaction.id),
+                seconds=PLACEHOLDER_SECONDS,
+            )
     try:
         request = await complete()
         return await studio.submit(_submission(interaction, order, request, message_id))
