@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
 from flux_core.database.shares import of_share, parameters
-from flux_core.database.tables import jobs, removals
+from flux_core.database.tables import removals
 from flux_core.shards import Share
 
 c = removals.c
@@ -16,7 +16,6 @@ c = removals.c
 _ONE = (c.channel_id == bindparam("channel"), c.message_id == bindparam("message"))
 _KNOWN = sa.select(c.message_id).where(*_ONE)
 _INSERT = sa.insert(removals).inline()
-_ORDERED = sa.select(jobs.c.id).where(jobs.c.key == bindparam("key"))
 # The latest first: what a moderator wants gone now does not wait for all that a member ever had drawn.
 _DUE = sa.select(removals).where(c.next_at <= bindparam("now")).order_by(c.since.desc()).limit(bindparam("most"))
 _DUE_IN_SHARE = _DUE.where(of_share(c.guild_id))
@@ -49,20 +48,6 @@ def note(connection: Connection, guild_id: int, channel_id: int, message_id: int
     if connection.execute(_KNOWN, {"channel": channel_id, "message": message_id}).first() is None:
         row = {"guild_id": guild_id, "channel_id": channel_id, "message_id": message_id, "since": now}
         connection.execute(_INSERT, row)
-
-
-def unless_ordered(
-    connection: Connection, guild_id: int, channel_id: int, message_id: int, key: str, now: float, after: float
-) -> None:
-    """Have a placeholder deleted at ``after`` (unix seconds) unless the order called ``key`` is submitted before.
-
-    Whoever submits it takes the note back in the same transaction. Nothing happens where that was done already.
-    """
-    if connection.execute(_ORDERED, {"key": key}).first() is not None:
-        return
-    if connection.execute(_KNOWN, {"channel": channel_id, "message": message_id}).first() is None:
-        row = {"guild_id": guild_id, "channel_id": channel_id, "message_id": message_id, "since": now}
-        connection.execute(_INSERT, row | {"next_at": after})
 
 
 def due(connection: Connection, now: float, limit: int, share: Share | None = None) -> list[Removal]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from flux_core import house_rules
-from flux_core.database import jobs, ledger, locks, members, removals, reviews, turns
+from flux_core.database import jobs, ledger, locks, members, reviews, turns
 from flux_core.database.admission import Offered, venue_for
 from flux_core.database.ledger import Payment
 from flux_core.database.rejoining import rejoin
@@ -249,9 +249,6 @@ def submit(
         job = jobs.find(connection, job.id) or job
     if job.held is not None and said is not None:
         reviews.open_approval(connection, job, said.said, now)
-    if reply is not None and reply.message_id is not None:
-        # Its placeholder was to be deleted unless the order came this far.
-        removals.done(connection, reply.channel_id, reply.message_id)
     return job
 
 

@@ -21,13 +21,6 @@ class Removals:
         """Have a public message of the bot's own deleted, whatever happens to this process; see ``removals.note``."""
         await self._db.write(removals.note, guild_id, channel_id, message_id, self._db.clock())
 
-    async def unless_ordered(
-        self, guild_id: int, channel_id: int, message_id: int, *, key: str, seconds: float
-    ) -> None:
-        """Have a public placeholder deleted after ``seconds`` unless the order called ``key`` was submitted by then."""
-        now = self._db.clock()
-        await self._db.write(removals.unless_ordered, guild_id, channel_id, message_id, key, now, now + seconds)
-
     async def due(self, share: Share | None = None) -> list[Removal]:
         """Return messages that may be deleted now, of the guilds of ``share`` alone, when given."""
         return await self._db.read(removals.due, self._db.clock(), AT_ONCE, share)

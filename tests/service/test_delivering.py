@@ -146,17 +146,3 @@ async def test_a_new_message_takes_the_place_of_the_one_before_which_is_deleted(
     assert (removal.guild_id, removal.channel_id, removal.message_id) == (ANNE.guild_id, reply.channel_id, 5)
     await scene.studio.replace_message("0" * 24, 7)
     assert len(await scene.studio.removals.due()) == 1
-
-
-async def test_a_placeholder_is_deleted_unless_its_order_is_submitted(scene: Scene) -> None:
-    async def unless(key: str, message: int, seconds: float) -> None:
-        await scene.studio.removals.unless_ordered(ANNE.guild_id, 12, message, key=key, seconds=seconds)
-
-    await unless("slow", 5, 60)
-    await unless("dead", 6, 60)
-    assert await scene.studio.removals.due() == [], "not yet"
-    await scene.submit(ANNE, reply_to=a_reply(message_id=5), key="slow")
-    await unless("slow", 5, 60)  # a gateway that was not sure says it twice
-    scene.clock.now += 61
-    [removal] = await scene.studio.removals.due()
-    assert removal.message_id == 6

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import random
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
+from PIL import Image
+
 from bot.custom_ids import Action, Press
 from bot.sandbox.community import Channel
+from bot.sandbox.files import SentFile, describe
 from bot.sandbox.interactions import Interaction
 from bot.sandbox.invoking import Invoker
 from bot.sandbox.rules.invocations import DoesNotFit
@@ -70,7 +74,7 @@ class Crowd:
         member = chance.choice(list(self._world.community.people))
         channel = chance.choice(chance.choice(self.rooms))
         rerolls, doubles, cancels = chance.random() < 0.2, chance.random() < 0.1, chance.random() < 0.08
-        private = chance.random() < 0.15
+        private, starts = chance.random() < 0.15, chance.random() < 0.1
         options = [
             {"name": "prompt", "type": 3, "value": f"a red circle, number {number}"},
             {"name": "count", "type": 4, "value": chance.choice((1, 1, 2))},
@@ -82,11 +86,12 @@ class Crowd:
                 who, where, job = chance.choice(self._results)
                 message = next(iter(self._watch.finals[job] - self._watch.gone), "")
                 reroll = str(Press(Action.REROLL, job))
-                with suppress(DoesNotFit):
+                with suppress(DoesNotFit):  # no message, or a bot that took the button away meanwhile
                     opened = self._invoker.component(who, self._invoker.place(who, where), message, reroll, 2, [])
                     self.did["rerolls"] += 1
                     return opened
-            return self._invoker.command(member, channel, "imagine", 1, options, None)
+            given = [{"name": "image", "type": 11, "value": self._upload(channel, number)}] if starts else []
+            return self._invoker.command(member, channel, "imagine", 1, options + given, None)
 
         job = None
         while job is None:
@@ -111,6 +116,23 @@ class Crowd:
             self.did["cancelled without a word" if cancels else "waited in vain"] += 1
         elif not cancels:
             self._results.append((interaction.member_id, interaction.channel.id, job))
+
+    def _upload(self, channel: Channel, number: int) -> str:
+        """Upload a picture of this order's own, as the page does; return its id."""
+        self.did["pictures to start from"] += 1
+        data = io.BytesIO()
+        Image.new("RGB", (64, 64), (number % 256, number // 256 % 256, 90)).save(data, "PNG")
+        upload, sent = self._world.snowflakes.next(), SentFile("start.png", data.getvalue())
+        self._world.files.put(upload, sent)
+        self._world.uploads[upload] = describe(
+            upload,
+            sent,
+            cdn_base=self._world.addresses.cdn_base,
+            folder="ephemeral-attachments",
+            channel_id=channel.id,
+            ephemeral=True,
+        )
+        return upload
 
     def _say_again(self, interaction_id: str) -> None:
         """Dispatch an interaction a second time, as a gateway does that replays what it is not sure of."""

@@ -22,12 +22,25 @@ from flux_core.maintenance import DAY, chores
 from flux_core.settings import Settings
 from tests.soak.watching import Watch, is_final, is_waiting, job_on
 
-CLEANING = ("previews of ended jobs dropped", "stray files dropped", "discarded pictures deleted")
+CLEANING = (
+    "previews of ended jobs dropped",
+    "unused uploads dropped",
+    "stray files dropped",
+    "discarded pictures deleted",
+)
 _JOBS = sa.select(
     *(jobs.c[name] for name in ("id", "key", "guild_id", "user_id", "state", "cost", "private", "message_id")),
     *(
         jobs.c[name]
-        for name in ("ended_at", "delivered_at", "undeliverable_at", "delivery_problem", "attempts", "error_code")
+        for name in (
+            "ended_at",
+            "delivered_at",
+            "undeliverable_at",
+            "delivery_problem",
+            "attempts",
+            "error_code",
+            "input_key",
+        )
     ),
 )
 _LEDGER = sa.select(ledger.c.job_id, ledger.c.kind, ledger.c.amount).where(ledger.c.job_id.is_not(None))
@@ -79,7 +92,10 @@ async def inspect(db: Database, settings: Settings, watch: Watch, accepted: Mapp
         found.counts["attempts beyond the first"] += max(0, row.attempts - 1)
         _ended(found, row, shown.get(row.id, []), keys[row.id])
     _paid(found, rows, booked)
-    _files(found, {key for listed in keys.values() for key in listed}, {f.key for f in await store.list("")})
+    named = {key for listed in keys.values() for key in listed if key is not None}
+    found.counts["pictures"] = len(named)
+    named |= {row.input_key for row in rows.values() if row.input_key is not None}
+    _files(found, named, {file.key for file in await store.list("")})
     _nothing_waits(found, watch)
     for discrepancy in await db.read(discrepancies):
         found.note("the books do not agree", discrepancy)
@@ -153,11 +169,13 @@ def _files(found: Findings, named: set[str], there: set[str]) -> None:
         found.note("pictures that are not in the store", key)
     for key in sorted(there - named):
         found.note("files that nothing refers to", key)
-    found.counts["pictures"] = len(named)
 
 
 def _nothing_waits(found: Findings, watch: Watch) -> None:
     for message in watch.messages():
+        if message.is_loading:
+            # Discord itself says after a quarter of an hour that nothing came of it.
+            found.counts["orders whose bot died before there was a job"] += 1
         if not is_waiting(message):
             continue
         if message.ephemeral_for is None:

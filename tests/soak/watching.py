@@ -17,7 +17,7 @@ from bot.sandbox.events import (
     MessageUpdated,
 )
 from bot.sandbox.messages import Message
-from bot.sandbox.reading import controls_of, text_of
+from bot.sandbox.reading import controls_of
 from bot.sandbox.world import World
 
 FINAL = (Action.DETAILS, Action.DELETE)
@@ -43,9 +43,8 @@ def is_final(raw: dict[str, Any]) -> bool:
 
 
 def is_waiting(message: Message) -> bool:
-    """Say whether a message promises something that is still to come."""
-    waits = any(press.action is Action.CANCEL for press in presses_on(message.raw))
-    return waits or message.is_loading or "Getting ready…" in text_of(message.raw)
+    """Say whether a message promises something that is still to come, and would do so for ever."""
+    return any(press.action is Action.CANCEL for press in presses_on(message.raw))
 
 
 class Watch:
