@@ -248,8 +248,7 @@ class Delivery:
                     # Its process ended before it was told: without the id nobody finds the card once the token is gone.
                     await self._studio.attach_message(job.id, message_id)
                 message.shown, message.promised = facts, turn.ready_at
-                if self._share() is not None:
-                    await self._put_right(way, job)
+                await self._put_right(way, job)
             except (StorageUnavailable, JobNotFound):
                 return
             except Exception as error:
@@ -267,7 +266,14 @@ class Delivery:
     async def _put_right(self, way: Way, shown: Job) -> None:
         """Edit the answer back into the message of a job that another process delivered while we edited it."""
         job = await self._studio.job(shown.id)
-        if job.delivered_at is None or job.reply_to is None or shown.reply_to is None:
+        if not job.state.ended or await self._studio.claim_delivery(job.id, self._owner, LEASE):
+            return  # nobody has begun to deliver it: the next look does
+        version: int | None = None
+        async with asyncio.timeout(SEND_TIMEOUT):
+            while job.delivered_at is None:
+                version = await self._studio.changed(version, IDLE)
+                job = await self._studio.job(job.id)
+        if job.reply_to is None or shown.reply_to is None:
             return
         if job.reply_to.message_id != shown.reply_to.message_id:
             return  # it was posted anew
