@@ -16,8 +16,9 @@ from .community import APPLICATION_ID, Channel
 from .compression import compressor_for
 from .faults import GatewayDrop
 from .guild_objects import guild_create
+from .identifying import check
 from .rules.permissions import Permission
-from .sessions import Closed, Connection, Session
+from .sessions import Closed, Connection, Session, is_told
 from .starts import Starts
 from .world import World
 
@@ -25,9 +26,6 @@ DISPATCH, HEARTBEAT, IDENTIFY, PRESENCE, VOICE, RESUME, RECONNECT = 0, 1, 2, 3, 
 REQUEST_MEMBERS, INVALID_SESSION, HELLO, HEARTBEAT_ACK = 8, 9, 10, 11
 
 GUILDS, GUILD_MESSAGES, DIRECT_MESSAGES = 1 << 0, 1 << 9, 1 << 12
-PRIVILEGED = 1 << 1 | 1 << 8 | 1 << 15
-"""Members, presences and message content: this application has none of them switched on."""
-MOST_INTENTS = (1 << 26) - 1
 
 ACKNOWLEDGED_AFTER = 0.02
 """Seconds, as over a network. discord.py notes in another thread when it sent a heartbeat; an acknowledgement that is
@@ -128,23 +126,10 @@ class Gateway:
     def _identify(self, connection: Connection, data: Any) -> None:
         if connection.session is not None:
             raise Closed(4005, "Already authenticated.")
-        if not isinstance(data, dict) or not isinstance(data.get("properties"), dict):
-            raise Closed(4002, "Error while decoding payload.")
-        if data.get("token") != self._world.token:
-            raise Closed(4004, "Authentication failed.")
-        intents = data.get("intents")
-        if not isinstance(intents, int) or not 0 <= intents <= MOST_INTENTS:
-            raise Closed(4013, "Invalid intent(s).")
-        if intents & PRIVILEGED:
-            raise Closed(4014, "Disallowed intent(s).")
-        shard = data.get("shard")
-        if shard is not None and not (
-            isinstance(shard, list)
-            and len(shard) == 2
-            and all(isinstance(part, int) for part in shard)
-            and 0 <= shard[0] < shard[1]
-        ):
-            raise Closed(4010, "Invalid shard.")
+        intents, shard = check(data, self._world.token)
+        guilds = [guild_id for guild_id in self._world.community.guilds if is_told(shard, guild_id)]
+        if len(guilds) > self._world.limits.guilds_per_shard:
+            raise Closed(4011, "Sharding required.")
         if not self.starts.left:
             # Discord ends everything then, and has the owner make a new token.
             self._world.token = secrets.token_urlsafe(32)
@@ -154,16 +139,10 @@ class Gateway:
         if not self.starts.take(0 if shard is None else shard[0]):
             connection.send_op(INVALID_SESSION, False)
             return
-        session = Session(
-            secrets.token_hex(16),
-            None if shard is None else (shard[0], shard[1]),
-            intents,
-            deque(maxlen=self._world.limits.replay_events),
-        )
+        session = Session(secrets.token_hex(16), shard, intents, deque(maxlen=self._world.limits.replay_events))
         self._sessions[session.id] = session
         self._attach(session, connection)
         community = self._world.community
-        guilds = [guild_id for guild_id in community.guilds if session.wants(0, guild_id)]
         ready: dict[str, Any] = {
             "v": 10,
             "user": {**community.bot.raw(), "verified": True, "mfa_enabled": False, "email": None, "flags": 0},
@@ -176,7 +155,7 @@ class Gateway:
             "application": {"id": APPLICATION_ID, "flags": 0},
         }
         if shard is not None:
-            ready["shard"] = shard
+            ready["shard"] = list(shard)
         session.dispatch("READY", json.dumps(ready))
         for guild_id in guilds:
             if intents & GUILDS:

@@ -30,6 +30,8 @@ class Limits:
     """How long a dropped gateway session can be resumed."""
     replay_events: int = 2_000
     """How many events a gateway session keeps for a RESUME."""
+    guilds_per_shard: int = 2_500
+    """How many guilds a session may have."""
     session_starts: int = 1_000
     """How often shards may identify until the count begins anew."""
     session_reset_seconds: float = 86_400.0

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import discord
 import pytest
@@ -17,7 +18,9 @@ from bot.sandbox.driver import Person
 from bot.sandbox.reading import labels_of, text_of
 from bot.sandbox.server import Sandbox
 from bot.sandbox.world import Limits
+from bot.session import run_bot
 from bot.traffic import Gateway
+from flux_core.errors import ConfigurationError
 from flux_core.jobs import Job
 from flux_core.service import bots
 from tests.bot.crew import Crew, a_crew
@@ -234,6 +237,22 @@ async def test_two_bots_with_the_same_shard_or_other_counts_are_told_loudly(
     await crew.start("2", 3)
     await soon(lambda: "Give all the same SHARD_COUNT" in caplog.text)
     assert caplog.text.count("kept twice") <= 2, "each of the two says it once"
+
+
+@pytest.mark.parametrize("limits", [Limits(identify_seconds=0, guilds_per_shard=1)])
+async def test_too_few_shards_are_the_operators_to_put_right(crew: Crew, sandbox: Sandbox) -> None:
+    settings = crew.settings.model_copy(update={"shard_count": 1})
+    with pytest.raises(ConfigurationError, match="Raise SHARD_COUNT"):
+        await run_bot(settings, crew.studio, token=sandbox.token)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [({"shards": "0"}, "SHARD_COUNT"), ({"shards": "1-7", "shard_count": 4}, "4-7"), ({"shards": "auto"}, "SHARD_")],
+)
+async def test_shards_that_do_not_exist_are_explained(crew: Crew, given: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        await run_bot(crew.settings.model_copy(update=given), crew.studio, token=crew.sandbox.token)
 
 
 async def test_it_is_not_ready_while_a_shard_is_away(crew: Crew) -> None:

@@ -132,6 +132,16 @@ async def test_whoever_starts_too_early_is_sent_away() -> None:
         assert (refused["op"], refused["d"]) == (9, False), "the turn of shard 0"
 
 
+async def test_a_shard_with_too_many_guilds_has_to_be_split() -> None:
+    async with Sandbox(limits=Limits(guilds_per_shard=1), guilds=2) as sandbox:
+        async with connect(sandbox) as all_of_them:
+            await all_of_them.identify(sandbox)
+            assert await all_of_them.close_code() == 4011
+        async with connect(sandbox) as half:
+            await half.identify(sandbox, shard=[0, 2])
+            await half.until("READY")
+
+
 async def test_a_turn_is_free_again_after_its_time() -> None:
     async with Sandbox(limits=Limits(identify_seconds=0.2)) as sandbox:
         for _ in range(2):
