@@ -52,7 +52,7 @@ def main() -> None:
         )
         sys.exit(2)
     except ConfigurationError as error:
-        Console(stderr=True).print(f"[bold red]flux-bot cannot start.[/] {escape(str(error))}", highlight=False)
+        Console(stderr=True).print(f"[bold red]flux-bot cannot run.[/] {escape(str(error))}", highlight=False)
         sys.exit(2)
     except FluxError as error:
         from bot.wording import sentence

@@ -243,7 +243,10 @@ class Delivery:
                     return
                 card, files = await self._living(job, turn)
                 async with asyncio.timeout(SEND_TIMEOUT):
-                    await self._poster.send(way, job, card, files)
+                    message_id = await self._poster.send(way, job, card, files)
+                if message_id is not None and job.reply_to is not None and job.reply_to.message_id is None:
+                    # Its process ended before it was told: without the id nobody finds the card once the token is gone.
+                    await self._studio.attach_message(job.id, message_id)
                 message.shown, message.promised = facts, turn.ready_at
                 await self._put_right(way, job)
             except (StorageUnavailable, JobNotFound):
@@ -344,22 +347,16 @@ class Delivery:
     async def _done(self, job: Job, way: Way, message_id: int | None) -> None:
         reply = job.reply_to
         assert reply is not None
-        if way is not Way.DIRECT and message_id not in (None, reply.message_id):
-            assert message_id is not None
+        if way is not Way.DIRECT and message_id is not None and message_id != reply.message_id:
             # A new post, or the first answer, whose id had not reached us: who deletes the picture has to find it.
-            await self._studio.attach_message(job.id, message_id)
+            attach = self._studio.replace_message if way is Way.CHANNEL else self._studio.attach_message
+            await attach(job.id, message_id)
         if job.notify and job.state is not JobState.CANCELLED and way is not Way.DIRECT:
             # Before it counts as delivered: after a crash in between, the nonce makes a second notice the first one.
             await self._notify(job.evolve(reply_to=replace(reply, message_id=message_id or reply.message_id)))
         await self._studio.delivered(job.id)
         m.DELIVERIES.labels(way.name.lower()).inc()
         m.DELIVERY.observe(max(0.0, self._clock() - (job.ended_at or self._clock())))
-        if way is Way.CHANNEL and reply.message_id not in (None, message_id):
-            assert reply.message_id is not None
-            try:
-                await self._poster.remove(job, reply.message_id)
-            except discord.HTTPException:
-                log.info("the placeholder of job %s stays", job.id)
 
     async def _notify(self, job: Job) -> None:
         """Send a direct message about a delivered job; a courtesy, so what is in its way is in nobody else's."""

@@ -4,6 +4,7 @@ An answer is public or private for good once it is acknowledged. So an order of 
 a millisecond, is in the queue before the acknowledgement: a refusal is private, and the member never sees an answer to
 a job that does not exist, whatever happens to this process in between. An order with something slow to it, such as a
 picture to fetch, is checked, acknowledged with a placeholder and then completed; a failure takes the placeholder away.
+That is Discord's own "thinking…", which ends by itself where this process dies before there is a job.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import discord
 from structlog.contextvars import bind_contextvars
 
 from bot.answers import answer, explain, sent_once
-from bot.cards import Card, note, preparing, waiting
+from bot.cards import Card, note, waiting
 from bot.permissions import missing_to_post
 from bot.wording import missing_permissions
 from flux_core.errors import JobAlreadyEnded, StorageUnavailable
@@ -30,6 +31,7 @@ from flux_core.service import Studio, Submission
 
 log = logging.getLogger(__name__)
 
+TAKEN_BACK = "Nothing came of this."
 QUICK_SECONDS = 1.5
 """How long the database may take before the acknowledgement goes out without it: Discord gives 3 seconds for both."""
 
@@ -80,7 +82,7 @@ async def _in_queue_first(studio: Studio, interaction: discord.Interaction[Any],
         bind_contextvars(job=submitting.result().id)  # discord.py gives every interaction a task of its own
     else:
         log.warning("the queue took more than %s s for an order", QUICK_SECONDS)
-        card = preparing(order.request, order.account.user_id)
+        card = None
     try:
         message_id = await _acknowledge(interaction, card, private=order.private)
     except (discord.HTTPException, aiohttp.ClientError):
@@ -111,8 +113,7 @@ async def _placeholder_first(
             await studio.check(order.account, order.request, origin=order.origin, where=order.where)
     except TimeoutError:
         log.warning("the check before an acknowledgement took more than %s s", QUICK_SECONDS)
-    card = preparing(order.request, order.account.user_id)
-    message_id = await _acknowledge(interaction, card, private=order.private)
+    message_id = await _acknowledge(interaction, None, private=order.private)
     try:
         request = await complete()
         return await studio.submit(_submission(interaction, order, request, message_id))
@@ -121,12 +122,15 @@ async def _placeholder_first(
         return None
 
 
-async def _acknowledge(interaction: discord.Interaction[Any], card: Card, *, private: bool) -> int | None:
-    """Answer with ``card`` and return the message's id, if Discord tells it."""
+async def _acknowledge(interaction: discord.Interaction[Any], card: Card | None, *, private: bool) -> int | None:
+    """Answer with ``card``, or that there will be one, and return the message's id, if Discord tells it."""
     for again in (True, False):
         try:
             with sent_once():
-                return (await interaction.response.send_message(view=card, ephemeral=private)).message_id
+                if card is not None:
+                    return (await interaction.response.send_message(view=card, ephemeral=private)).message_id
+                if (deferred := await interaction.response.defer(ephemeral=private, thinking=True)) is not None:
+                    return deferred.message_id
             break
         except aiohttp.ClientError:
             # discord.py does not repeat what a closing connection swallowed.
@@ -166,15 +170,21 @@ def _submission(
 
 async def _take_back(interaction: discord.Interaction[Any], text: str, *, private: bool) -> None:
     """Put a private sentence in the place of the placeholder."""
-    steps: list[Callable[[], Awaitable[object]]] = [lambda: interaction.edit_original_response(view=note(text))]
-    if not private:
-        steps = [
-            interaction.delete_original_response,
-            lambda: interaction.followup.send(view=note(text), ephemeral=True),
-        ]
-    for step in steps:
-        try:
-            await step()
-        except (discord.HTTPException, aiohttp.ClientError) as failure:
-            # Whatever became of the placeholder, the member is told.
-            log.warning("could not take a placeholder back: %s", failure)
+    if private:
+        await _tried(interaction.edit_original_response(view=note(text)))
+        return
+    if not await _tried(interaction.delete_original_response()):
+        # The first follow-up takes the place of a "thinking…" that is still there, and is as public.
+        await _tried(interaction.followup.send(view=note(TAKEN_BACK)))
+    # Whatever became of the placeholder, the member is told.
+    await _tried(interaction.followup.send(view=note(text), ephemeral=True))
+
+
+async def _tried(request: Awaitable[object]) -> bool:
+    """Say whether Discord took ``request``."""
+    try:
+        await request
+    except (discord.HTTPException, aiohttp.ClientError) as failure:
+        log.warning("could not take a placeholder back: %s", failure)
+        return False
+    return True

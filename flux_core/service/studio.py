@@ -29,6 +29,7 @@ from flux_core.jobs import NOWHERE, Account, Job, JobState, Origin, Picture, Whe
 from flux_core.metrics.house import House
 from flux_core.models import Catalogue
 from flux_core.offers import Offer
+from flux_core.outgrown import until_outgrown
 from flux_core.quota import QuotaRules, day_at
 from flux_core.router import RoutingPolicy
 from flux_core.service.audit import Audit
@@ -165,6 +166,10 @@ class Studio:
         """Return the account's latest different prompts that begin with ``prefix`` (in any case)."""
         return await self._db.read(jobs.recent_prompts, account, prefix, limit)
 
+    async def until_outgrown(self) -> None:
+        """Never return; raise ConfigurationError once this program is too old for the database."""
+        await until_outgrown(self._db)
+
     async def changed(self, since: int | None, timeout: float) -> int:  # noqa: ASYNC109 (no error: the time is up)
         """Wait until anybody changed anything, as ``Database.changed``."""
         return await self._db.changed(since, timeout)
@@ -248,6 +253,10 @@ class Studio:
     async def attach_message(self, job_id: str, message_id: int) -> None:
         """Remember the message that answers a job."""
         await self._db.write(outbox.attach_message, job_id, message_id)
+
+    async def replace_message(self, job_id: str, message_id: int) -> None:
+        """Remember that a new message answers a job, and have the one before it deleted."""
+        await self._db.write(outbox.replace_message, job_id, message_id, self._db.clock())
 
     async def claim_delivery(self, job_id: str, owner: str, seconds: float) -> bool:
         """Let ``owner`` alone deliver a job for ``seconds``; False when another does or nothing is to be delivered."""
