@@ -22,6 +22,7 @@ from bot.permissions import owners
 from bot.removals import Removing
 from bot.reviews.posting import Posting
 from bot.traffic import counted_requests
+from flux_core.errors import NotThere, StorageUnavailable
 from flux_core.metrics import definitions as m
 from flux_core.service import Studio
 from flux_core.settings import Settings
@@ -105,6 +106,18 @@ class FluxBot(discord.AutoShardedClient):
         """Count connections after which nothing was missed."""
         self._away.discard(shard)
         m.GATEWAY_RESUMES.inc()
+
+    async def on_guild_remove(self, guild: discord.Guild) -> None:
+        """Cancel what waits in a server that has removed the bot: nobody could see it; an outage is no removal."""
+        assert self.user is not None
+        try:
+            removed = await self.studio.line.clear(guild.id, by=self.user.id)
+        except NotThere:
+            return
+        except StorageUnavailable as error:
+            log.warning("what waits in server %s is drawn although it has removed the bot: %s", guild.id, error)
+            return
+        log.info("server %s has removed the bot: %d waiting jobs are cancelled", guild.id, removed.waiting)
 
     async def close(self) -> None:
         """End deliveries in flight, then the connections."""

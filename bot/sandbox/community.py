@@ -126,6 +126,9 @@ class Channel:
     recipient: User | None = None
     parent_id: str | None = None
     last_message_id: str | None = None
+    archived: bool = False
+    locked: bool = False
+    """An archived thread that only moderators open again."""
 
     @property
     def kind(self) -> int:
@@ -179,10 +182,10 @@ class Channel:
             "total_message_sent": 0,
             "rate_limit_per_user": 0,
             "thread_metadata": {
-                "archived": False,
+                "archived": self.archived,
                 "auto_archive_duration": 10_080,
                 "archive_timestamp": JOINED_AT,
-                "locked": False,
+                "locked": self.locked,
                 "create_timestamp": JOINED_AT,
             },
             "flags": 0,
@@ -233,6 +236,8 @@ class Community:
             )
         }
         self._direct: dict[str, Channel] = {}
+        self.has_bot = True
+        """Whether the bot is in the guild."""
 
     def member_named(self, name: str) -> Member:
         """Find a person by name, upper or lower case.
@@ -257,6 +262,8 @@ class Community:
         """Compute what a member or the bot may do in a channel."""
         if channel.recipient is not None:
             return DIRECT_MESSAGE if member_id in (channel.recipient.id, self.bot.id) else Permission(0)
+        if member_id == self.bot.id and not self.has_bot:
+            return Permission(0)
         if channel.parent_id is not None:
             # A thread has no exceptions of its own: whoever sees its channel sees it.
             channel = self.channels[channel.parent_id]

@@ -54,6 +54,21 @@ class ChannelUpdated:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelDeleted:
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
+class BotRemoved:
+    """The guild has thrown the bot out."""
+
+
+@dataclass(frozen=True, slots=True)
+class BotInvited:
+    """The guild has let the bot in again."""
+
+
+@dataclass(frozen=True, slots=True)
 class CommandsChanged:
     commands: list[dict[str, Any]]
 
@@ -76,6 +91,9 @@ Event = (
     | InteractionSettled
     | ModalOpened
     | ChannelUpdated
+    | ChannelDeleted
+    | BotRemoved
+    | BotInvited
     | CommandsChanged
     | BotPresence
     | FaultsChanged

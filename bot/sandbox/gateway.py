@@ -152,10 +152,11 @@ class Gateway:
         self._sessions[session.id] = session
         self._attach(session, connection)
         community = self._world.community
+        here = community.has_bot
         ready: dict[str, Any] = {
             "v": 10,
             "user": {**community.bot.raw(), "verified": True, "mfa_enabled": False, "email": None, "flags": 0},
-            "guilds": [{"id": GUILD_ID, "unavailable": True}] if session.wants(0, guild=True) else [],
+            "guilds": [{"id": GUILD_ID, "unavailable": True}] if here and session.wants(0, guild=True) else [],
             "session_id": session.id,
             "session_type": "normal",
             "resume_gateway_url": self._world.addresses.gateway_url,
@@ -166,7 +167,7 @@ class Gateway:
         if shard is not None:
             ready["shard"] = shard
         session.dispatch("READY", json.dumps(ready))
-        if session.wants(GUILDS, guild=True):
+        if here and session.wants(GUILDS, guild=True):
             session.dispatch("GUILD_CREATE", json.dumps(guild_create(community)))
 
     def _resume(self, connection: Connection, data: Any) -> None:
@@ -279,7 +280,15 @@ class Gateway:
                 }
                 self._tell_about_message("MESSAGE_DELETE", message.channel_id, gone)
             case events.ChannelUpdated(channel):
-                self._tell("CHANNEL_UPDATE", channel.raw(), GUILDS, guild=not channel.is_direct)
+                name = "CHANNEL_UPDATE" if channel.parent_id is None else "THREAD_UPDATE"
+                self._tell(name, channel.raw(), GUILDS, guild=not channel.is_direct)
+            case events.ChannelDeleted(channel):
+                name = "CHANNEL_DELETE" if channel.parent_id is None else "THREAD_DELETE"
+                self._tell(name, channel.raw(), GUILDS, guild=True)
+            case events.BotRemoved():
+                self._tell("GUILD_DELETE", {"id": GUILD_ID}, GUILDS, guild=True)
+            case events.BotInvited():
+                self._tell("GUILD_CREATE", guild_create(self._world.community), GUILDS, guild=True)
 
     def _tell_about_message(self, name: str, channel_id: str, raw: dict[str, Any]) -> None:
         community = self._world.community

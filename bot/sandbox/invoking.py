@@ -180,7 +180,7 @@ class Invoker:
 
     def _command(self, member_id: str, channel: Channel, name: str, kind: int) -> dict[str, Any]:
         command = self._world.commands.named(name, kind)
-        if command is None:
+        if command is None or not self._world.community.has_bot:
             raise DoesNotFit(f"There is no command called {name!r}.")
         held = self._world.community.permissions(member_id, channel)
         if channel.is_direct:

@@ -11,7 +11,7 @@ from .api import Call, Route
 
 
 def _community(call: Call) -> Community:
-    if call.params["guild_id"] != GUILD_ID:
+    if call.params["guild_id"] != GUILD_ID or not call.world.community.has_bot:
         raise errors.unknown_guild()
     return call.world.community
 
