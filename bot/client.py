@@ -21,6 +21,7 @@ from bot.delivery import Delivery
 from bot.permissions import owners
 from bot.removals import Removing
 from bot.reviews.posting import Posting
+from bot.skipping import skip_unreadable
 from bot.traffic import counted_requests
 from flux_core.errors import NotThere, StorageUnavailable
 from flux_core.metrics import definitions as m
@@ -37,7 +38,19 @@ class CommandTree(app_commands.CommandTree["FluxBot"]):
 
     async def on_error(self, interaction: discord.Interaction[FluxBot], error: app_commands.AppCommandError, /) -> None:
         """Tell the member, and log what nobody foresaw."""
+        if interaction.type is discord.InteractionType.autocomplete:
+            log.warning("a request for suggestions could not be read: %s", error)  # it takes no sentence
+            return
         await report(interaction, error)
+
+    async def _call(self, interaction: discord.Interaction[FluxBot]) -> None:
+        try:
+            await super()._call(interaction)
+        except app_commands.AppCommandError:
+            raise
+        except Exception as error:
+            # Commands wrap what goes wrong in them; this is discord.py, stumbling over a form that it does not expect.
+            raise app_commands.AppCommandError(f"{type(error).__name__} in reading it") from error
 
 
 class FluxBot(discord.AutoShardedClient):
@@ -66,6 +79,7 @@ class FluxBot(discord.AutoShardedClient):
         for command in commands:
             self.tree.add_command(command)
         self.add_dynamic_items(*KINDS)
+        skip_unreadable(self)
         self.questions = Questions()
         self.this_run = secrets.token_hex(8)
         """Tells forms that this bot has opened from those of one before it."""
