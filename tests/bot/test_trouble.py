@@ -23,6 +23,8 @@ from flux_core.service import Submission
 from tests.bot.conftest import Stage
 from tests.bot.scenes import account_of, ask, delivered, finished, is_private, outbox_empty, png, press, spent
 
+pytestmark = pytest.mark.usefixtures("hasty")
+
 
 async def test_a_failed_job_says_why_and_can_be_tried_again(stage: Stage, ada: Person) -> None:
     first = await ask(ada, prompt="a")
@@ -46,7 +48,6 @@ async def test_a_refused_job_says_so(stage: Stage, ada: Person) -> None:
 async def test_an_order_whose_receipt_is_lost_is_drawn_once(stage: Stage, ada: Person) -> None:
     await ada.faults(rest_lost=1)
     first = await ask(ada, prompt="lost receipt", count=1)
-    await asyncio.sleep(1.5)  # discord.py repeats the acknowledgement after a second
     job = await stage.easel.take()
     assert not job.cancel_requested
     await stage.easel.finish(job)
