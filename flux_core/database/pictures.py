@@ -19,9 +19,7 @@ _KNOWN = sa.select(discarded.c.key).where(discarded.c.key.in_(bindparam("keys", 
 _DISCARD = sa.insert(discarded).inline()
 _DISCARDED = sa.select(discarded.c.key).order_by(discarded.c.since, discarded.c.key).limit(bindparam("most"))
 _PUT_OFF = (
-    sa.update(discarded)
-    .where(discarded.c.key.in_(bindparam("keys", expanding=True)))
-    .values(since=bindparam("now"))
+    sa.update(discarded).where(discarded.c.key.in_(bindparam("keys", expanding=True))).values(since=bindparam("now"))
 )
 _SWEPT = sa.delete(discarded).where(discarded.c.key.in_(bindparam("keys", expanding=True)))
 _STALE_PREVIEWS = (

@@ -49,10 +49,18 @@ def grounds(kind: Literal["sqlite", "postgresql"]) -> Iterator[Ground]:
             ground.close()
 
 
-def live(kind: Literal["sqlite", "postgresql"], *, examples: int, steps: int, from_seed: int | None = None) -> None:
-    """Play ``examples`` lives of up to ``steps`` steps; raises AssertionError with the shortest program that fails.
+def live(
+    kind: Literal["sqlite", "postgresql"],
+    *,
+    examples: int,
+    steps: int,
+    from_seed: int | None = None,
+    shortest: bool = True,
+) -> None:
+    """Play ``examples`` lives of up to ``steps`` steps; raises AssertionError with the program that fails.
 
-    Without a seed they are the same ones every time.
+    Without a seed they are the same ones every time. ``shortest``: look for the shortest program, which may take
+    minutes.
     """
     how = settings(
         max_examples=examples,
@@ -61,7 +69,7 @@ def live(kind: Literal["sqlite", "postgresql"], *, examples: int, steps: int, fr
         derandomize=from_seed is None,
         database=None,
         suppress_health_check=list(HealthCheck),
-        phases=(Phase.generate, Phase.shrink),
+        phases=(Phase.generate, Phase.shrink) if shortest else (Phase.generate,),
         print_blob=False,
     )
     with grounds(kind) as ground:

@@ -47,6 +47,8 @@ class Known:
     state: JobState = QUEUED
     worker: str | None = None
     lease_until: float | None = None
+    ran: bool = False
+    """Whether it was claimed before."""
     attempts: int = 0
     cancel: bool = False
     provider: str | None = None
@@ -160,7 +162,7 @@ class Model:
     def claimed(self, job: Known, worker: str, provider: str | None, now: float) -> None:
         """Note that a worker has it."""
         job.state, job.worker, job.lease_until = RUNNING, worker, now + LEASE
-        job.attempts += 1
+        job.attempts, job.ran = job.attempts + 1, True
         if provider is not None:
             job.provider = provider
 
