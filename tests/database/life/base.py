@@ -129,10 +129,6 @@ class Base(RuleBasedStateMachine):
         """Look at everything."""
         return self.ground.look(snapshot)
 
-    def known(self, jobs: Sequence[str]) -> list[Known]:
-        """Return what the model knows of jobs."""
-        return [self.model.jobs[id] for id in jobs]
-
     def act(self, call: Callable[[], Awaitable[Any]], fate: Fate = "well") -> Outcome:
         """Do something that is one transaction, which meets ``fate``."""
         db = self.house.db

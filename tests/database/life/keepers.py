@@ -24,7 +24,7 @@ class Keepers(Base):
 
     # Moderators
 
-    @deed(1, guild=st.sampled_from([7, 8, None]), drains=st.booleans(), fate=fate)
+    @deed(3, guild=st.sampled_from([7, 8, None]), drains=st.booleans(), fate=fate)
     def pause(self, guild: int | None, drains: bool, fate: Fate) -> None:
         """Stop a guild, or all."""
         pause = self.house.studio.line.pause

@@ -11,8 +11,9 @@ from typing import Literal
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.database.life.base import deed, which
 from tests.database.life.bots import BOTS, Bots
-from tests.database.life.ground import Ground
+from tests.database.life.ground import LEASE, Ground
 from tests.database.life.keepers import Keepers
 from tests.database.life.members import Members
 from tests.database.life.workers import Workers
@@ -20,6 +21,15 @@ from tests.database.life.workers import Workers
 
 class Life(Members, Workers, Bots, Keepers):
     """A studio with members, workers, bots and moderators, all of whom do what they like."""
+
+    @deed(5, when=lambda self: any(self.hands.values()), which=which)
+    def power_cut(self, which: int) -> None:
+        """Lose a worker with all that it has in hand, and notice that as soon as its leases have run out."""
+        name, _ = self._in_hand(which)
+        self.hands[name].clear()
+        self._set(LEASE + 1)
+        self.rescue(fate="well")
+        self.untouched = False
 
     def _set(self, seconds: float) -> None:
         super()._set(seconds)

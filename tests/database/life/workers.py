@@ -12,7 +12,7 @@ from flux_core.jobs import Job
 from flux_core.router import LOCAL
 from tests.database.life.base import Base, Outcome, card, deed, fate, hosted, pick, which, worker
 from tests.database.life.checks import first_for_cards
-from tests.database.life.ground import HOSTED, MOST_ATTEMPTS, TOGETHER, WORKERS, Fate, introduction
+from tests.database.life.ground import HOSTED, LEASE, MOST_ATTEMPTS, TOGETHER, WORKERS, Fate, introduction
 from tests.database.life.model import ABOUT, CANCELLED, FAILED, QUEUED, RUNNING, Known
 from tests.database.scene import SCHNELL, TINY, pictures
 
@@ -96,17 +96,17 @@ class Workers(Base):
 
     @deed(3, worker=worker, fate=fate)
     def heartbeat(self, worker: str, fate: Fate) -> None:
-        """Keep the leases of what the worker believes to have; what is lost is let go of."""
-        hands = self.hands[worker]
-        outcome = self.act(lambda: self.house.queue.heartbeat(worker, list(hands)), fate)
+        """Ask for the leases of all there is; the worker keeps those of its own, and lets go of what it lost."""
+        asked = {*self.hands[worker], *(job.id for job in self.model.of(RUNNING))}
+        outcome = self.act(lambda: self.house.queue.heartbeat(worker, sorted(asked)), fate)
         if not outcome.committed:
             return
-        owned = [job for job in self.known(hands) if job.state is RUNNING and job.worker == worker]
+        owned = [job for job in self.model.of(RUNNING) if job.worker == worker]
         assert outcome.result == {job.id: job.cancel for job in owned}
         for job in owned:
-            job.lease_until = self.now + self.house.queue.lease_seconds
+            job.lease_until = self.now + LEASE
         if outcome.answered:
-            self.hands[worker] = [job.id for job in owned]
+            self.hands[worker] = [id for id in self.hands[worker] if id in outcome.result]
 
     @deed(1, when=lambda self: any(self.hands.values()), which=which, step=st.integers(1, 3), fate=fate)
     def show(self, which: int, step: int, fate: Fate) -> None:
