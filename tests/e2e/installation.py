@@ -47,7 +47,7 @@ class Installation:
         """Start the bot and wait until Discord has it online."""
         process = await self._start("bot")
         async with Person(self.sandbox.base_url) as person:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(90):
                 while not ((await person.world())["bot"]["online"] and await person.registered()):
                     if process.returncode is not None:
                         raise AssertionError(f"The bot ended with {process.returncode}:\n{self.log('bot')}")

@@ -17,7 +17,7 @@ from flux_core.errors import FluxError, LeaseLost, MemberError, StorageUnavailab
 from flux_core.jobs import Account
 from tests.database.life.checks import check
 from tests.database.life.ground import CARDS, HOSTED, WORKERS, Fate, Ground
-from tests.database.life.model import Known, Model
+from tests.database.life.model import Model
 from tests.database.life.snapshot import Snapshot, snapshot
 
 T = TypeVar("T")

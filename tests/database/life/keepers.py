@@ -41,7 +41,7 @@ class Keepers(Base):
         del self.model.paused[stopped]
 
     @deed(
-        1,
+        3,
         guild=guild,
         allowance=st.sampled_from([ALLOWANCE, 3_000]),
         rolling=st.booleans(),
