@@ -267,7 +267,8 @@ class Worker:
             asked = dict(self._held)
             began = time.monotonic()
             try:
-                await self._queue.beat(self._id, closed=self._provider.closed)
+                if not await self._queue.beat(self._id, closed=self._provider.closed):
+                    await self._queue.introduce(self._introduction())
                 self._obey(await self._queue.heartbeat(self._id, list(asked)), asked)
                 renewed = self._heard = began
             except StorageUnavailable as error:

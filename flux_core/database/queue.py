@@ -170,9 +170,16 @@ class JobQueue:
         """Make a worker known. Jobs still leased to an earlier process with its id are due for rescue at once."""
         await self._db.write(_register, worker, self._db.clock())
 
-    async def beat(self, worker_id: str, *, closed: str | None = None) -> None:
-        """Give a sign of life, with the reason why no jobs are taken now; the silent count in nobody's estimate."""
-        await self._db.write(workers.beat, worker_id, self._db.clock(), closed)
+    async def introduce(self, worker: WorkerInfo) -> None:
+        """Make a worker known again that was struck from the list while the database was away; its leases stay."""
+        await self._db.write(workers.register, worker, self._db.clock())
+
+    async def beat(self, worker_id: str, *, closed: str | None = None) -> bool:
+        """Give a sign of life, with the reason why no jobs are taken now; the silent count in nobody's estimate.
+
+        False: it is not in the list, having been silent for too long, and has to introduce itself again.
+        """
+        return await self._db.write(workers.beat, worker_id, self._db.clock(), closed)
 
     async def retire(self, worker_id: str) -> None:
         """Take a worker out. Jobs still leased to it are due for rescue at once."""
