@@ -104,6 +104,14 @@ def _at_once(models: int, lane: Lane) -> sa.Select[Any]:
     )
 
 
+TAKE_FROM_LINE = (
+    sa.update(jobs)
+    .where(c.id == bindparam("job"), c.waits_for == bindparam("of"), c.waits_for.is_not(None), OPEN_EVERYWHERE)
+    .values(TAKEN)
+    .returning(*COLUMNS)
+)
+"""Takes a job that was seen in the line for the model ``of``. Parameters: also ``job``, and those of ``TAKEN``."""
+
 LOOKED_AT = (8, 64)
 """Jobs at the head of the line that a claim beside others looks at, before it takes its turn among them."""
 
