@@ -93,14 +93,16 @@ def _at_once(models: int, lane: Lane) -> sa.Select[Any]:
         sa.update(guilds)
         .where(guilds.c.guild_id == taken.c.guild_id)
         .values(charged(lane, cost_of(taken.c.price), taken.c.start_tag))
-        .returning((guilds.c.finish - cost_of(taken.c.price)).label("began"))
         .cte("served")
     )
+    # Time goes on to where the guild stood when this statement began: nobody who waits stood before that. Its turn may
+    # start later, where others have claimed for it since; those whom they overtook must not lose theirs.
+    began = sa.select(guilds.c.finish).where(guilds.c.guild_id == taken.c.guild_id).scalar_subquery()
     waits = sa.select(line.c.id).limit(sa.literal_column("1")).subquery("waits")
     return (
         sa.select(picked.c.id.label("found"), taken)
         .select_from(waits.outerjoin(picked, sa.true()).outerjoin(taken, sa.true()))
-        .add_cte(advanced(sa.select(served.c.began).scalar_subquery()).cte("moved"))
+        .add_cte(served, advanced(began).cte("moved"))
     )
 
 
@@ -120,9 +122,9 @@ def _beside_others(connection: Connection, models: int, key: dict[str, Any]) -> 
     """Claim on a server with one statement that waits for nobody who claims; raises Contended where that cannot be.
 
     A job that somebody else is just taking is passed by (SKIP LOCKED) for the next one of its guild. So while ``k``
-    claims are under way at the same moment, each may pick as though the others had not been served: a guild, and a
-    member of it, gets ``k - 1`` turns early at most. Each of them is charged all the same, one after the other, so
-    nothing of that adds up.
+    claims are under way at the same moment, each may pick as though the others had not been served: a guild gets
+    ``k - 1`` turns early at most. Each of them is charged all the same, one after the other, and time waits for those
+    who were overtaken: nothing of that adds up.
     """
     for looked_at in LOOKED_AT:
         for lane in Lane:

@@ -55,7 +55,7 @@ def _status(folder: Path) -> bytes:
 
 
 def main(folder: Path, settings: Sequence[str]) -> None:
-    """Keep a server with these ``settings`` besides ``QUICK`` in ``folder``; in the end, remove it with all it holds."""
+    """Keep a server with these ``settings`` besides ``QUICK`` in ``folder``, and remove it in the end."""
     user = lowered()
     shutil.chown(folder, user) if user else None
     words = ["-D", str(folder / "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8"]
