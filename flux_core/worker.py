@@ -37,7 +37,7 @@ from flux_core.insistence import RETRY_SECONDS, insist
 from flux_core.jobs import Job, JobState
 from flux_core.metrics import work as metrics
 from flux_core.moderation.output import OutputCheck, shows_drafts
-from flux_core.providers.base import Drawing, DrawsTogether, Provider
+from flux_core.providers.base import Drawing, DrawsTogether, Loads, Provider
 
 log = logging.getLogger(__name__)
 
@@ -200,7 +200,8 @@ class Worker:
             job = await self._queue.claim_hosted(self._id)
             return [] if job is None else [job]
         models = list(self._provider.offers)
-        return await self._queue.claim_together(self._id, models, self._provider.device, self._batch_pictures)
+        loaded = self._provider.loaded if isinstance(self._provider, Loads) else None
+        return await self._queue.claim_together(self._id, models, self._provider.device, self._batch_pictures, loaded)
 
     def _has_room(self) -> bool:
         """Whether to claim another job.

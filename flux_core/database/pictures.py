@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
+from sqlalchemy.dialects.postgresql import JSONB
 
 from flux_core.database.tables import discarded, inputs, jobs, pictures
 from flux_core.jobs import Picture
 
 c = pictures.c
 
+_FIELDS = ("position", "key", "width", "height", "seed", "content_type", "size", "unsafe")
 _INSERT = sa.insert(pictures).inline()
 _OF_JOB = sa.select(pictures).where(c.job_id == bindparam("job")).order_by(c.position)
 _FORGET_KEYS = sa.update(pictures).where(c.job_id == bindparam("job")).values(key=None)
@@ -49,21 +53,28 @@ _DELETE_INPUTS = sa.delete(inputs).where(inputs.c.key.in_(bindparam("keys", expa
 def insert_pictures(connection: Connection, job_id: str, finished: Sequence[Picture]) -> None:
     """Add the pictures of a job."""
     if finished:
-        rows = [
-            {
-                "job_id": job_id,
-                "position": picture.position,
-                "key": picture.key,
-                "width": picture.width,
-                "height": picture.height,
-                "seed": picture.seed,
-                "content_type": picture.content_type,
-                "size": picture.size,
-                "unsafe": picture.unsafe,
-            }
-            for picture in finished
-        ]
-        connection.execute(_INSERT, rows)
+        connection.execute(_INSERT, [_row(picture) | {"job_id": job_id} for picture in finished])
+
+
+def _row(picture: Picture) -> dict[str, Any]:
+    return {name: getattr(picture, name) for name in _FIELDS}
+
+
+def as_json(finished: Sequence[Picture]) -> str:
+    """Return pictures as the parameter ``finished`` of ``pictures_from_json``."""
+    return json.dumps([_row(picture) for picture in finished])
+
+
+def pictures_from_json(ended: sa.FromClause) -> sa.Insert:
+    """Return the statement that adds the pictures of the job in ``ended``, however many, on PostgreSQL."""
+    columns = [sa.column(name, c[name].type) for name in _FIELDS]
+    rows = (
+        sa.func.jsonb_to_recordset(sa.cast(bindparam("finished", type_=sa.Text), JSONB))
+        .table_valued(*columns, name="finished")
+        .render_derived(with_types=True)
+    )
+    row = sa.select(ended.c.id, *(rows.c[name] for name in _FIELDS)).select_from(ended.join(rows, sa.true()))
+    return sa.insert(pictures).from_select(["job_id", *_FIELDS], row, include_defaults=False)
 
 
 def pictures_of(connection: Connection, job_id: str) -> list[Picture]:

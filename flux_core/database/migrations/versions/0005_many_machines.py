@@ -49,9 +49,11 @@ def upgrade() -> None:
     )
     op.bulk_insert(program, [{"id": 1, "oldest_revision": revision}])
     op.add_column("jobs", sa.Column("drawn_mode", sa.Text()))
+    op.add_column("jobs", sa.Column("passed_over", sa.Integer(), server_default="0", nullable=False))
 
 
 def downgrade() -> None:
+    op.drop_column("jobs", "passed_over")
     op.drop_column("jobs", "drawn_mode")
     for table in ("program", "shard_starts", "uploaded_commands", "bots"):
         op.drop_table(table)
