@@ -314,7 +314,7 @@ class Worker:
             held.phase = Phase.FINISHING
             self._wake.set()
             ended = await self._finish(job, drawing, seconds)
-            await self._easel.measure(held, company, seconds)
+            await self._easel.measure(held, company)
         except LeaseLost:
             raise
         except HandedBack:

@@ -1,4 +1,4 @@
-"""Draw on this machine, in one engine thread of this process."""
+"""Draw on this machine: steps in one engine thread, words and pixels in others beside it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,26 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 from PIL import Image
 
 from flux_core.errors import Cancelled
 from flux_core.gpu.card import Card
+from flux_core.gpu.developing import needs_mending
 from flux_core.gpu.device import choose_device, title, use_threads
-from flux_core.gpu.engine import Engine, Piece
+from flux_core.gpu.drawing import Outcome, Piece
+from flux_core.gpu.engine import Engine
 from flux_core.models import Catalogue, ModelSpec
 from flux_core.offers import Offer, own_offers
 from flux_core.providers.base import Drawing, Drawn, DrawTask, Progress
 from flux_core.router import LOCAL
 
 log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class LocalProvider:
@@ -37,8 +44,13 @@ class LocalProvider:
         """Choose the device; raises ConfigurationError when it is not here. 0 ``threads`` leaves them to torch."""
         self._catalogue = catalogue
         self._engine = Engine(choose_device(device), hub_token=hub_token)
-        # Pipelines share a scheduler and are not thread-safe; torch's thread count belongs to the thread that sets it.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine", initializer=use_threads, initargs=(threads,))
+
+        def thread(name: str) -> ThreadPoolExecutor:
+            # Torch's thread count belongs to the thread that sets it.
+            return ThreadPoolExecutor(1, thread_name_prefix=name, initializer=use_threads, initargs=(threads,))
+
+        # Pipelines share a scheduler and are not thread-safe: whatever takes steps does so in one thread.
+        self._drawing, self._reading, self._developing = thread("engine"), thread("words"), thread("pixels")
 
     @property
     def device(self) -> str:
@@ -78,15 +90,20 @@ class LocalProvider:
         except Exception as error:
             return error
 
+    async def prepare(self, task: DrawTask) -> None:
+        """Read the words of ``task``, where its model is in memory and has room for that beside its drawing."""
+        spec = self._catalogue[task.request.model]
+        try:
+            await _in(self._reading, self._engine.read, spec, task.request.prompt)
+        except Exception as error:
+            log.warning("The words of job %s are read when its turn comes: %s", task.job_id, error)
+
     async def _draw(self, tasks: Sequence[DrawTask], progresses: Sequence[Progress]) -> list[Drawing | Exception]:
         spec = self._catalogue[tasks[0].request.model]
         watched = [_GivenUp(progress) for progress in progresses]
         pieces = [Piece(task.request, task.input_image, one) for task, one in zip(tasks, watched, strict=True)]
         try:
-            # In our context, so that what the engine logs names the job.
-            outcomes = await asyncio.get_running_loop().run_in_executor(
-                self._thread, contextvars.copy_context().run, self._engine.draw_together, spec, pieces
-            )
+            outcomes = await self._in_stages(spec, tasks, pieces)
         except asyncio.CancelledError:
             for one in watched:
                 one.given_up.set()
@@ -96,10 +113,32 @@ class LocalProvider:
             for outcome, task in zip(outcomes, tasks, strict=True)
         ]
 
+    async def _in_stages(self, spec: ModelSpec, tasks: Sequence[DrawTask], pieces: Sequence[Piece]) -> list[Outcome]:
+        """Take the steps in the engine's thread, and decode in another one while the next task has that."""
+        since = min(task.since for task in tasks)
+        sketch = await _in(self._drawing, partial(self._engine.denoise, spec, pieces, since=since))
+        if not sketch.beside:
+            outcomes = await _in(self._drawing, self._engine.develop, sketch)
+        for task in tasks:
+            if task.let_next is not None:
+                task.let_next()
+        if sketch.beside:
+            outcomes = await _in(self._developing, self._engine.develop, sketch)
+        if any(map(needs_mending, outcomes)):
+            outcomes = await _in(self._drawing, self._engine.mend, sketch, outcomes)
+        return outcomes
+
     async def close(self) -> None:
         """Unload every model, once the step in progress is over."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.unload)
-        self._thread.shutdown(wait=False)
+        await _in(self._drawing, self._engine.unload)
+        for threads in (self._reading, self._drawing, self._developing):
+            threads.shutdown(wait=False)
+
+
+async def _in(thread: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+    """Return what ``work`` returns there, in our context: what it logs names the job."""
+    call = partial(contextvars.copy_context().run, work, *args, **options)
+    return await asyncio.get_running_loop().run_in_executor(thread, call)
 
 
 class _GivenUp:
@@ -122,7 +161,7 @@ class _GivenUp:
 
     @property
     def cancelled(self) -> bool:
-        return self._progress.cancelled
+        return self.given_up.is_set() or self._progress.cancelled
 
 
 async def _finished(images: list[Image.Image], task: DrawTask, spec: ModelSpec) -> Drawing:
