@@ -18,11 +18,13 @@ from flux_core.gpu.card import Card
 from flux_core.gpu.developing import needs_mending
 from flux_core.gpu.device import choose_device, title, use_threads
 from flux_core.gpu.drawing import Outcome, Piece
-from flux_core.gpu.engine import Engine
+from flux_core.gpu.engine import STALL_SECONDS, Engine
+from flux_core.gpu.rehearsal import rehearse
 from flux_core.models import Catalogue, ModelSpec
 from flux_core.offers import Offer, own_offers
 from flux_core.providers.base import Drawing, Drawn, DrawTask, Progress
 from flux_core.router import LOCAL
+from flux_core.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +41,26 @@ class LocalProvider:
     closed: str | None = None
 
     def __init__(
-        self, catalogue: Catalogue, *, device: str = "auto", threads: int = 0, hub_token: str | None = None
+        self,
+        catalogue: Catalogue,
+        *,
+        device: str = "auto",
+        threads: int = 0,
+        hub_token: str | None = None,
+        watchdog: Watchdog | None = None,
+        stall_seconds: float = STALL_SECONDS,
     ) -> None:
-        """Choose the device; raises ConfigurationError when it is not here. 0 ``threads`` leaves them to torch."""
+        """Choose the device; raises ConfigurationError when it is not here. 0 ``threads`` leaves them to torch.
+
+        ``watchdog`` learns of every step; each may take ``stall_seconds`` at least.
+        """
         self._catalogue = catalogue
-        self._engine = Engine(choose_device(device), hub_token=hub_token)
+        self._watchdog = watchdog or Watchdog()
+        self._engine = Engine(
+            choose_device(device), hub_token=hub_token, watchdog=self._watchdog, stall_seconds=stall_seconds
+        )
+        self._in_hand = 0
+        """Drawings that somebody waits for."""
 
         def thread(name: str) -> ThreadPoolExecutor:
             # Torch's thread count belongs to the thread that sets it.
@@ -98,16 +115,25 @@ class LocalProvider:
         except Exception as error:
             log.warning("The words of job %s are read when its turn comes: %s", task.job_id, error)
 
+    async def warm_up(self, model: str) -> None:
+        """Load ``model``; then draw something small with it in the background, as long as no task comes."""
+        spec = self._catalogue[model]
+        await _in(self._drawing, self._engine.load, spec)
+        self._drawing.submit(rehearse, self._engine, spec, is_wanted=lambda: self._in_hand == 0)
+
     async def _draw(self, tasks: Sequence[DrawTask], progresses: Sequence[Progress]) -> list[Drawing | Exception]:
         spec = self._catalogue[tasks[0].request.model]
         watched = [_GivenUp(progress) for progress in progresses]
         pieces = [Piece(task.request, task.input_image, one) for task, one in zip(tasks, watched, strict=True)]
+        self._in_hand += 1
         try:
             outcomes = await self._in_stages(spec, tasks, pieces)
         except asyncio.CancelledError:
             for one in watched:
                 one.given_up.set()
             raise
+        finally:
+            self._in_hand -= 1
         return [
             outcome if isinstance(outcome, Exception) else await _finished(outcome, task, spec)
             for outcome, task in zip(outcomes, tasks, strict=True)
@@ -130,9 +156,11 @@ class LocalProvider:
 
     async def close(self) -> None:
         """Unload every model, once the step in progress is over."""
+        self._in_hand += 1  # whatever is only rehearsed ends
         await _in(self._drawing, self._engine.unload)
         for threads in (self._reading, self._drawing, self._developing):
             threads.shutdown(wait=False)
+        self._watchdog.close()
 
 
 async def _in(thread: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
