@@ -122,6 +122,7 @@ class Engine:
         try:
             audience.look()
             model = self._model(spec)
+            audience.look()
             with torch.inference_mode():
                 latents = self._denoise(model, pieces, audience, since)
             return self._sketch(model, pieces, audience, latents)
