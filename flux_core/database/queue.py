@@ -126,8 +126,8 @@ class JobQueue:
 
         ``seconds`` is what the drawing took: the job's ``started_at`` becomes the moment it really began. What
         ``missing`` pictures cost goes back, and ``withheld`` says why there are none. ``from_words``: the picture to
-        start from was left aside. ``microdollars``: what the provider charged; None: what was expected. ``mode``: the one
-        it was drawn in, and ``why_mode``, where that is not the one asked for.
+        start from was left aside. ``microdollars``: what the provider charged; None: what was expected. ``mode``: that
+        it was drawn in, and ``why_mode``, where it is not the one asked for.
         """
         drawn = leases.Drawn(
             provider=provider,
