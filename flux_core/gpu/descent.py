@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flux_core.gpu.profile import Facts, Profile, ladder, modes, why_not
+from flux_core.gpu.profile import Facts, Profile, check, ladder, modes, why_not
 from flux_core.gpu.sizes import size_of
 from flux_core.models import Mode, ModelSpec
 
@@ -11,7 +11,8 @@ class Descent:
     """The profiles of one device. Not thread-safe."""
 
     def __init__(self, facts: Facts, named: str = "auto") -> None:
-        """Take what is known of the machine, and GPU_PROFILE."""
+        """Take what is known of the machine, and GPU_PROFILE; raises ConfigurationError for one that it cannot do."""
+        check(named, facts)
         self._facts = facts
         self._named = named
         self._standing: dict[tuple[str, Mode], Profile] = {}

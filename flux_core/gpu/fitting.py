@@ -6,7 +6,7 @@ move between memories nor compile there, so what is held in FP8 stays on the car
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from diffusers import PipelineQuantizationConfig
@@ -111,7 +111,7 @@ def _place(pipeline: Any, profile: Profile, device: torch.device) -> None:
     if profile.offload is Offload.MODEL:
         pipeline.enable_model_cpu_offload(device=device)
         return
-    parts = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
+    parts: dict[str, Any] = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
     brought: dict[str, Any] = {"onload_device": device, "offload_device": torch.device("cpu")}
     # A stream of its own needs a card; elsewhere the same is done in turn.
     brought |= {"use_stream": True, "non_blocking": True} if device.type == "cuda" else {}
@@ -119,7 +119,7 @@ def _place(pipeline: Any, profile: Profile, device: torch.device) -> None:
         apply_group_offloading(parts.pop(large_encoder(frozenset(parts))), offload_type="leaf_level", **brought)
     if profile.offload is Offload.GROUP:
         parts.pop("transformer").enable_group_offload(offload_type="block_level", num_blocks_per_group=1, **brought)
-    for name, part in parts.items():
+    for part in parts.values():
         # What bitsandbytes made is on its card already, and would not be moved.
         if not getattr(part, "is_loaded_in_4bit", False):
-            cast(Any, part).to(device)
+            part.to(device)

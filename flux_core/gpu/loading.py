@@ -23,8 +23,6 @@ from flux_core.models import ModelSpec
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 PARTS = frozenset({"transformer", "text_encoder", "text_encoder_2", "vae"})
-HEADROOM = 1.15
-"""What drawing needs beside the weights, relative to them, for the weights to stay on the card as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +34,16 @@ class LoadedModel:
     image_to_image: FluxImg2ImgPipeline
     preview: LatentPreview
     profile: Profile
+
+    @property
+    def held_as(self) -> str:
+        """Return the name under which an engine holds it."""
+        return held_as(self.spec, self.profile)
+
+
+def held_as(spec: ModelSpec, profile: Profile) -> str:
+    """Return the name under which an engine holds ``spec``: a model may be there in all bits and in fewer, too."""
+    return spec.id if profile.transformer.exact else f"{spec.id} in {profile.transformer}"
 
 
 def load(

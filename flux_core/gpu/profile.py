@@ -33,7 +33,9 @@ def ladder(facts: Facts, size: ModelSize, mode: Mode = Mode.QUALITY, named: str 
     offered = [one for one in possible if all(one.name != other.name for other in BY_NAME_ONLY)]
     offered = [one for one in possible if all(one.name != other.name for other in BY_NAME_ONLY)]
     if named != "auto":
-        chosen = _named(named, facts, possible)
+        check(named, facts)
+        chosen = next(one for one in possible if one.name == named)
+        chosen = replace(chosen, why=f"GPU_PROFILE names it. {chosen.why}")
         rungs = [chosen, *(one for one in offered if one.card_bytes < chosen.card_bytes)]
     else:
         fitting = [one for one in _in_order(offered, facts, mode) if _fits(one, facts)]
@@ -42,6 +44,17 @@ def ladder(facts: Facts, size: ModelSize, mode: Mode = Mode.QUALITY, named: str 
     if mode is Mode.TURBO:
         rungs = [replace(one, step_cache=True) for one in rungs]
     return _chain([replace(one, faster=_faster(one, facts, size)) for one in rungs])
+
+
+def check(named: str, facts: Facts) -> None:
+    """Raise ConfigurationError where GPU_PROFILE is no name, or one that this machine cannot do."""
+    if named != "auto" and named not in NAMES:
+        raise ConfigurationError(f"GPU_PROFILE is {named!r}; it must be auto or one of {', '.join(NAMES)}.")
+    of_this_kind = {one.name: lacking(one, facts) for one in KINDS[facts.kind]}
+    why = of_this_kind.get(named, f"that is not for {facts.name}")
+    if named != "auto" and why is not None:
+        possible = [name for name, missing in of_this_kind.items() if missing is None]
+        raise ConfigurationError(f"GPU_PROFILE is {named!r}, but {why}. Possible here: auto, {', '.join(possible)}.")
 
 
 def modes(facts: Facts, size: ModelSize, named: str = "auto") -> tuple[Mode, ...]:
@@ -134,18 +147,6 @@ def _excess(profile: Profile, facts: Facts) -> tuple[bool, bool]:
     spare = round(RESERVE * (facts.total or 0)) if facts.kind == "cuda" else 0
     on_card = facts.free is not None and profile.card_bytes + spare > facts.free
     return on_card, facts.main_free is not None and profile.main_bytes > facts.main_free
-
-
-def _named(name: str, facts: Facts, possible: Sequence[Profile]) -> Profile:
-    if name not in NAMES:
-        raise ConfigurationError(f"GPU_PROFILE is {name!r}; it must be auto or one of {', '.join(NAMES)}.")
-    for one in possible:
-        if one.name == name:
-            return replace(one, why=f"GPU_PROFILE names it. {one.why}")
-    here = [one.name for one in possible]
-    of_this_kind = next((one for one in KINDS[facts.kind] if one.name == name), None)
-    why = lacking(of_this_kind, facts) if of_this_kind is not None else f"it is not for {facts.name}"
-    raise ConfigurationError(f"GPU_PROFILE is {name!r}, but {why}. Here: auto, {', '.join(here)}.")
 
 
 def _faster(profile: Profile, facts: Facts, size: ModelSize) -> str | None:
