@@ -138,6 +138,9 @@ class Settings(BaseSettings):
     # Workers
     workers: int = Field(default=1, ge=0, description="Worker processes that `flux-bot run` starts and supervises.")
     device: str = Field(default="auto", description="Torch device of a worker: auto, cpu, cuda, cuda:1, mps.")
+    gpu_profile: str = Field(
+        default="auto", description="How models are held on a worker's card; auto: as suits its free memory."
+    )
     torch_threads: int = Field(default=0, ge=0, description="CPU threads of a worker; 0 leaves it to torch.")
     warm_up: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),

@@ -370,7 +370,7 @@ class Worker:
             held.phase = Phase.FINISHING
             self._wake.set()
             ended = await self._finish(job, drawing, seconds)
-            await self._easel.measure(held, company)
+            await self._easel.measure(held, company, drawing.mode)
         except LeaseLost:
             raise
         except HandedBack:
@@ -425,6 +425,8 @@ class Worker:
                 missing=job.request.count - len(finished),
                 from_words=drawing.from_words,
                 microdollars=drawing.microdollars,
+                mode=drawing.mode,
+                why_mode=drawing.why_mode,
             )
         )
         shown = "" if ended.state is JobState.SUCCEEDED else f", {ended.state} by its community's rules"

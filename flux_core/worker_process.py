@@ -195,6 +195,7 @@ def local_provider(settings: Settings, on_hang: Callable[[str], None] | None = N
     return LocalProvider(
         settings.catalogue,
         device=settings.device,
+        profile=settings.gpu_profile,
         threads=settings.torch_threads,
         hub_token=None if token is None else token.get_secret_value(),
         watchdog=Watchdog(on_hang if settings.stall_seconds else None),

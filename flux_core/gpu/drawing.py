@@ -13,7 +13,7 @@ from flux_core.errors import DrawingBroken
 from flux_core.generation import GenerationRequest
 from flux_core.gpu.decoding import Decoder
 from flux_core.gpu.denoising import Audience
-from flux_core.models import ModelSpec
+from flux_core.models import Mode, ModelSpec
 from flux_core.providers.base import Progress
 
 Outcome = list[Image.Image] | Exception
@@ -71,6 +71,8 @@ class Sketch:
     """When the card has computed the latents; None where they are there."""
     beside: bool = False
     """Whether it may be decoded in another thread while the next drawing goes on."""
+    mode: Mode = Mode.QUALITY
+    """The mode it was drawn in."""
 
 
 class Flawed(DrawingBroken):

@@ -18,12 +18,15 @@ from flux_core.errors import DrawingBroken, FluxError, OutOfMemory
 from flux_core.generation import GenerationRequest
 from flux_core.gpu.decoding import DECODE_BYTES_PER_PIXEL, Decoder
 from flux_core.gpu.denoising import Audience, StepWatch
+from flux_core.gpu.descent import Descent
 from flux_core.gpu.developing import Darkroom, collect, is_the_same, needs_mending
-from flux_core.gpu.device import free_bytes, precision, weight_bytes
+from flux_core.gpu.device import facts_of, free_bytes
 from flux_core.gpu.drawing import Flawed, Latent, Outcome, Piece, Shot, Sketch
 from flux_core.gpu.idle import IdleClock
 from flux_core.gpu.latents import unpack
-from flux_core.gpu.loading import HEADROOM, LoadedModel, load
+from flux_core.gpu.loading import LoadedModel, held_as, load
+from flux_core.gpu.modes import stepping
+from flux_core.gpu.profile import Encoders, Offload, Profile
 from flux_core.gpu.words import Reader, Words
 from flux_core.metrics import definitions as m
 from flux_core.models import MEGAPIXEL, Mode, ModelSpec
@@ -50,12 +53,15 @@ class Engine:
         hub_token: str | None = None,
         watchdog: Watchdog | None = None,
         stall_seconds: float = STALL_SECONDS,
+        profile: str = "auto",
     ) -> None:
         """Take a device; nothing is loaded yet. ``hub_token`` opens gated repositories of the hub.
 
-        ``watchdog`` is told what is done; a step may always take ``stall_seconds``.
+        ``profile``: GPU_PROFILE; raises ConfigurationError for one that this device cannot do. ``watchdog`` is told
+        what is done; a step may always take ``stall_seconds``.
         """
         self.device = device
+        self.profiles = Descent(facts_of(device), profile)
         self._hub_token = hub_token
         self._watchdog = watchdog or Watchdog()
         self._pace = StepPace(stall_seconds)
@@ -66,7 +72,7 @@ class Engine:
 
     @property
     def loaded(self) -> list[str]:
-        """Return the ids of the models in memory, the longest unused first."""
+        """Return what is in memory (``held_as``), the longest unused first."""
         return list(self._loaded)
 
     # A whole drawing
@@ -107,9 +113,10 @@ class Engine:
         collect(self.device)
         raise OutOfMemory(f"{spec.id} does not fit into memory: {said}")
 
-    def read(self, spec: ModelSpec, prompt: str) -> None:
+    def read(self, spec: ModelSpec, prompt: str, mode: Mode = Mode.QUALITY) -> None:
         """Read words beforehand, from any thread; nothing where that has to wait for the drawing itself."""
-        model, reader = self._loaded.get(spec.id), self._readers.get(spec.id)
+        held = held_as(spec, self.profiles.standing(spec, mode))
+        model, reader = self._loaded.get(held), self._readers.get(held)
         if model is not None and reader is not None and self._has_room(model, READING_BYTES):
             self._words(reader, spec, prompt)
 
@@ -121,7 +128,7 @@ class Engine:
         audience = Audience([piece.progress for piece in pieces])
         try:
             audience.look()
-            model = self._model(spec)
+            model = self._model(spec, pieces[0].request.mode)
             audience.look()
             with torch.inference_mode():
                 latents = self._denoise(model, pieces, audience, since)
@@ -176,36 +183,42 @@ class Engine:
 
     # Models
 
-    def _model(self, spec: ModelSpec) -> LoadedModel:
-        model = self._loaded.pop(spec.id, None)
-        if model is None or model.spec != spec:
-            if self._loaded and not self._room_for(spec):
+    def _model(self, spec: ModelSpec, mode: Mode = Mode.QUALITY) -> LoadedModel:
+        """Return the model as it is drawn in ``mode``: there may be one of all bits and one of fewer."""
+        profile = self.profiles.standing(spec, mode)
+        held = held_as(spec, profile)
+        model = self._loaded.pop(held, None)
+        if model is None or model.spec != spec or model.profile.weights != profile.weights:
+            model = None  # its memory is wanted
+            self._readers.pop(held, None)
+            if self._loaded and not self._room_for(profile):
                 self.unload()
             with self._watchdog.over(f"loading {spec.id}", LOAD_SECONDS):
-                model = self._load(spec)
-            self._readers[spec.id] = Reader(model)
-        self._loaded[spec.id] = model
+                model = self._load(spec, profile)
+            self._readers[held] = Reader(model)
+        self._loaded[held] = model
         return model
 
-    def _load(self, spec: ModelSpec) -> LoadedModel:
+    def _load(self, spec: ModelSpec, profile: Profile) -> LoadedModel:
+        log.info("%s is loaded as %s: %s", spec.id, profile.name, profile.why)
         try:
-            return load(spec, self.device, self._hub_token)
+            return load(spec, self.device, self._hub_token, profile)
         except torch.OutOfMemoryError:
             if not self._loaded:
                 raise
         self.unload()
-        return load(spec, self.device, self._hub_token)
+        return load(spec, self.device, self._hub_token, profile)
 
-    def _room_for(self, spec: ModelSpec) -> bool:
-        wanted, free = weight_bytes(spec.source or "", precision(self.device)), free_bytes(self.device)
-        return wanted is not None and free is not None and wanted * HEADROOM < free
+    def _room_for(self, profile: Profile) -> bool:
+        free = free_bytes(self.device)
+        return free is not None and profile.card_bytes < free
 
     def _has_room(self, model: LoadedModel, wanted: int) -> bool:
         """Whether another stage of a drawing may go on beside the steps of the next: all is in place, and room left."""
         if self.device.type != "cuda":
             return self.device.type == "cpu"
-        if model.text_to_image._all_hooks:  # parts come onto the card in turn, and go
-            return False
+        if model.profile.offload is not Offload.NONE or model.profile.encoders is Encoders.STREAMED:
+            return False  # parts come onto the card in turn, and go
         unused = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
         return (free_bytes(self.device) or 0) + unused > wanted
 
@@ -222,7 +235,7 @@ class Engine:
         audience.step(0, request.steps_taken * -(-len(shots) // most))
         words = []
         for piece in pieces:
-            words.append(self._words(self._readers[model.spec.id], model.spec, piece.request.prompt))
+            words.append(self._words(self._readers[model.held_as], model.spec, piece.request.prompt))
             audience.look()
         with self._idle.over(since):
             while True:
@@ -307,7 +320,9 @@ class Engine:
                 batches=batches,
                 on_step=on_step,
             )
-            latents = unpack(pipeline(**options)[0], *latent_size)
+            profile = self.profiles.standing(model.spec, request.mode)
+            with stepping(pipeline.transformer, model.spec, profile):
+                latents = unpack(pipeline(**options)[0], *latent_size)
         return [Latent(owner, latents[n : n + 1]) for n, owner in enumerate(owners)]
 
     def _sketch(
@@ -319,7 +334,8 @@ class Engine:
             ready.record(torch.cuda.current_stream(self.device))
         request = pieces[0].request
         beside = self._has_room(model, DECODE_BYTES_PER_PIXEL * request.width * request.height)
-        return Sketch(model.spec, pieces, audience, latents, Decoder(model.text_to_image), ready, beside)
+        mode = self.profiles.standing(model.spec, request.mode).mode
+        return Sketch(model.spec, pieces, audience, latents, Decoder(model.text_to_image), ready, beside, mode)
 
 
 def _first_line(error: Exception) -> str:

@@ -20,7 +20,7 @@ from flux_core.gpu.device import choose_device, title, use_threads
 from flux_core.gpu.drawing import Outcome, Piece
 from flux_core.gpu.engine import STALL_SECONDS, Engine
 from flux_core.gpu.rehearsal import rehearse
-from flux_core.models import Catalogue, ModelSpec
+from flux_core.models import Catalogue, Mode, ModelSpec
 from flux_core.offers import Offer, own_offers
 from flux_core.providers.base import Drawing, Drawn, DrawTask, Progress
 from flux_core.router import LOCAL
@@ -49,16 +49,23 @@ class LocalProvider:
         hub_token: str | None = None,
         watchdog: Watchdog | None = None,
         stall_seconds: float = STALL_SECONDS,
+        profile: str = "auto",
     ) -> None:
         """Choose the device; raises ConfigurationError when it is not here. 0 ``threads`` leaves them to torch.
 
+        ``profile``: GPU_PROFILE; raises ConfigurationError for one that the device cannot do.
         ``watchdog`` learns of every step; each may take ``stall_seconds`` at least.
         """
         self._catalogue = catalogue
         self._watchdog = watchdog or Watchdog()
         self._engine = Engine(
-            choose_device(device), hub_token=hub_token, watchdog=self._watchdog, stall_seconds=stall_seconds
+            choose_device(device),
+            hub_token=hub_token,
+            watchdog=self._watchdog,
+            stall_seconds=stall_seconds,
+            profile=profile,
         )
+        self._offers = own_offers(catalogue, self._engine.profiles.modes)
         self._in_hand = 0
         """Drawings that somebody waits for."""
 
@@ -77,7 +84,7 @@ class LocalProvider:
     @property
     def offers(self) -> Mapping[str, Offer]:
         """Return every model whose weights are configured; within its bounds, our own cards draw all of it."""
-        return own_offers(self._catalogue)
+        return self._offers
 
     @property
     def gauges(self) -> Card:
@@ -111,7 +118,7 @@ class LocalProvider:
         """Read the words of ``task``, where its model is in memory and has room for that beside its drawing."""
         spec = self._catalogue[task.request.model]
         try:
-            await _in(self._reading, self._engine.read, spec, task.request.prompt)
+            await _in(self._reading, self._engine.read, spec, task.request.prompt, task.request.mode)
         except Exception as error:
             log.warning("The words of job %s are read when its turn comes: %s", task.job_id, error)
 
@@ -135,12 +142,18 @@ class LocalProvider:
         finally:
             self._in_hand -= 1
         return [
-            outcome if isinstance(outcome, Exception) else await _finished(outcome, task, spec)
-            for outcome, task in zip(outcomes, tasks, strict=True)
+            outcome if isinstance(outcome, Exception) else await _finished(outcome, task, spec, mode, why)
+            for (outcome, mode, why), task in zip(outcomes, tasks, strict=True)
         ]
 
-    async def _in_stages(self, spec: ModelSpec, tasks: Sequence[DrawTask], pieces: Sequence[Piece]) -> list[Outcome]:
-        """Take the steps in the engine's thread, and decode in another one while the next task has that."""
+    async def _in_stages(
+        self, spec: ModelSpec, tasks: Sequence[DrawTask], pieces: Sequence[Piece]
+    ) -> list[tuple[Outcome, Mode, str | None]]:
+        """Take the steps in the engine's thread, and decode in another one while the next task has that.
+
+        Returns with each outcome the mode it was drawn in, and why that is not the one asked for.
+        """
+        wanted, profiles = tasks[0].request.mode, self._engine.profiles
         since = min(task.since for task in tasks)
         sketch = await _in(self._drawing, partial(self._engine.denoise, spec, pieces, since=since))
         if not sketch.beside:
@@ -150,9 +163,13 @@ class LocalProvider:
                 task.let_next()
         if sketch.beside:
             outcomes = await _in(self._developing, self._engine.develop, sketch)
+        manners = [(sketch.mode, profiles.why(spec, wanted))] * len(outcomes)
         if any(map(needs_mending, outcomes)):
+            if wanted is not Mode.QUALITY:
+                safe = profiles.standing(spec, Mode.QUALITY).mode, f"the first try, in {wanted}, was no picture"
+                manners = [safe if needs_mending(one) else usual for one, usual in zip(outcomes, manners, strict=True)]
             outcomes = await _in(self._drawing, self._engine.mend, sketch, outcomes)
-        return outcomes
+        return [(outcome, *manner) for outcome, manner in zip(outcomes, manners, strict=True)]
 
     async def close(self) -> None:
         """Unload every model, once the step in progress is over."""
@@ -192,11 +209,13 @@ class _GivenUp:
         return self.given_up.is_set() or self._progress.cancelled
 
 
-async def _finished(images: list[Image.Image], task: DrawTask, spec: ModelSpec) -> Drawing:
+async def _finished(images: list[Image.Image], task: DrawTask, spec: ModelSpec, mode: Mode, why: str | None) -> Drawing:
     if spec.enlarge > 1:
         images = await asyncio.to_thread(_enlarged, images, spec)
     return Drawing(
-        pictures=tuple(Drawn(image=image, seed=seed) for image, seed in zip(images, task.request.seeds, strict=True))
+        pictures=tuple(Drawn(image=image, seed=seed) for image, seed in zip(images, task.request.seeds, strict=True)),
+        mode=mode,
+        why_mode=why,
     )
 
 
