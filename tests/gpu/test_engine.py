@@ -197,8 +197,10 @@ def test_memory_that_does_not_suffice_halves_the_batch(
 
 
 def test_a_single_picture_that_does_not_fit_is_out_of_memory(
-    engine: Engine, catalogue: Catalogue, ask: Ask, monkeypatch: pytest.MonkeyPatch
+    catalogue: Catalogue, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    engine = Engine(torch.device("cpu"))
+
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
 
