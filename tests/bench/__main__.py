@@ -1,4 +1,4 @@
-"""``make bench``: queue on both databases, bot under load, full hosted worker, drawing together, engine against a loop."""
+"""``make bench``: the queue, the bot under load, a full hosted worker, drawing together, the engine against a loop."""
 
 from __future__ import annotations
 

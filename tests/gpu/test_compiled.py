@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -34,31 +33,28 @@ def test_a_place_that_cannot_be_had_is_left_alone(tmp_path: Path, monkeypatch: p
     assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
 
 
-def drawn() -> tuple[torch.Tensor, int, int]:
-    """Compile a small function as a process that has just begun would; return what it computes, and hits and misses."""
+def computed() -> tuple[torch.Tensor, int, int]:
+    """Compile a product as a process that has just begun would; return what it computes, and hits and misses.
+
+    Of a matrix product nothing is left to a C++ compiler, which would take a minute.
+    """
     torch._dynamo.reset()
     counters.clear()
-
-    @torch.compile
-    def twice(x: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.gelu(x) * 2 + x.sum()
-
-    found = twice(torch.arange(12.0))
+    found = torch.compile(lambda x: torch.mm(x, x))(torch.arange(16.0).view(4, 4))
     seen = counters["inductor"]
     return found, seen["fxgraph_cache_hit"], seen["fxgraph_cache_miss"]
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles for a processor with a C++ compiler")
 def test_what_was_compiled_is_found_again_unless_it_is_damaged(folder: Path) -> None:
-    first, hits, misses = drawn()
-    assert (hits, misses) == (0, 1)
-    again, hits, misses = drawn()
-    assert (hits, misses) == (1, 0)
+    first, hits, misses = computed()
+    assert (hits, misses > 0) == (0, True)
+    again, hits, misses = computed()
+    assert (hits > 0, misses) == (True, 0)
     assert torch.equal(first, again)
-    kept = [file for file in (folder / "fxgraph").rglob("*") if file.is_file()]
+    kept = [file for file in folder.rglob("*") if file.is_file()]
     assert kept
     for file in kept:
         file.write_bytes(b"of another torch, or broken off")
-    anew, hits, misses = drawn()
-    assert (hits, misses) == (0, 1)
+    anew, hits, misses = computed()
+    assert (hits, misses > 0) == (0, True)
     assert torch.equal(first, anew)

@@ -15,7 +15,7 @@ from flux_core.jobs import JobState
 from flux_core.models import Catalogue
 from flux_core.providers.local import LocalProvider
 from flux_core.tiny.architecture import build_random
-from tests.worker.conftest import Floor
+from tests.worker.conftest import Floor, database_url, floor  # noqa: F401 (fixtures)
 
 
 @pytest.fixture
