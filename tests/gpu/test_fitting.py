@@ -1,4 +1,4 @@
-"""What profiles do to a pipeline: for real where a processor can, for a card as far as the libraries' signatures tell."""
+"""What profiles do to a pipeline: for real where a processor can, for a card as far as signatures tell."""
 
 from __future__ import annotations
 
