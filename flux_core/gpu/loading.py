@@ -13,14 +13,16 @@ from diffusers import FluxImg2ImgPipeline, FluxPipeline
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from flux_core.errors import ModelUnavailable
-from flux_core.gpu.device import precision
+from flux_core.gpu.device import facts_of
+from flux_core.gpu.fitting import fit, loading_options
 from flux_core.gpu.previews import LatentPreview
+from flux_core.gpu.profile import Profile, ladder
 from flux_core.gpu.quiet import silence
+from flux_core.gpu.sizes import size_of
 from flux_core.models import ModelSpec
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-HEADROOM = 1.15
-"""What drawing needs beside the weights, relative to them, for the weights to stay on the card as a whole."""
+PARTS = frozenset({"transformer", "text_encoder", "text_encoder_2", "vae"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +33,26 @@ class LoadedModel:
     text_to_image: FluxPipeline
     image_to_image: FluxImg2ImgPipeline
     preview: LatentPreview
+    profile: Profile
+
+    @property
+    def held_as(self) -> str:
+        """Return the name under which an engine holds it."""
+        return held_as(self.spec, self.profile)
 
 
-def load(spec: ModelSpec, device: torch.device, hub_token: str | None = None) -> LoadedModel:
-    """Load ``spec.source`` onto ``device``, in fp32 on a CPU and bf16 elsewhere.
+def held_as(spec: ModelSpec, profile: Profile) -> str:
+    """Return the name under which an engine holds ``spec``: a model may be there in all bits and in fewer, too."""
+    return spec.id if profile.transformer.exact else f"{spec.id} in {profile.transformer}"
 
-    A folder is loaded without any network; ``hub_token`` opens gated repositories of the hub. A model too large for
-    its card keeps each part in main memory until its turn. Raises ModelUnavailable with what the operator should do;
-    running out of memory is torch's own error.
+
+def load(
+    spec: ModelSpec, device: torch.device, hub_token: str | None = None, profile: Profile | None = None
+) -> LoadedModel:
+    """Load ``spec.source`` onto ``device`` as ``profile`` says, or else as suits the machine best.
+
+    A folder is loaded without any network; ``hub_token`` opens gated repositories of the hub. Raises ModelUnavailable
+    with what the operator should do; running out of memory is torch's own error.
     """
     if spec.source is None:
         raise ModelUnavailable(f"No place is configured for {spec.id}.", model=spec.id)
@@ -48,10 +62,11 @@ def load(spec: ModelSpec, device: torch.device, hub_token: str | None = None) ->
         raise ModelUnavailable(
             f"{spec.id}: there is no folder {spec.source}; {_setting(spec)} names it.", model=spec.id
         )
+    profile = profile or ladder(facts_of(device), size_of(spec))[0]
     try:
         pipeline = FluxPipeline.from_pretrained(
             str(folder) if folder.is_dir() else spec.source,
-            dtype=precision(device),
+            **loading_options(profile, PARTS),
             local_files_only=folder.is_dir(),
             token=hub_token,
         )
@@ -60,12 +75,12 @@ def load(spec: ModelSpec, device: torch.device, hub_token: str | None = None) ->
     except Exception as error:
         # diffusers, transformers and the hub each raise errors of their own, often wrapped in plain OSError.
         raise ModelUnavailable(explain(error, spec, local=folder.is_dir()), model=spec.id) from error
-    _place(pipeline, device)
+    fit(pipeline, profile, device)
     pipeline.set_progress_bar_config(disable=True)
     # Built from the very same modules: a second operation costs no memory. `from_pipe` may cast them.
     variation = FluxImg2ImgPipeline(**pipeline.components)
     variation.set_progress_bar_config(disable=True)
-    return LoadedModel(spec, pipeline, variation, LatentPreview.fit(pipeline.vae, device))
+    return LoadedModel(spec, pipeline, variation, LatentPreview.fit(pipeline.vae, device), profile)
 
 
 def explain(error: BaseException, spec: ModelSpec, *, local: bool) -> str:
@@ -94,15 +109,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _place(pipeline: FluxPipeline, device: torch.device) -> None:
-    if device.type == "cuda":
-        _, total = torch.cuda.mem_get_info(device)
-        if weights_in(pipeline) * HEADROOM > total:
-            pipeline.enable_model_cpu_offload(device=device)
-            return
-    pipeline.to(device)
 
 
 def weights_in(pipeline: Any) -> int:
