@@ -146,6 +146,9 @@ def imagine(
     seed: Annotated[int | None, typer.Option(help="The same seed draws the same picture.")] = None,
     count: Annotated[int | None, typer.Option("-n", "--count", help="Pictures; 1 if not given.")] = None,
     image: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A picture to start from.")] = None,
+    mask: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="White where that picture is painted anew.")
+    ] = None,
     strength: Annotated[float | None, typer.Option(help="How far to go from that picture, up to 1.")] = None,
     data_dir: DataDir = None,
 ) -> None:
@@ -166,7 +169,7 @@ def imagine(
         strength=strength,
         provider=provider,
     )
-    _start(settings, shell.imagine(settings, options, output=output, image=image))
+    _start(settings, shell.imagine(settings, options, output=output, image=image, mask=mask))
 
 
 @app.command()

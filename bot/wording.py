@@ -231,7 +231,18 @@ def _size_contradiction(f: Facts) -> str:
 
 def _operation_unavailable(f: Facts) -> str:
     model = f"`{f['model']}`" if "model" in f else "This model"
-    what = "start from a picture" if f.get("operation") == "image-to-image" else "draw from words alone"
+    does, asked = f.get("does", ()), f.get("operation")
+    if "inpaint" in does and asked == "image-to-image":
+        return (
+            f"{model} needs to know where to paint: give it a `mask` of your picture, white there and black elsewhere."
+        )
+    if asked == "text-to-image" and does:
+        needed = "a picture as `image` and a `mask` of it" if "inpaint" in does else "a picture as `image`"
+        return f"{model} draws nothing from words alone. Give it {needed}, or choose another model."
+    what = {
+        "image-to-image": "start from a picture",
+        "inpaint": "paint anew what a mask shows",
+    }.get(str(asked), "draw from words alone")
     return f"{model} cannot {what}. Please choose another model."
 
 
@@ -460,6 +471,9 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "operation_unavailable": _operation_unavailable,
     "strength_without_picture": _fixed(
         "`strength` says how much of your own picture may change, but there is none. Attach an `image` or drop it."
+    ),
+    "mask_without_picture": _fixed(
+        "A `mask` shows where your own picture is painted anew, but there is none. Attach it as `image`, too."
     ),
     "invalid_picture": _fixed("I can't use this picture. Please upload a PNG, JPEG, WebP or GIF."),
     "picture_not_fetched": _fixed("Discord did not hand me your picture. Please upload it again."),

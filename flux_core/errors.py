@@ -9,7 +9,7 @@
     │   │   ├── NotANumber, OutOfRange
     │   │   ├── UnknownModel, UnknownAspect, UnknownFormat, UnknownFlag
     │   │   ├── InvalidSize, SizeContradiction
-    │   │   └── OperationUnavailable, StrengthWithoutPicture
+    │   │   └── OperationUnavailable, StrengthWithoutPicture, MaskWithoutPicture
     │   ├── InvalidPicture
     │   │   ├── PictureEmpty, PictureTooHeavy, PictureTooLarge, PictureUnreadable, PictureUnsupported
     │   │   └── PictureNotFetched
@@ -133,7 +133,7 @@ class SizeContradiction(InvalidRequest):
 
 
 class OperationUnavailable(InvalidRequest):
-    """Refuse an operation the model lacks. Facts: model, operation."""
+    """Refuse an operation the model lacks. Facts: model, operation, does (list of those it has)."""
 
     code = "operation_unavailable"
 
@@ -142,6 +142,12 @@ class StrengthWithoutPicture(InvalidRequest):
     """Refuse a strength where there is no picture to start from."""
 
     code = "strength_without_picture"
+
+
+class MaskWithoutPicture(InvalidRequest):
+    """Refuse a mask where there is no picture that it could belong to."""
+
+    code = "mask_without_picture"
 
 
 class InvalidPicture(MemberError):

@@ -110,6 +110,8 @@ class Offer(BaseModel):
     """None: nothing is paid."""
     image_input: ImageInput | None = None
     """None: it draws from words only."""
+    masks: bool = False
+    """Whether it paints anew what a mask shows."""
     picture_sizes: Sizes | None = None
     """Sizes when it starts from a picture, where they are others: many vendors then follow the picture."""
     picture_price: Price | None = None
@@ -130,6 +132,8 @@ class Offer(BaseModel):
         """
         if request.input_picture is not None and not variation and not self.starts_from_pictures(links=links):
             return "from words only"
+        if request.input_mask is not None and not self.masks:
+            return "no masks"
         if self.prompt_limit is not None and len(request.prompt) > self.prompt_limit:
             return f"prompts of at most {self.prompt_limit} characters"
         if self.size(request) is None:
@@ -170,7 +174,8 @@ def own_offers(catalogue: Catalogue) -> Mapping[str, Offer]:
         spec.id: Offer(
             theirs=spec.source,
             sizes=anything,
-            image_input=ImageInput.INLINE if Operation.IMAGE_TO_IMAGE in spec.operations else None,
+            image_input=ImageInput.INLINE if spec.starts_from_pictures else None,
+            masks=Operation.INPAINT in spec.operations,
         )
         for spec in catalogue
         if spec.source is not None

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from flux_core.errors import DrawingBroken, FluxError, OutOfMemory
 from flux_core.generation import GenerationRequest
 from flux_core.gpu.denoising import Audience, StepWatch
 from flux_core.gpu.device import free_bytes, precision, weight_bytes
-from flux_core.gpu.latents import unpack
 from flux_core.gpu.loading import HEADROOM, LoadedModel, load
+from flux_core.gpu.pipelines import FAMILIES, Start, Words, encoded, illustrated, words_as_options
 from flux_core.models import MEGAPIXEL, ModelSpec
 from flux_core.providers.base import Progress
 
@@ -31,6 +31,7 @@ class Piece:
     request: GenerationRequest
     input_image: Image.Image | None
     progress: Progress
+    input_mask: Image.Image | None = None
 
     @property
     def shape(self) -> tuple[object, ...]:
@@ -40,11 +41,9 @@ class Piece:
         return (*size, request.steps, request.guidance, request.strength, self.input_image is None)
 
     @property
-    def start(self) -> Image.Image:
-        """Return the picture that the drawing starts from, cropped to its size."""
-        assert self.input_image is not None
-        size = (self.request.width, self.request.height)
-        return ImageOps.fit(self.input_image.convert("RGB"), size, Image.Resampling.LANCZOS)
+    def start(self) -> Start | None:
+        """Return what the drawing starts from."""
+        return None if self.input_image is None else Start(self.input_image, self.input_mask)
 
 
 class Shot(NamedTuple):
@@ -52,13 +51,6 @@ class Shot(NamedTuple):
 
     piece: int
     seed: int
-
-
-class Words(NamedTuple):
-    """A prompt as the network reads it, each with a batch of one."""
-
-    embeds: torch.Tensor
-    pooled: torch.Tensor
 
 
 class Engine:
@@ -76,7 +68,12 @@ class Engine:
         return list(self._loaded)
 
     def draw(
-        self, spec: ModelSpec, request: GenerationRequest, input_image: Image.Image | None, progress: Progress
+        self,
+        spec: ModelSpec,
+        request: GenerationRequest,
+        input_image: Image.Image | None,
+        progress: Progress,
+        input_mask: Image.Image | None = None,
     ) -> list[Image.Image]:
         """Draw all pictures of ``request``: RGB, ``request.width`` × ``request.height`` pixels.
 
@@ -84,7 +81,7 @@ class Engine:
         seed + i, give or take one level in 8 bits. Raises ModelUnavailable, OutOfMemory, DrawingBroken, or what
         ``progress.step`` raised.
         """
-        (outcome,) = self.draw_together(spec, [Piece(request, input_image, progress)])
+        (outcome,) = self.draw_together(spec, [Piece(request, input_image, progress, input_mask)])
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -120,22 +117,24 @@ class Engine:
             torch.cuda.empty_cache()
 
     def _model(self, spec: ModelSpec) -> LoadedModel:
+        base = None if spec.base is None else self._model(spec.base)
         model = self._loaded.pop(spec.id, None)
-        if model is None or model.spec != spec:
+        if model is None or model.spec != spec or (base is not None and model.pipeline is not base.pipeline):
             if self._loaded and not self._room_for(spec):
                 self.unload()
-            model = self._load(spec)
+                self._loaded |= {} if base is None else {base.spec.id: base}
+            model = self._load(spec, base)
         self._loaded[spec.id] = model
         return model
 
-    def _load(self, spec: ModelSpec) -> LoadedModel:
+    def _load(self, spec: ModelSpec, base: LoadedModel | None) -> LoadedModel:
         try:
-            return load(spec, self.device, self._hub_token)
+            return load(spec, self.device, self._hub_token, base=base)
         except torch.OutOfMemoryError:
             if not self._loaded:
                 raise
         self.unload()
-        return load(spec, self.device, self._hub_token)
+        return load(spec, self.device, self._hub_token, base=base)
 
     def _room_for(self, spec: ModelSpec) -> bool:
         wanted, free = weight_bytes(spec.source or "", precision(self.device)), free_bytes(self.device)
@@ -153,7 +152,7 @@ class Engine:
             audience.step(0, request.steps_taken * len(batches))
             try:
                 # One prompt at a time, so that company changes nothing of what a prompt says.
-                words = words or [self._encoded(model, piece.request.prompt) for piece in pieces]
+                words = words or [self._encoded(model, piece) for piece in pieces]
                 drawn: list[list[Image.Image]] = [[] for _ in pieces]
                 for number, batch in enumerate(batches):
                     wanted = [shot for shot in batch if shot.piece not in audience.left]
@@ -166,11 +165,11 @@ class Engine:
             most = max(1, min(most, len(shots)) // 2)
             torch.cuda.empty_cache()
 
-    def _encoded(self, model: LoadedModel, prompt: str) -> Words:
-        embeds, pooled, _ = model.text_to_image.encode_prompt(
-            prompt, max_sequence_length=model.spec.max_sequence_length
-        )
-        return Words(embeds, pooled)
+    def _encoded(self, model: LoadedModel, piece: Piece) -> Words:
+        words = encoded(model.pipeline, piece.request.prompt, model.spec.max_sequence_length)
+        if model.prior is None or piece.input_image is None:
+            return words
+        return illustrated(words, model.prior, piece.input_image, self.device)
 
     def _draw_batch(
         self,
@@ -184,14 +183,15 @@ class Engine:
         audience: Audience,
     ) -> None:
         """Draw ``shots`` at once and add the pictures to ``drawn``, each to those of its piece."""
-        request, pipeline = pieces[0].request, model.text_to_image
+        request, start = pieces[0].request, pieces[0].start
+        operation = model.spec.operation(picture=start is not None, mask=pieces[0].input_mask is not None)
+        way, pipeline = FAMILIES[model.spec.architecture].ways[operation], model.pipelines[operation]
         scale = pipeline.vae_scale_factor
         latent_size = (request.height // scale, request.width // scale)
         owners = [shot.piece for shot in shots]
         rows = {owner: slice(owners.index(owner), owners.index(owner) + owners.count(owner)) for owner in owners}
         options: dict[str, Any] = {
-            "prompt_embeds": torch.cat([words[owner].embeds for owner in owners]),
-            "pooled_prompt_embeds": torch.cat([words[owner].pooled for owner in owners]),
+            **words_as_options([words[owner] for owner in owners]),
             "width": request.width,
             "height": request.height,
             "num_inference_steps": request.steps,
@@ -199,30 +199,35 @@ class Engine:
             # Noise comes from the CPU, so that a seed means the same picture on every kind of device.
             "generator": [torch.Generator("cpu").manual_seed(shot.seed) for shot in shots],
             "callback_on_step_end": StepWatch(
-                audience, model.preview, latent_size=latent_size, rows=rows, batch=number, batches=batches
+                audience,
+                model.preview,
+                latent_size=latent_size,
+                unpack=model.latents.unpack,
+                rows=rows,
+                batch=number,
+                batches=batches,
             ),
             "output_type": "latent",
             "return_dict": False,
         }
-        if pieces[0].input_image is not None:
-            pipeline = model.image_to_image
-            starts = {owner: pieces[owner].start for owner in rows}
-            options |= {"image": [starts[owner] for owner in owners], "strength": request.strength}
-        latents = unpack(pipeline(**options)[0], *latent_size)
+        starts = {owner: start for owner in rows if (start := pieces[owner].start) is not None}
+        if way.one_start and len(rows) > 1:
+            raise ValueError(f"{operation} is drawn for one request at a time.")
+        options |= way.options(model.spec, request, [starts[owner] for owner in owners if owner in starts])
+        latents = model.latents.unpack(pipeline(**options)[0], *latent_size)
         # One at a time: the decoder's memory does not grow with the batch, and a batch decodes as single runs do.
         for n, owner in enumerate(owners):
             if owner in audience.left:
                 continue
             try:
-                drawn[owner].append(self._decode(pipeline, latents[n : n + 1]))
+                picture = self._decode(model, latents[n : n + 1])
+                drawn[owner].append(way.finish(picture, starts.get(owner), request))
             except DrawingBroken as error:
                 audience.leave(owner, error)
 
-    def _decode(self, pipeline: Any, latents: torch.Tensor) -> Image.Image:
-        vae = pipeline.vae
-        pixels = vae.decode(latents / vae.config.scaling_factor + (vae.config.shift_factor or 0.0), return_dict=False)[
-            0
-        ]
+    def _decode(self, model: LoadedModel, latents: torch.Tensor) -> Image.Image:
+        pipeline = model.pipeline
+        pixels = pipeline.vae.decode(model.latents.for_decoder(latents), return_dict=False)[0]
         if not torch.isfinite(pixels).all():
             raise DrawingBroken(f"{pipeline.__class__.__name__} drew numbers that are no colours.")
         picture: Image.Image = pipeline.image_processor.postprocess(pixels, output_type="pil")[0]

@@ -1,22 +1,24 @@
-"""Load a FLUX model from a diffusers folder or the Hugging Face hub, once for both operations."""
+"""Load a FLUX model from a diffusers folder or the Hugging Face hub, once for all its operations."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import FluxImg2ImgPipeline, FluxPipeline
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from flux_core.errors import ModelUnavailable
 from flux_core.gpu.device import precision
+from flux_core.gpu.latents import LatentSpace
+from flux_core.gpu.pipelines import FAMILIES, pipelines_of
 from flux_core.gpu.previews import LatentPreview
 from flux_core.gpu.quiet import silence
-from flux_core.models import ModelSpec
+from flux_core.models import ModelSpec, Operation
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 HEADROOM = 1.15
@@ -25,16 +27,35 @@ HEADROOM = 1.15
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """One set of weights, ready to draw in both ways."""
+    """One set of weights, ready to draw in all its ways."""
 
     spec: ModelSpec
-    text_to_image: FluxPipeline
-    image_to_image: FluxImg2ImgPipeline
+    pipeline: Any
+    """What encodes the words, and holds transformer, VAE and scheduler."""
+    pipelines: Mapping[Operation, Any]
+    """What draws each operation, of the same modules."""
     preview: LatentPreview
+    latents: LatentSpace
+    prior: Any | None = None
+    """What looks at a picture for the words, where the weights of another model draw."""
+
+    @property
+    def text_to_image(self) -> Any:
+        """Return the pipeline that was loaded."""
+        return self.pipeline
+
+    @property
+    def image_to_image(self) -> Any:
+        """Return the pipeline that starts from pictures; raises KeyError where there is none."""
+        return self.pipelines[Operation.IMAGE_TO_IMAGE]
 
 
-def load(spec: ModelSpec, device: torch.device, hub_token: str | None = None) -> LoadedModel:
+def load(
+    spec: ModelSpec, device: torch.device, hub_token: str | None = None, *, base: LoadedModel | None = None
+) -> LoadedModel:
     """Load ``spec.source`` onto ``device``, in fp32 on a CPU and bf16 elsewhere.
+
+    ``base``: the model whose weights draw for one that has none of its own (``spec.base``), already loaded.
 
     A folder is loaded without any network; ``hub_token`` opens gated repositories of the hub. A model too large for
     its card keeps each part in main memory until its turn. Raises ModelUnavailable with what the operator should do;
@@ -45,11 +66,11 @@ def load(spec: ModelSpec, device: torch.device, hub_token: str | None = None) ->
     silence()
     folder = Path(spec.source).expanduser()
     if not folder.is_dir() and not HUB_ID.fullmatch(spec.source):
-        raise ModelUnavailable(
-            f"{spec.id}: there is no folder {spec.source}; {_setting(spec)} names it.", model=spec.id
-        )
+        raise ModelUnavailable(f"{spec.id}: there is no folder {spec.source}; {spec.setting} names it.", model=spec.id)
+    loads = FAMILIES[spec.architecture].loads
+    _check_kind(spec, folder, loads.__name__)
     try:
-        pipeline = FluxPipeline.from_pretrained(
+        pipeline = loads.from_pretrained(
             str(folder) if folder.is_dir() else spec.source,
             dtype=precision(device),
             local_files_only=folder.is_dir(),
@@ -62,10 +83,31 @@ def load(spec: ModelSpec, device: torch.device, hub_token: str | None = None) ->
         raise ModelUnavailable(explain(error, spec, local=folder.is_dir()), model=spec.id) from error
     _place(pipeline, device)
     pipeline.set_progress_bar_config(disable=True)
-    # Built from the very same modules: a second operation costs no memory. `from_pipe` may cast them.
-    variation = FluxImg2ImgPipeline(**pipeline.components)
-    variation.set_progress_bar_config(disable=True)
-    return LoadedModel(spec, pipeline, variation, LatentPreview.fit(pipeline.vae, device))
+    if spec.drawn_by is not None:
+        if base is None:
+            raise ModelUnavailable(f"{spec.id} is drawn with the weights of {spec.drawn_by}.", model=spec.id)
+        drawing = base.pipelines[Operation.TEXT_TO_IMAGE]
+        ways = dict.fromkeys(FAMILIES[spec.architecture].ways, drawing)
+        return LoadedModel(spec, base.pipeline, ways, base.preview, base.latents, prior=pipeline)
+    latents = LatentSpace(pipeline.vae)
+    preview = LatentPreview.fit(pipeline.vae, device, latents)
+    return LoadedModel(spec, pipeline, pipelines_of(spec.architecture, pipeline), preview, latents)
+
+
+def _check_kind(spec: ModelSpec, folder: Path, wanted: str) -> None:
+    """Refuse the weights of another architecture: many of them load, and then draw nonsense. Raises ModelUnavailable.
+
+    A folder without the file that names its pipeline is left to diffusers, which says what is missing.
+    """
+    try:
+        kind = json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("_class_name", wanted)
+    except (OSError, ValueError):
+        return
+    if kind != wanted:
+        raise ModelUnavailable(
+            f"{spec.id}: {spec.source} holds weights for {kind}, not for {wanted}; check {spec.setting}.",
+            model=spec.id,
+        )
 
 
 def explain(error: BaseException, spec: ModelSpec, *, local: bool) -> str:
@@ -77,17 +119,13 @@ def explain(error: BaseException, spec: ModelSpec, *, local: bool) -> str:
             "and give a token of that account in HF_TOKEN."
         )
     if RepositoryNotFoundError in kinds:
-        return f"{spec.id}: there is neither a folder nor a hub repository {source}; check {_setting(spec)}."
+        return f"{spec.id}: there is neither a folder nor a hub repository {source}; check {spec.setting}."
     if any(issubclass(kind, (LocalEntryNotFoundError, ConnectionError, TimeoutError)) for kind in kinds):
         return f"{spec.id}: the hub cannot be reached and {source} was not downloaded before; check the network."
     first = str(error).strip().split("\n", 1)[0]
     if local:
-        return f"{spec.id}: {source} is no complete diffusers folder ({first}); check {_setting(spec)}."
+        return f"{spec.id}: {source} is no complete diffusers folder ({first}); check {spec.setting}."
     return f"{spec.id}: {source} cannot be loaded from the hub ({first})."
-
-
-def _setting(spec: ModelSpec) -> str:
-    return f"{spec.id.replace('-', '_').upper()}_PATH"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -96,7 +134,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _place(pipeline: FluxPipeline, device: torch.device) -> None:
+def _place(pipeline: Any, device: torch.device) -> None:
     if device.type == "cuda":
         _, total = torch.cuda.mem_get_info(device)
         if weights_in(pipeline) * HEADROOM > total:

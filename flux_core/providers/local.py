@@ -81,7 +81,10 @@ class LocalProvider:
     async def _draw(self, tasks: Sequence[DrawTask], progresses: Sequence[Progress]) -> list[Drawing | Exception]:
         spec = self._catalogue[tasks[0].request.model]
         watched = [_GivenUp(progress) for progress in progresses]
-        pieces = [Piece(task.request, task.input_image, one) for task, one in zip(tasks, watched, strict=True)]
+        pieces = [
+            Piece(task.request, task.input_image, one, task.input_mask)
+            for task, one in zip(tasks, watched, strict=True)
+        ]
         try:
             # In our context, so that what the engine logs names the job.
             outcomes = await asyncio.get_running_loop().run_in_executor(
