@@ -69,10 +69,13 @@ def _from_noise_on_picture(spec: ModelSpec, request: GenerationRequest, starts: 
 
 
 def _kontext(spec: ModelSpec, request: GenerationRequest, starts: Sequence[Start]) -> dict[str, Any]:
-    # The picture to edit is read in one of the sizes that the model was trained with, whatever size is drawn; without
-    # an area the pipeline would draw a megapixel.
-    pictures = [_readable(start.picture, spec) for start in starts]
-    return {"image": pictures, "max_area": request.width * request.height}
+    # Without an area the pipeline would draw a megapixel, whatever size is asked for. The picture to edit is read in
+    # one of the sizes that the model was trained with, where it is not a small one.
+    return {
+        "image": [_readable(start.picture, spec) for start in starts],
+        "max_area": request.width * request.height,
+        "_auto_resize": spec.native_short_side is None,
+    }
 
 
 def _fill(spec: ModelSpec, request: GenerationRequest, starts: Sequence[Start]) -> dict[str, Any]:
