@@ -14,7 +14,11 @@ from typing import Any
 
 from flux_core.errors import OperationUnavailable
 from flux_core.generation import InputPicture, OutputFormat, RequestOptions
+<<<<<<< HEAD
 from flux_core.models import ASPECTS, MEGAPIXEL, MIN_SIDE, MULTIPLE, Catalogue, ModelSpec
+=======
+from flux_core.models import ASPECTS, MEGAPIXEL, MIN_SIDE, MULTIPLE, Catalogue, Mode, ModelSpec, Operation
+>>>>>>> profiles
 from flux_core.permitted import Permitted
 from flux_core.policy import Defaults
 from flux_core.preferences import Preferences
@@ -80,6 +84,8 @@ def settle(
     if typed.output_format is None:
         wanted = [(own.output_format, Source.OWN), (channel.output_format, Source.CHANNEL)]
         _first(found, "output_format", wanted, [one.value for one in OutputFormat])
+    if typed.mode is None:
+        _first(found, "mode", [(own.mode, Source.OWN)], [one.value for one in Mode])
     hidden = _said(private, (own.private, Source.OWN), (channel.private, Source.CHANNEL))
     veiled = _said(spoiler, (None, Source.OWN), (channel.spoiler, Source.CHANNEL))
     sources = {name: Source.TYPED for name, value in typed if value is not None} | {

@@ -16,6 +16,7 @@ from flux_core.errors import ConfigurationError, FluxError, from_code
 from flux_core.generation import GenerationRequest, InputPicture, RequestOptions, resolve
 from flux_core.images.intake import vet
 from flux_core.jobs import SHELL_ACCOUNT, Job, JobState, Origin, Picture
+from flux_core.models import Mode
 from flux_core.router import LOCAL
 from flux_core.service import Studio, Submission, WorkerInfo
 from flux_core.settings import Settings
@@ -161,5 +162,7 @@ def _facts(job: Job, picture: Picture) -> str:
     facts = [request.model, f"{picture.width}×{picture.height}"]
     if remarks.has_steps(request.model):
         facts.append(f"{request.steps} steps")
+    if (mode := remarks.mode_of(job)) is not Mode.QUALITY:
+        facts.append(mode.value)
     facts.append(f"seed {picture.seed}")
     return " · ".join(facts if by is None else [*facts, by])

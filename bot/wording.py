@@ -10,7 +10,7 @@ from typing import Any
 
 from flux_core.errors import FluxError
 from flux_core.generation import OutputFormat
-from flux_core.models import ASPECTS, CREDIT, MAX_SIDE, MEGAPIXEL
+from flux_core.models import ASPECTS, CREDIT, MAX_SIDE, MEGAPIXEL, Mode
 from flux_core.provider_settings import vendors
 from flux_core.router import LOCAL
 
@@ -191,6 +191,11 @@ def _unknown_aspect(f: Facts) -> str:
 def _unknown_format(f: Facts) -> str:
     known = f.get("known", [known.value for known in OutputFormat])
     return f"I can't save pictures as {quoted(f.get('value', ''))}. Choose one of {_list(known)}."
+
+
+def _unknown_mode(f: Facts) -> str:
+    known = f.get("known", [known.value for known in Mode])
+    return f"There is no mode {quoted(f.get('value', ''))}. Choose one of {_list(known)}."
 
 
 def _unknown_flag(f: Facts) -> str:
@@ -465,6 +470,7 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "unknown_model": _unknown_model,
     "unknown_aspect": _unknown_aspect,
     "unknown_format": _unknown_format,
+    "unknown_mode": _unknown_mode,
     "unknown_flag": _unknown_flag,
     "invalid_size": _invalid_size,
     "size_contradiction": _size_contradiction,

@@ -1,6 +1,6 @@
 """Which waiting jobs are drawn together with the one whose turn it is: where that was seen to be faster. Pure.
 
-Pictures of one model, size, number of steps and guidance can go through the network side by side. What that gains
+Pictures of one model, size, number of steps, guidance and mode can go through the network side by side. What that gains
 depends on the device and on the size of the pictures, so it is measured: a drawing's *pace* is its seconds per
 megapixel-step, kept by the number of pictures drawn at once. Jobs go together when that is faster by a tenth at least,
 and when those who wait gain more time in sum than they lose: the first of them waits for the pictures of the others.
@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flux_core.generation import GenerationRequest
+from flux_core.models import Mode
 
 WINDOW = 16
 """How far along the line company is looked for: some people's turns, not a whole evening's."""
@@ -39,6 +40,12 @@ class Shape:
     height: int
     steps: int
     guidance: float | None
+    mode: Mode = Mode.QUALITY
+
+    @property
+    def paced_as(self) -> str:
+        """Return the name by which paces are kept: the model, and the mode where it is not quality."""
+        return self.model if self.mode is Mode.QUALITY else f"{self.model} {self.mode}"
 
     @property
     def scale(self) -> int:
@@ -55,7 +62,7 @@ def shape_of(request: GenerationRequest) -> Shape | None:
     """Return a request's shape; None for one that starts from a picture: it is drawn alone."""
     if request.input_picture is not None:
         return None
-    return Shape(request.model, request.width, request.height, request.steps, request.guidance)
+    return Shape(request.model, request.width, request.height, request.steps, request.guidance, request.mode)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from flux_core.images.store import PictureStore
 from flux_core.insistence import insist
 from flux_core.jobs import Job
 from flux_core.metrics import definitions as m
+from flux_core.models import Mode
 from flux_core.providers.base import Drawing, DrawsTogether, DrawTask, Provider
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class Company:
     def __init__(self, members: Sequence[Assignment]) -> None:
         """Bring ``members`` together, of one shape."""
         self.members = members
-        self.units = sum(member.job.request.megapixel_steps for member in members)
+        self.units = sum(member.job.request.work for member in members)
         self.pictures = sum(member.job.request.count for member in members)
         self.measured = False
         """Whether the time of the drawing was kept, or will not be."""
@@ -106,14 +107,18 @@ class Easel:
         for held, outcome in zip(going, outcomes, strict=True):
             company.tell(held, outcome)
 
-    async def measure(self, held: Assignment, company: Company, seconds: float) -> None:
-        """Keep how long a job took: its part of the time of its company, so that the work of all adds up."""
+    async def measure(self, held: Assignment, company: Company, seconds: float, mode: Mode) -> None:
+        """Keep how long a job took: its part of the time of its company, so that the work of all adds up.
+
+        ``mode``: the one it was drawn in, which says how much work there was.
+        """
         request = held.job.request
-        part = seconds * request.megapixel_steps / company.units
-        shape = shape_of(request)
+        part = seconds * request.work / company.units
+        drawn = request.model_copy(update={"mode": mode})
+        shape, work = shape_of(request), drawn.work if not self._provider.hosted else request.work
         with suppress(StorageUnavailable):
-            await self._queue.record_speed(self._provider.name, request.model, request.megapixel_steps, part)
-            if self._measures and shape is not None and not company.measured:
+            await self._queue.record_speed(self._provider.name, request.model, work, part)
+            if self._measures and shape is not None and mode is request.mode and not company.measured:
                 company.measured = True
                 await self._queue.record_pace(self._provider.device, shape, company.pictures, company.units, seconds)
 

@@ -7,7 +7,7 @@
     │   ├── InvalidRequest
     │   │   ├── PromptMissing, PromptTooLong
     │   │   ├── NotANumber, OutOfRange
-    │   │   ├── UnknownModel, UnknownAspect, UnknownFormat, UnknownFlag
+    │   │   ├── UnknownModel, UnknownAspect, UnknownFormat, UnknownMode, UnknownFlag
     │   │   ├── InvalidSize, SizeContradiction
     │   │   └── OperationUnavailable, StrengthWithoutPicture, MaskWithoutPicture
     │   ├── InvalidPicture
@@ -109,6 +109,12 @@ class UnknownFormat(InvalidRequest):
     """Refuse an output format outside the list. Facts: value, known (list)."""
 
     code = "unknown_format"
+
+
+class UnknownMode(InvalidRequest):
+    """Refuse a mode that there is not. Facts: value, known (list)."""
+
+    code = "unknown_mode"
 
 
 class UnknownFlag(InvalidRequest):

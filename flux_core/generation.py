@@ -22,6 +22,7 @@ from flux_core.errors import (
     StrengthWithoutPicture,
     UnknownAspect,
     UnknownFormat,
+    UnknownMode,
 )
 from flux_core.models import (
     ASPECTS,
@@ -124,6 +125,11 @@ class GenerationRequest(BaseModel):
         """Return the work in it: megapixels drawn × steps taken × pictures, the unit in which speed is measured."""
         return self.width * self.height / MEGAPIXEL * self.steps_taken * self.count
 
+    @property
+    def work(self) -> float:
+        """Return the work in it as estimates reckon it: less where the mode leaves some of it out."""
+        return self.megapixel_steps * self.mode.work
+
     def price(self, catalogue: Catalogue) -> int:
         """Return the cost in thousandths of a credit; raises UnknownModel."""
         return catalogue[self.model].price(
@@ -170,7 +176,18 @@ def resolve(
         strength=_strength(options.strength, spec, picture),
         output_format=_format(options.output_format),
         provider=None if options.provider is None else options.provider.strip().lower() or None,
+        mode=mode_named(options.mode),
     )
+
+
+def mode_named(value: str | None) -> Mode:
+    """Return the mode of that name, in any case; quality where none is given. Raises UnknownMode."""
+    if value is None or not value.strip():
+        return Mode.QUALITY
+    try:
+        return Mode(value.strip().lower())
+    except ValueError:
+        raise UnknownMode(value=value, known=[known.value for known in Mode]) from None
 
 
 def _prompt(text: str) -> str:

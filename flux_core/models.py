@@ -64,6 +64,15 @@ class Mode(StrEnum):
     TURBO = "turbo"
     """As fast, and steps that would change little are taken from the one before."""
 
+    @property
+    def work(self) -> float:
+        """Return the work of a drawing in this mode, relative to quality: what estimates reckon with.
+
+        The parts are those of the aims for FLUX.1 [dev] on one card (3.4, 2.2 and 1.6 s a picture). Where a card's own
+        are others, its measured speed makes up for the mix of modes that it is asked for.
+        """
+        return {Mode.QUALITY: 1.0, Mode.FAST: 0.65, Mode.TURBO: 0.47}[self]
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from math import ceil, log
 
 from pydantic import BaseModel, ConfigDict
 
 from flux_core.generation import RATIO_TOLERANCE, GenerationRequest
-from flux_core.models import MAX_SIDE, MEGAPIXEL, MULTIPLE, Catalogue, Operation
+from flux_core.models import MAX_SIDE, MEGAPIXEL, MULTIPLE, Catalogue, Mode, ModelSpec, Operation
 
 MICRO = 1_000_000
 """Money is whole millionths of a US dollar."""
@@ -118,6 +118,8 @@ class Offer(BaseModel):
     """Price when it starts from a picture, where it is another."""
     prompt_limit: int | None = None
     """Characters."""
+    modes: tuple[Mode, ...] = (Mode.QUALITY,)
+    """Those it draws in; what is asked for in another is drawn in quality."""
 
     @property
     def operations(self) -> frozenset[Operation]:
@@ -167,8 +169,13 @@ class Offer(BaseModel):
         return request.input_picture is not None and self.image_input is not None
 
 
-def own_offers(catalogue: Catalogue) -> Mapping[str, Offer]:
-    """Return what the weights in ``catalogue`` let our own cards draw: whatever a request may ask for, for nothing."""
+def own_offers(
+    catalogue: Catalogue, modes: Callable[[ModelSpec], tuple[Mode, ...]] = lambda spec: (Mode.QUALITY,)
+) -> Mapping[str, Offer]:
+    """Return what the weights in ``catalogue`` let our own cards draw: whatever a request may ask for, for nothing.
+
+    ``modes`` says in which a card draws a model.
+    """
     anything = Sizes(low=MULTIPLE, high=MAX_SIDE, multiple=MULTIPLE)
     return {
         spec.id: Offer(
@@ -176,6 +183,7 @@ def own_offers(catalogue: Catalogue) -> Mapping[str, Offer]:
             sizes=anything,
             image_input=ImageInput.INLINE if spec.starts_from_pictures else None,
             masks=Operation.INPAINT in spec.operations,
+            modes=modes(spec),
         )
         for spec in catalogue
         if spec.source is not None

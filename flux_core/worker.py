@@ -314,7 +314,7 @@ class Worker:
             held.phase = Phase.FINISHING
             self._wake.set()
             ended = await self._finish(job, drawing, seconds)
-            await self._easel.measure(held, company, seconds)
+            await self._easel.measure(held, company, seconds, drawing.mode)
         except LeaseLost:
             raise
         except HandedBack:
@@ -369,6 +369,8 @@ class Worker:
                 missing=job.request.count - len(finished),
                 from_words=drawing.from_words,
                 microdollars=drawing.microdollars,
+                mode=drawing.mode,
+                why_mode=drawing.why_mode,
             )
         )
         shown = "" if ended.state is JobState.SUCCEEDED else f", {ended.state} by its community's rules"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import discord
 from discord import app_commands
 
-from bot import choices, defaults, orders, prompt_flags, provider_choices
+from bot import choices, defaults, mode_choices, orders, prompt_flags, provider_choices
 from bot.choices import CHOICE_LIMIT, MOST_CHOICES
 from bot.whereabouts import account_of, whereabouts
 from bot.wording import shorten
@@ -36,6 +36,7 @@ KNOWN_WITHIN = 1.0
     provider="Who draws: local, or a hosted provider. Left out: the studio decides",
     aspect="Shape of the picture",
     size="Exact size in pixels instead of an aspect, such as 1024x768",
+    mode="How much exactness to give for speed",
     steps="More steps are finer, and slower",
     guidance="How closely to follow the words",
     seed="The same seed and options draw the same picture again",
@@ -59,6 +60,7 @@ async def imagine(
     provider: str | None = None,
     aspect: str | None = None,
     size: str | None = None,
+    mode: str | None = None,
     steps: int | None = None,
     guidance: float | None = None,
     seed: int | None = None,
@@ -78,6 +80,7 @@ async def imagine(
         provider=provider,
         aspect=aspect,
         size=size,
+        mode=mode,
         steps=steps,
         guidance=guidance,
         seed=seed,
@@ -153,6 +156,23 @@ async def offer_providers(interaction: discord.Interaction[FluxBot], typed: str)
         for name, label in found.items()
         if wanted in name or wanted in label.lower()
     ][:MOST_CHOICES]
+
+
+@imagine.autocomplete("mode")
+async def offer_modes(interaction: discord.Interaction[FluxBot], typed: str) -> list[app_commands.Choice[str]]:
+    """Offer the modes, each with what it gives up, and whether anybody here draws the chosen model in it."""
+    bot = interaction.client
+    spec = await _chosen_model(interaction)
+    try:
+        workers = await bot.studio.venues()
+    except StorageUnavailable:
+        log.warning("the living workers could not be read", exc_info=True)
+        workers = []
+    return [
+        app_commands.Choice(name=shorten(label, CHOICE_LIMIT), value=mode.value)
+        for mode, label in mode_choices.choices(workers, spec).items()
+        if typed.strip().lower() in label.lower()
+    ]
 
 
 async def _chosen_model(interaction: discord.Interaction[FluxBot]) -> ModelSpec:

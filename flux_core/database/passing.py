@@ -76,7 +76,7 @@ def pass_on(
     def verdict(*, expected: bool) -> Verdict:
         venues = crew.venues(
             job.request.model,
-            job.request.megapixel_steps,
+            job.request.work,
             {},
             expected=expected,
             guild_id=job.account.guild_id,

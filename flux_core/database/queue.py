@@ -16,6 +16,7 @@ from flux_core.database.policies import DEFAULT_ROUTING
 from flux_core.database.workers import WorkerInfo
 from flux_core.errors import GenerationFailed, LeaseLost, Refused, StorageUnavailable
 from flux_core.jobs import Job, JobState, Picture
+from flux_core.models import Mode
 from flux_core.policy import GuildPolicy
 from flux_core.quota import UTC
 from flux_core.router import RoutingPolicy
@@ -118,12 +119,15 @@ class JobQueue:
         missing: int = 0,
         from_words: bool = False,
         microdollars: int | None = None,
+        mode: Mode = Mode.QUALITY,
+        why_mode: str | None = None,
     ) -> Job:
         """End a job with its pictures and settle its cost; raises LeaseLost.
 
         ``seconds`` is what the drawing took: the job's ``started_at`` becomes the moment it really began. What
         ``missing`` pictures cost goes back, and ``withheld`` says why there are none. ``from_words``: the picture to
-        start from was left aside. ``microdollars``: what the provider charged; None: what was expected.
+        start from was left aside. ``microdollars``: what the provider charged; None: what was expected. ``mode``: the one
+        it was drawn in, and ``why_mode``, where that is not the one asked for.
         """
         drawn = leases.Drawn(
             provider=provider,
@@ -132,6 +136,8 @@ class JobQueue:
             missing=missing,
             from_words=from_words,
             microdollars=microdollars,
+            mode=mode,
+            why_mode=why_mode,
         )
         return await self._db.write(leases.succeed, worker_id, job_id, pictures, drawn, self._db.clock())
 
@@ -211,14 +217,14 @@ class JobQueue:
         return await self._db.write(passing.abandon, gone, now) if gone else []
 
     async def record_speed(self, provider: str, model: str, units: float, seconds: float) -> None:
-        """Add a measurement: a job of ``units`` megapixel-steps (``request.megapixel_steps``) took ``seconds``."""
+        """Add a measurement: a job of ``units`` megapixel-steps (``request.work``, as drawn) took ``seconds``."""
         if units > 0 and seconds > 0:
             await self._db.write(speeds.record, provider, model, units, seconds)
 
     async def record_pace(self, device: str, shape: Shape, pictures: int, units: float, seconds: float) -> None:
         """Add a measurement: ``pictures`` drawn at once, ``units`` megapixel-steps in all, took ``seconds``."""
         if seconds > 0:
-            await self._db.write(batches.record, device, shape.model, shape.scale, pictures, units, seconds)
+            await self._db.write(batches.record, device, shape.paced_as, shape.scale, pictures, units, seconds)
 
 
 def _fail(

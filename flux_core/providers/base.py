@@ -10,6 +10,7 @@ from PIL import Image
 from prometheus_client.registry import Collector
 
 from flux_core.generation import GenerationRequest
+from flux_core.models import Mode
 from flux_core.offers import Offer
 
 
@@ -52,6 +53,10 @@ class Drawing:
     """Whether the picture to start from was left aside, because the model here draws from words only."""
     microdollars: int | None = None
     """What the provider charged, where it tells or its price is known; millionths of a US dollar."""
+    mode: Mode = Mode.QUALITY
+    """The mode it was drawn in."""
+    why_mode: str | None = None
+    """Why that is not the one asked for: a part of a sentence, such as "the card computes in 16 bits"."""
 
 
 class Progress(Protocol):
