@@ -9,11 +9,7 @@ from typing import Any
 from bot.wording import credits, escape, shorten, title_of
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Job, Origin, Remark
-<<<<<<< HEAD
-from flux_core.models import FAMILY, ModelSpec
-=======
-from flux_core.models import FAMILY, Mode, ModelSpec, Operation
->>>>>>> profiles
+from flux_core.models import FAMILY, Mode, ModelSpec
 from flux_core.offers import Offer
 from flux_core.provider_settings import vendors
 
