@@ -151,6 +151,7 @@ def imagine(
         Path | None, typer.Option(exists=True, dir_okay=False, help="White where that picture is painted anew.")
     ] = None,
     strength: Annotated[float | None, typer.Option(help="How far to go from that picture, up to 1.")] = None,
+    lora: Annotated[str | None, typer.Option(help="A LoRA from LORAS, with its weight if you like: ink:0.8.")] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Draw from the shell, through the same queue as everybody."""
@@ -169,6 +170,7 @@ def imagine(
         seed=seed,
         count=count,
         strength=strength,
+        lora=lora,
         provider=provider,
     )
     _start(settings, shell.imagine(settings, options, output=output, image=image, mask=mask))

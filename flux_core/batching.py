@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flux_core.generation import GenerationRequest
+from flux_core.loras import LoraUse
 from flux_core.models import Mode
 
 WINDOW = 16
@@ -41,6 +42,7 @@ class Shape:
     steps: int
     guidance: float | None
     mode: Mode = Mode.QUALITY
+    lora: LoraUse | None = None
 
     @property
     def paced_as(self) -> str:
@@ -62,7 +64,9 @@ def shape_of(request: GenerationRequest) -> Shape | None:
     """Return a request's shape; None for one that starts from a picture: it is drawn alone."""
     if request.input_picture is not None:
         return None
-    return Shape(request.model, request.width, request.height, request.steps, request.guidance, request.mode)
+    return Shape(
+        request.model, request.width, request.height, request.steps, request.guidance, request.mode, request.lora
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@
     │   │   ├── UnknownModel, UnknownAspect, UnknownFormat, UnknownMode, UnknownFlag
     │   │   ├── InvalidSize, SizeContradiction
     │   │   └── OperationUnavailable, StrengthWithoutPicture, MaskWithoutPicture
+    │   │   └── UnknownLora, LoraNotForModel
     │   ├── InvalidPicture
     │   │   ├── PictureEmpty, PictureTooHeavy, PictureTooLarge, PictureUnreadable, PictureUnsupported
     │   │   └── PictureNotFetched
@@ -21,7 +22,7 @@
     ├── GenerationFailed           a job ended without pictures and was refunded
     │   ├── Refused, OutcomeUnknown, InputGone
     │   │   └── Rejected, OutputRefused, ApprovalExpired     (under Refused)
-    │   ├── ModelUnavailable, OutOfMemory, DrawingBroken, TimedOut, WorkerLost
+    │   ├── ModelUnavailable, LoraUnusable, OutOfMemory, DrawingBroken, TimedOut, WorkerLost
     │   └── ProviderFault          a hosted provider did not draw; another may
     │       └── ProviderBusy, ProviderDown, ProviderBroken, ProviderClosed, RequestRejected
     ├── Cancelled                  the member stopped the job
@@ -154,6 +155,18 @@ class MaskWithoutPicture(InvalidRequest):
     """Refuse a mask where there is no picture that it could belong to."""
 
     code = "mask_without_picture"
+
+
+class UnknownLora(InvalidRequest):
+    """Refuse a LoRA that the operator has not listed. Facts: value, known (list of names)."""
+
+    code = "unknown_lora"
+
+
+class LoraNotForModel(InvalidRequest):
+    """Refuse a LoRA that is for another model. Facts: lora, model, fits (the model it is for)."""
+
+    code = "lora_not_for_model"
 
 
 class InvalidPicture(MemberError):
@@ -388,6 +401,12 @@ class ModelUnavailable(GenerationFailed):
     """End a job whose model cannot be loaded here. Facts: model."""
 
     code = "model_unavailable"
+
+
+class LoraUnusable(GenerationFailed):
+    """End a job whose LoRA is not there, or does not fit its model. Facts: lora, model."""
+
+    code = "lora_unusable"
 
 
 class OutOfMemory(GenerationFailed):

@@ -24,6 +24,7 @@ from flux_core.errors import (
     UnknownFormat,
     UnknownMode,
 )
+from flux_core.loras import LoraUse, chosen
 from flux_core.models import (
     ASPECTS,
     MAX_PIXELS,
@@ -84,6 +85,8 @@ class RequestOptions(BaseModel):
     """Who shall draw it: "local" or a hosted provider's name."""
     mode: str | None = None
     """A name of ``Mode``."""
+    lora: str | None = None
+    """As typed: "ink", or "ink:0.8" with its weight."""
 
 
 class GenerationRequest(BaseModel):
@@ -109,6 +112,7 @@ class GenerationRequest(BaseModel):
     """Who shall draw it, where the member has said so; whether there is such a one is known when it is submitted."""
     mode: Mode = Mode.QUALITY
     """What the member wants; who cannot draw so draws in quality, and the job says which it was."""
+    lora: LoraUse | None = None
 
     @property
     def seeds(self) -> range:
@@ -177,6 +181,7 @@ def resolve(
         output_format=_format(options.output_format),
         provider=None if options.provider is None else options.provider.strip().lower() or None,
         mode=mode_named(options.mode),
+        lora=chosen(options.lora, catalogue.loras, spec.id),
     )
 
 

@@ -6,9 +6,13 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import ceil, floor, log, sqrt
+from typing import TYPE_CHECKING
 
 from flux_core.errors import ConfigurationError, OperationUnavailable, UnknownModel
 from flux_core.tiny import definition as tiny
+
+if TYPE_CHECKING:
+    from flux_core.loras import Lora
 
 MULTIPLE = 16
 """Sides are multiples of this: the VAE shrinks 8 times and FLUX packs 2 × 2 latents into one token."""
@@ -375,14 +379,17 @@ class Catalogue:
         hosted: Collection[str] = (),
         default: str | None = None,
         non_commercial: bool = True,
+        loras: Mapping[str, Lora] | None = None,
     ) -> None:
         """Offer the models in ``weights`` (id → folder or hub id) and those in ``hosted`` (ids).
 
-        Without ``non_commercial``, those whose licence forbids commercial use are left out.
+        ``loras``: those that the operator has listed. Without ``non_commercial``, models whose licence forbids
+        commercial use are left out.
         Raises ConfigurationError for an id outside the family, for weights that nobody has published, for no model at
         all, or for a default that is not offered.
         """
         family = {spec.id: spec for spec in FAMILY}
+        self.loras: Mapping[str, Lora] = {} if loras is None else loras
         if unknown := [id for id in (*weights, *hosted) if id not in family]:
             raise ConfigurationError(f"Unknown model {unknown[0]!r}; flux-bot knows {', '.join(family)}.")
         if closed := [id for id in weights if not family[id].weights]:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError
 
 from flux_core import provider_settings
 from flux_core.errors import ConfigurationError
+from flux_core.loras import Lora, listed
 from flux_core.models import FAMILY, Catalogue
 from flux_core.provider_settings import ProviderSettings
 from flux_core.router import RoutingPolicy
@@ -107,6 +108,11 @@ class Settings(BaseSettings):
     )
     flux_klein_path: str = Field(
         default="", description="Folder or hub id of flux-klein-4b's weights (FLUX.2); empty: not offered."
+    )
+    loras: Annotated[Mapping[str, Lora], NoDecode] = Field(
+        default_factory=dict,
+        description="LoRAs that members may use, separated by commas: name=path-or-hub-id, with :model behind it where "
+        "it is for one model only.",
     )
     hf_token: SecretStr | None = Field(
         default=None,
@@ -244,6 +250,11 @@ class Settings(BaseSettings):
             return value
         return [part.strip() for part in value.strip().strip("[]").split(",") if part.strip()]
 
+    @field_validator("loras", mode="before")
+    @classmethod
+    def _read_loras(cls, value: object) -> object:
+        return listed(value, tuple(spec.id for spec in FAMILY if spec.weights)) if isinstance(value, str) else value
+
     @field_validator("offered_elsewhere")
     @classmethod
     def _known_models(cls, value: frozenset[str]) -> frozenset[str]:
@@ -334,6 +345,7 @@ class Settings(BaseSettings):
             hosted=hosted | self.offered_elsewhere,
             default=self.default_model,
             non_commercial=self.non_commercial_models,
+            loras=self.loras,
         )
 
 

@@ -43,6 +43,7 @@ KNOWN_WITHIN = 1.0
     count="How many pictures",
     image="Start from this picture: PNG, JPEG, WebP or GIF",
     mask="Of your picture: white where it shall be painted anew, black where it stays",
+    lora="A style that this studio has, with its weight if you like, such as ink:0.8",
     strength="How much of your picture may change: 0.3 keeps much of it, 0.9 little",
     format="File format of the pictures",
     spoiler="Hide the pictures until clicked",
@@ -68,6 +69,7 @@ async def imagine(
     image: discord.Attachment | None = None,
     mask: discord.Attachment | None = None,
     strength: float | None = None,
+    lora: str | None = None,
     format: str | None = None,
     spoiler: bool | None = None,
     private: bool | None = None,
@@ -86,6 +88,7 @@ async def imagine(
         seed=seed,
         count=count,
         strength=strength,
+        lora=lora,
         output_format=format,
     )
     typed = prompt_flags.combine(prompt_flags.parse(prompt), given)
@@ -172,6 +175,18 @@ async def offer_modes(interaction: discord.Interaction[FluxBot], typed: str) -> 
         app_commands.Choice(name=shorten(label, CHOICE_LIMIT), value=mode.value)
         for mode, label in mode_choices.choices(workers, spec).items()
         if typed.strip().lower() in label.lower()
+    ]
+
+
+@imagine.autocomplete("lora")
+async def offer_loras(interaction: discord.Interaction[FluxBot], typed: str) -> list[app_commands.Choice[str]]:
+    """Offer the LoRAs for the model that was chosen, with the weight that was typed."""
+    spec = await _chosen_model(interaction)
+    name, colon, weight = typed.strip().lower().partition(":")
+    fitting = [lora.name for lora in interaction.client.studio.catalogue.loras.values() if lora.fits(spec.id)]
+    found = [f"{one}{colon}{weight}" for one in fitting if name in one]
+    return [app_commands.Choice(name=shorten(one, CHOICE_LIMIT), value=one[:CHOICE_LIMIT]) for one in found][
+        :MOST_CHOICES
     ]
 
 

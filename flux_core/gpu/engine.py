@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from flux_core.gpu.denoising import Audience, StepWatch
 from flux_core.gpu.device import free_bytes, precision, weight_bytes
 from flux_core.gpu.loading import HEADROOM, LoadedModel, load
 from flux_core.gpu.pipelines import FAMILIES, Start, Words, encoded, illustrated, words_as_options
+from flux_core.loras import Lora
 from flux_core.models import MEGAPIXEL, ModelSpec
 from flux_core.providers.base import Progress
 
@@ -38,7 +39,7 @@ class Piece:
         """Return what all pieces of a drawing have in common."""
         request = self.request
         size = (request.model, request.width, request.height)
-        return (*size, request.steps, request.guidance, request.strength, self.input_image is None)
+        return (*size, request.steps, request.guidance, request.strength, request.lora, self.input_image is None)
 
     @property
     def start(self) -> Start | None:
@@ -56,9 +57,15 @@ class Shot(NamedTuple):
 class Engine:
     """The models of one device. Not thread-safe: one call at a time, all from one thread."""
 
-    def __init__(self, device: torch.device, *, hub_token: str | None = None) -> None:
-        """Take a device; nothing is loaded yet. ``hub_token`` opens gated repositories of the hub."""
+    def __init__(
+        self, device: torch.device, *, hub_token: str | None = None, loras: Mapping[str, Lora] | None = None
+    ) -> None:
+        """Take a device; nothing is loaded yet. ``hub_token`` opens gated repositories of the hub.
+
+        ``loras``: those that requests may name.
+        """
         self.device = device
+        self._loras: Mapping[str, Lora] = loras or {}
         self._hub_token = hub_token
         self._loaded: dict[str, LoadedModel] = {}
 
@@ -95,6 +102,7 @@ class Engine:
         audience = Audience([piece.progress for piece in pieces])
         try:
             model = self._model(spec)
+            model.wardrobe.change(pieces[0].request.lora, self._loras)
             with torch.inference_mode():
                 pictures = self._draw(model, pieces, audience)
             return [audience.left.get(place, drawn) for place, drawn in enumerate(pictures)]

@@ -13,6 +13,7 @@ import torch
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from flux_core.errors import ModelUnavailable
+from flux_core.gpu.adapters import Wardrobe
 from flux_core.gpu.device import precision
 from flux_core.gpu.latents import LatentSpace
 from flux_core.gpu.pipelines import FAMILIES, pipelines_of
@@ -36,6 +37,8 @@ class LoadedModel:
     """What draws each operation, of the same modules."""
     preview: LatentPreview
     latents: LatentSpace
+    wardrobe: Wardrobe
+    """What it wears; pipelines of the same modules wear it, too."""
     prior: Any | None = None
     """What looks at a picture for the words, where the weights of another model draw."""
 
@@ -88,10 +91,11 @@ def load(
             raise ModelUnavailable(f"{spec.id} is drawn with the weights of {spec.drawn_by}.", model=spec.id)
         drawing = base.pipelines[Operation.TEXT_TO_IMAGE]
         ways = dict.fromkeys(FAMILIES[spec.architecture].ways, drawing)
-        return LoadedModel(spec, base.pipeline, ways, base.preview, base.latents, prior=pipeline)
+        return LoadedModel(spec, base.pipeline, ways, base.preview, base.latents, base.wardrobe, prior=pipeline)
     latents = LatentSpace(pipeline.vae)
     preview = LatentPreview.fit(pipeline.vae, device, latents)
-    return LoadedModel(spec, pipeline, pipelines_of(spec.architecture, pipeline), preview, latents)
+    wardrobe = Wardrobe(pipeline, spec.id)
+    return LoadedModel(spec, pipeline, pipelines_of(spec.architecture, pipeline), preview, latents, wardrobe)
 
 
 def _check_kind(spec: ModelSpec, folder: Path, wanted: str) -> None:

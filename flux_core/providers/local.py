@@ -36,7 +36,7 @@ class LocalProvider:
     ) -> None:
         """Choose the device; raises ConfigurationError when it is not here. 0 ``threads`` leaves them to torch."""
         self._catalogue = catalogue
-        self._engine = Engine(choose_device(device), hub_token=hub_token)
+        self._engine = Engine(choose_device(device), hub_token=hub_token, loras=catalogue.loras)
         # Pipelines share a scheduler and are not thread-safe; torch's thread count belongs to the thread that sets it.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine", initializer=use_threads, initargs=(threads,))
 
