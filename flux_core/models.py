@@ -286,7 +286,7 @@ FLUX_KLEIN = ModelSpec(
     strength=None,
     operations=frozenset({Operation.TEXT_TO_IMAGE, Operation.EDIT}),
     architecture=Architecture.KLEIN,
-    millicredits_per_megapixel_step=100,
+    millicredits_per_megapixel_step=125,
     picture_work=2.2,
 )
 """The work of a step is that of the real networks at one megapixel with 512 words, relative to schnell's; the factors
