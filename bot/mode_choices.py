@@ -18,8 +18,7 @@ def choices(workers: Sequence[WorkerInfo], spec: ModelSpec) -> dict[Mode, str]:
     """Return a label for every mode; it says so where none of the living ``workers`` draws ``spec`` in it."""
     drawing = [worker.offers[spec.id] for worker in workers if spec.id in worker.offers]
     offered = {mode for offer in drawing for mode in offer.modes}
-    return {
-        mode: f"{mode}: {what}"
-        + (" (nobody here can now: drawn in quality)" if drawing and mode not in offered else "")
-        for mode, what in MODES.items()
-    }
+    labels = {mode: f"{mode}: {what}" for mode, what in MODES.items()}
+    if not drawing:
+        return labels
+    return labels | {mode: f"{label} (nobody here can now)" for mode, label in labels.items() if mode not in offered}

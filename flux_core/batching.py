@@ -61,8 +61,11 @@ def scale_of(pixels: int) -> int:
 
 
 def shape_of(request: GenerationRequest) -> Shape | None:
-    """Return a request's shape; None for one that starts from a picture: it is drawn alone."""
-    if request.input_picture is not None:
+    """Return a request's shape; None for one that is drawn alone: from a picture, or in turbo.
+
+    Which steps turbo leaves out is decided for all pictures at once, so company would change them.
+    """
+    if request.input_picture is not None or request.mode is Mode.TURBO:
         return None
     return Shape(
         request.model, request.width, request.height, request.steps, request.guidance, request.mode, request.lora

@@ -166,7 +166,22 @@ class Settings(BaseSettings):
     # Workers
     workers: int = Field(default=1, ge=0, description="Worker processes that `flux-bot run` starts and supervises.")
     device: str = Field(default="auto", description="Torch device of a worker: auto, cpu, cuda, cuda:1, mps.")
+    gpu_profile: str = Field(
+        default="auto", description="How models are held on a worker's card; auto: as suits its free memory."
+    )
     torch_threads: int = Field(default=0, ge=0, description="CPU threads of a worker; 0 leaves it to torch.")
+    warm_up: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Models, separated by commas, that a worker loads when it starts, before it takes jobs; by default "
+        "DEFAULT_MODEL, or the first one it has; off: each is loaded when it is first asked for.",
+    )
+    stall_seconds: float = Field(
+        default=60.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds that a drawing step may always take. One that takes longer, and twenty times as long as "
+        "any before it, means that the card hangs: the worker ends by force and is started anew. 0: nobody looks.",
+    )
     preview_every: int = Field(default=2, ge=0, description="Steps between live previews; 0 turns them off.")
     batch_pictures: int = Field(
         default=8,
@@ -243,7 +258,7 @@ class Settings(BaseSettings):
         super().__init__(**given)
         self._env_file = given.get("_env_file", ".env")
 
-    @field_validator("owner_ids", "offered_elsewhere", "output_check_labels", mode="before")
+    @field_validator("owner_ids", "offered_elsewhere", "output_check_labels", "warm_up", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -261,6 +276,14 @@ class Settings(BaseSettings):
         known = [spec.id for spec in FAMILY]
         if not value <= set(known):
             raise ValueError(f"only these models are known: {', '.join(known)}")
+        return value
+
+    @field_validator("warm_up")
+    @classmethod
+    def _off_or_models(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        known = [spec.id for spec in FAMILY if spec.weights]
+        if value != ("off",) and not set(value) <= set(known):
+            raise ValueError(f"this is off, or of these models: {', '.join(known)}")
         return value
 
     @field_validator("data_dir")
@@ -347,6 +370,17 @@ class Settings(BaseSettings):
             non_commercial=self.non_commercial_models,
             loras=self.loras,
         )
+
+    @property
+    def warmed_up(self) -> tuple[str, ...]:
+        """Return the models that a worker loads when it starts; raises ConfigurationError for one without weights."""
+        if self.warm_up == ("off",):
+            return ()
+        local = [spec.id for spec in self.catalogue if spec.local]
+        if missing := [model for model in self.warm_up if model not in local]:
+            raise ConfigurationError(f"WARM_UP names {', '.join(missing)}, whose weights are not configured.")
+        default = self.catalogue.default
+        return self.warm_up or ((default.id,) if default.local else tuple(local[:1]))
 
 
 def load_settings(**changes: Any) -> Settings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from zoneinfo import ZoneInfo
 
@@ -17,6 +17,7 @@ from flux_core.database.workers import WorkerInfo
 from flux_core.errors import GenerationFailed, LeaseLost, Refused, StorageUnavailable
 from flux_core.jobs import Job, JobState, Picture
 from flux_core.models import Mode
+from flux_core.offers import Offer
 from flux_core.policy import GuildPolicy
 from flux_core.quota import UTC
 from flux_core.router import RoutingPolicy
@@ -126,8 +127,8 @@ class JobQueue:
 
         ``seconds`` is what the drawing took: the job's ``started_at`` becomes the moment it really began. What
         ``missing`` pictures cost goes back, and ``withheld`` says why there are none. ``from_words``: the picture to
-        start from was left aside. ``microdollars``: what the provider charged; None: what was expected. ``mode``: the one
-        it was drawn in, and ``why_mode``, where that is not the one asked for.
+        start from was left aside. ``microdollars``: what the provider charged; None: what was expected. ``mode``: that
+        it was drawn in, and ``why_mode``, where it is not the one asked for.
         """
         drawn = leases.Drawn(
             provider=provider,
@@ -155,6 +156,7 @@ class JobQueue:
     async def pass_on(self, worker_id: str, job_id: str, error: GenerationFailed) -> Job:
         """Give a job on which its provider failed for good to somebody who has not; raises LeaseLost.
 
+        One whose model did not load here waits for another of our own workers, where one offers that model.
         It goes back to its place in the queue, as though this attempt had not been. When nobody else draws it and the
         fault is a transient one, it comes back as well, three times, after longer and longer pauses; else the job ends
         as failed, with its cost back.
@@ -179,6 +181,10 @@ class JobQueue:
     async def beat(self, worker_id: str, *, closed: str | None = None) -> None:
         """Give a sign of life, with the reason why no jobs are taken now; the silent count in nobody's estimate."""
         await self._db.write(workers.beat, worker_id, self._db.clock(), closed)
+
+    async def offer(self, worker_id: str, offers: Mapping[str, Offer], *, closed: str | None = None) -> None:
+        """Tell what a worker draws from now on, with the reason why it takes no jobs where that is nothing."""
+        await self._db.write(workers.offer, worker_id, offers, self._db.clock(), closed)
 
     async def retire(self, worker_id: str) -> None:
         """Take a worker out. Jobs still leased to it are due for rescue at once."""

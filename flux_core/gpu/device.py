@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
 from flux_core.errors import ConfigurationError
+from flux_core.gpu.rungs import Facts
 
 MEMINFO = Path("/proc/meminfo")
 
@@ -61,6 +63,30 @@ def free_bytes(device: torch.device) -> int | None:
         lines = dict(line.split(":", 1) for line in MEMINFO.read_text(encoding="ascii").splitlines())
         return int(lines["MemAvailable"].split()[0]) * 1024
     return None
+
+
+PACKAGES = ("torchao", "bitsandbytes", "triton", "flash_attn_interface")
+"""What makes drawing faster where it is installed."""
+
+
+def facts_of(device: torch.device) -> Facts:
+    """Return what decides how models are drawn there. What we hold there already counts as free."""
+    packages = frozenset(name for name in PACKAGES if find_spec(name) is not None)
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return Facts(
+            kind="cuda",
+            name=title(device),
+            total=int(total),
+            free=int(free) + torch.cuda.memory_reserved(device),
+            main_free=free_bytes(torch.device("cpu")),
+            capability=torch.cuda.get_device_capability(device),
+            packages=packages,
+        )
+    if device.type == "mps":
+        most = int(torch.mps.recommended_max_memory())
+        return Facts(kind="mps", name="Apple GPU", total=most, free=most, packages=packages)
+    return Facts(kind="cpu", name="cpu", total=None, free=free_bytes(device), packages=packages)
 
 
 def weight_bytes(source: str, dtype: torch.dtype) -> int | None:

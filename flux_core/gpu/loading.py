@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,18 @@ from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, Repo
 
 from flux_core.errors import ModelUnavailable
 from flux_core.gpu.adapters import Wardrobe
-from flux_core.gpu.device import precision
+from flux_core.gpu.device import facts_of
+from flux_core.gpu.fitting import fit, loading_options, number_type
 from flux_core.gpu.latents import LatentSpace
 from flux_core.gpu.pipelines import FAMILIES, pipelines_of
 from flux_core.gpu.previews import LatentPreview
+from flux_core.gpu.profile import Profile, ladder
 from flux_core.gpu.quiet import silence
+from flux_core.gpu.sizes import size_of
 from flux_core.models import ModelSpec, Operation
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-HEADROOM = 1.15
-"""What drawing needs beside the weights, relative to them, for the weights to stay on the card as a whole."""
+PARTS = frozenset({"transformer", "text_encoder", "text_encoder_2", "vae"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class LoadedModel:
     latents: LatentSpace
     wardrobe: Wardrobe
     """What it wears; pipelines of the same modules wear it, too."""
+    profile: Profile
     prior: Any | None = None
     """What looks at a picture for the words, where the weights of another model draw."""
 
@@ -52,17 +55,31 @@ class LoadedModel:
         """Return the pipeline that starts from pictures; raises KeyError where there is none."""
         return self.pipelines[Operation.IMAGE_TO_IMAGE]
 
+    @property
+    def held_as(self) -> str:
+        """Return the name under which an engine holds it."""
+        return held_as(self.spec, self.profile)
+
+
+def held_as(spec: ModelSpec, profile: Profile) -> str:
+    """Return the name under which an engine holds ``spec``: a model may be there in all bits and in fewer, too."""
+    return spec.id if profile.transformer.exact else f"{spec.id} in {profile.transformer}"
+
 
 def load(
-    spec: ModelSpec, device: torch.device, hub_token: str | None = None, *, base: LoadedModel | None = None
+    spec: ModelSpec,
+    device: torch.device,
+    hub_token: str | None = None,
+    profile: Profile | None = None,
+    *,
+    base: LoadedModel | None = None,
 ) -> LoadedModel:
-    """Load ``spec.source`` onto ``device``, in fp32 on a CPU and bf16 elsewhere.
+    """Load ``spec.source`` onto ``device`` as ``profile`` says, or else as suits the machine best.
 
     ``base``: the model whose weights draw for one that has none of its own (``spec.base``), already loaded.
 
-    A folder is loaded without any network; ``hub_token`` opens gated repositories of the hub. A model too large for
-    its card keeps each part in main memory until its turn. Raises ModelUnavailable with what the operator should do;
-    running out of memory is torch's own error.
+    A folder is loaded without any network; ``hub_token`` opens gated repositories of the hub. Raises ModelUnavailable
+    with what the operator should do; running out of memory is torch's own error.
     """
     if spec.source is None:
         raise ModelUnavailable(f"No place is configured for {spec.id}.", model=spec.id)
@@ -72,10 +89,13 @@ def load(
         raise ModelUnavailable(f"{spec.id}: there is no folder {spec.source}; {spec.setting} names it.", model=spec.id)
     loads = FAMILIES[spec.architecture].loads
     _check_kind(spec, folder, loads.__name__)
+    profile = profile or ladder(facts_of(device), size_of(spec.base or spec))[0]
+    if spec.drawn_by is not None and base is None:
+        raise ModelUnavailable(f"{spec.id} is drawn with the weights of {spec.drawn_by}.", model=spec.id)
     try:
         pipeline = loads.from_pretrained(
             str(folder) if folder.is_dir() else spec.source,
-            dtype=precision(device),
+            **({"dtype": number_type(profile)} if base is not None else loading_options(profile, PARTS)),
             local_files_only=folder.is_dir(),
             token=hub_token,
         )
@@ -84,18 +104,16 @@ def load(
     except Exception as error:
         # diffusers, transformers and the hub each raise errors of their own, often wrapped in plain OSError.
         raise ModelUnavailable(explain(error, spec, local=folder.is_dir()), model=spec.id) from error
-    _place(pipeline, device)
     pipeline.set_progress_bar_config(disable=True)
-    if spec.drawn_by is not None:
-        if base is None:
-            raise ModelUnavailable(f"{spec.id} is drawn with the weights of {spec.drawn_by}.", model=spec.id)
-        drawing = base.pipelines[Operation.TEXT_TO_IMAGE]
-        ways = dict.fromkeys(FAMILIES[spec.architecture].ways, drawing)
-        return LoadedModel(spec, base.pipeline, ways, base.preview, base.latents, base.wardrobe, prior=pipeline)
-    latents = LatentSpace(pipeline.vae)
+    if base is not None:
+        pipeline.to(device)
+        ways = dict.fromkeys(FAMILIES[spec.architecture].ways, base.pipelines[Operation.TEXT_TO_IMAGE])
+        return replace(base, spec=spec, pipelines=ways, prior=pipeline)
+    fit(pipeline, profile, device)
+    latents, wardrobe = LatentSpace(pipeline.vae), Wardrobe(pipeline, spec.id)
     preview = LatentPreview.fit(pipeline.vae, device, latents)
-    wardrobe = Wardrobe(pipeline, spec.id)
-    return LoadedModel(spec, pipeline, pipelines_of(spec.architecture, pipeline), preview, latents, wardrobe)
+    ways = pipelines_of(spec.architecture, pipeline)
+    return LoadedModel(spec, pipeline, ways, preview, latents, wardrobe, profile)
 
 
 def _check_kind(spec: ModelSpec, folder: Path, wanted: str) -> None:
@@ -136,15 +154,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _place(pipeline: Any, device: torch.device) -> None:
-    if device.type == "cuda":
-        _, total = torch.cuda.mem_get_info(device)
-        if weights_in(pipeline) * HEADROOM > total:
-            pipeline.enable_model_cpu_offload(device=device)
-            return
-    pipeline.to(device)
 
 
 def weights_in(pipeline: Any) -> int:

@@ -54,7 +54,7 @@ class ModelSize:
     vae: int
     width: int = 3072
     """Of the transformer's tokens."""
-    largest_block: int = 339_820_800
+    largest_block: int = 339_831_296
     """Numbers in the largest of the transformer's repeated blocks: what is on the card at a time when it is streamed.
     FLUX.1's double block, counted on the meta device."""
     vae_channels: int = 256
@@ -71,8 +71,8 @@ class ModelSize:
     def denoising(self, numbers: Weights, pixels: int = MEGAPIXEL) -> int:
         """Return the bytes that one step takes beside the weights.
 
-        Sixteen tensors of tokens × width live at once in a single block: the residual, its norm, three of attention, four
-        of the wide layer and their copy after the activation, and both joined for the last projection.
+        Sixteen tensors of tokens × width live at once in a single block: the residual, its norm, three of attention,
+        four of the wide layer, and seven where what both give is joined for the last projection.
         """
         tokens = pixels // 256 + self.words
         return round(16 * tokens * self.width * max(numbers.bytes, 2))

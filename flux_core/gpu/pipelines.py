@@ -33,6 +33,11 @@ class Words(NamedTuple):
     pooled: torch.Tensor | None
     """None for an architecture that has no summary of the whole prompt."""
 
+    @property
+    def bytes(self) -> int:
+        """Return the memory that they take."""
+        return self.embeds.nbytes + (0 if self.pooled is None else self.pooled.nbytes)
+
 
 @dataclass(frozen=True, slots=True)
 class Start:

@@ -7,163 +7,19 @@ memory leads one rung down (``Profile.leaner``).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import Literal
+from dataclasses import replace
 
 from flux_core.errors import ConfigurationError
 from flux_core.gpu.memory import GIB, ModelSize, Weights
+from flux_core.gpu.rungs import BY_NAME_ONLY, CUDA, KINDS, NAMES, Encoders, Facts, Offload, Profile
 from flux_core.models import Mode
+
+__all__ = ["NAMES", "Encoders", "Facts", "Offload", "Profile", "Weights", "lacking", "ladder", "modes", "why_not"]
 
 FP8_CAPABILITY = (8, 9)
 """Compute capability from which a card multiplies in 8-bit floating point: Ada and Hopper."""
 RESERVE = 0.04
 """Part of a card's memory that is never planned for: fragments, and what libraries keep for themselves."""
-
-
-class Encoders(StrEnum):
-    """Where T5, the large text encoder, stays."""
-
-    RESIDENT = "resident"
-    STREAMED = "streamed"
-    """In main memory; its layers visit the card one after the other when a prompt is read."""
-    NF4 = "nf4"
-    """On the card, in 4 bits."""
-
-
-class Offload(StrEnum):
-    """Where the transformer stays between two steps."""
-
-    NONE = "none"
-    MODEL = "model"
-    """Every part of the pipeline is in main memory until its turn, then wholly on the card."""
-    GROUP = "group"
-    """In main memory; while one block computes, a stream of its own brings the next."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What is known of the machine."""
-
-    kind: Literal["cuda", "mps", "cpu"]
-    name: str
-    total: int | None
-    """Bytes of memory there; None where nobody says."""
-    free: int | None
-    """Bytes that are free now."""
-    main_free: int | None = None
-    """Bytes of main memory that are free now."""
-    capability: tuple[int, int] | None = None
-    """CUDA compute capability."""
-    packages: frozenset[str] = frozenset()
-    """Those of torchao, bitsandbytes, triton and flash_attn_interface that are installed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
-    """One way to hold and compute a model."""
-
-    name: str
-    why: str
-    """In which case it is the right one: a sentence for the operator."""
-    transformer: Weights = Weights.BF16
-    encoders: Encoders = Encoders.RESIDENT
-    offload: Offload = Offload.NONE
-    vae_tiling: bool = False
-    attention: str = "native"
-    """A name of diffusers' ``AttentionBackendName``."""
-    compiled: bool = False
-    """Whether the repeated blocks are compiled."""
-    step_cache: bool = False
-    """Whether steps that would change little are left out."""
-    card_bytes: int = 0
-    """What it takes on the card to draw one megapixel."""
-    main_bytes: int = 0
-    """What it takes in main memory."""
-    faster: str | None = None
-    """What would make it faster; None: nothing that is known."""
-    leaner: Profile | None = None
-    """The next one down the ladder; None: there is none."""
-
-    @property
-    def mode(self) -> Mode:
-        """Return what a picture drawn so is to be called."""
-        if self.step_cache:
-            return Mode.TURBO
-        return Mode.QUALITY if self.transformer.exact else Mode.FAST
-
-    @property
-    def weights(self) -> tuple[object, ...]:
-        """Return what two profiles must share to share one loaded model."""
-        return (self.transformer, self.encoders, self.offload, self.vae_tiling, self.attention, self.compiled)
-
-
-_CUDA = (
-    Profile(name="bf16", why="All of the model fits on the card."),
-    Profile(name="bf16-streamed-words", why="The transformer fits, not T5 beside it.", encoders=Encoders.STREAMED),
-    Profile(
-        name="bf16-streamed",
-        why="The transformer does not fit: its blocks visit the card while others compute.",
-        encoders=Encoders.STREAMED,
-        offload=Offload.GROUP,
-        vae_tiling=True,
-    ),
-    Profile(name="fp8", why="The card computes in 8 bits.", transformer=Weights.FP8),
-    Profile(
-        name="fp8-small-words",
-        why="The card computes in 8 bits; T5 fits in 4.",
-        transformer=Weights.FP8,
-        encoders=Encoders.NF4,
-    ),
-    Profile(
-        name="fp8-streamed-words",
-        why="The card computes in 8 bits; T5 does not fit beside.",
-        transformer=Weights.FP8,
-        encoders=Encoders.STREAMED,
-        vae_tiling=True,
-    ),
-    Profile(
-        name="nf4",
-        why="In 4 bits, all of the model fits on the card.",
-        transformer=Weights.NF4,
-        encoders=Encoders.NF4,
-        vae_tiling=True,
-    ),
-    Profile(
-        name="nf4-in-turns",
-        why="Even in 4 bits, only one part at a time fits on the card.",
-        transformer=Weights.NF4,
-        encoders=Encoders.NF4,
-        offload=Offload.MODEL,
-        vae_tiling=True,
-    ),
-)
-_MPS = (
-    Profile(name="mps", why="An Apple GPU: all of the model is in the memory that it shares."),
-    Profile(
-        name="mps-in-turns",
-        why="An Apple GPU with little free memory: one part of the model at a time is in use.",
-        offload=Offload.MODEL,
-        vae_tiling=True,
-    ),
-)
-_CPU = (
-    Profile(name="cpu", why="No card: the processor draws.", transformer=Weights.FP32),
-    Profile(name="cpu-bf16", why="No card, and little free memory: half the bits.", vae_tiling=True),
-)
-_BY_NAME_ONLY = (
-    Profile(
-        name="cpu-compiled", why="Chosen by name: compiled for the processor.", transformer=Weights.FP32, compiled=True
-    ),
-    Profile(
-        name="cpu-fp8",
-        why="Chosen by name: rounded as a card's 8 bits are, to see the pictures; no faster.",
-        transformer=Weights.FP8_EMULATED,
-    ),
-)
-_KINDS = {"cuda": _CUDA, "mps": _MPS, "cpu": (*_CPU, *_BY_NAME_ONLY)}
-NAMES = tuple(one.name for kind in _KINDS.values() for one in kind)
-"""What GPU_PROFILE may name, besides auto."""
 
 
 def ladder(facts: Facts, size: ModelSize, mode: Mode = Mode.QUALITY, named: str = "auto") -> tuple[Profile, ...]:
@@ -173,21 +29,32 @@ def ladder(facts: Facts, size: ModelSize, mode: Mode = Mode.QUALITY, named: str 
     whether it fits or not: somebody has to try. ``named``: GPU_PROFILE; that one comes first and what is leaner after.
     Raises ConfigurationError for a name that is none, or that this machine cannot do.
     """
-    possible = [_planned(one, facts, size) for one in _KINDS[facts.kind] if lacking(one, facts) is None]
+    possible = [_planned(one, facts, size) for one in KINDS[facts.kind] if lacking(one, facts) is None]
+    offered = [one for one in possible if all(one.name != other.name for other in BY_NAME_ONLY)]
+    offered = [one for one in possible if all(one.name != other.name for other in BY_NAME_ONLY)]
     if named != "auto":
-        chosen = _named(named, facts, possible)
-        rungs = [
-            chosen,
-            *(one for one in possible if one.card_bytes < chosen.card_bytes and one not in _set_aside(possible)),
-        ]
+        check(named, facts)
+        chosen = next(one for one in possible if one.name == named)
+        chosen = replace(chosen, why=f"GPU_PROFILE names it. {chosen.why}")
+        rungs = [chosen, *(one for one in offered if one.card_bytes < chosen.card_bytes)]
     else:
-        offered = [one for one in possible if one not in _set_aside(possible)]
         fitting = [one for one in _in_order(offered, facts, mode) if _fits(one, facts)]
-        leanest = min(offered, key=lambda one: one.card_bytes)
+        leanest = min(offered, key=lambda one: (*_excess(one, facts), one.card_bytes))
         rungs = fitting if leanest in fitting else [*fitting, leanest]
     if mode is Mode.TURBO:
         rungs = [replace(one, step_cache=True) for one in rungs]
-    return tuple(_linked([replace(one, faster=_faster(one, facts, size)) for one in rungs]))
+    return _chain([replace(one, faster=_faster(one, facts, size)) for one in rungs])
+
+
+def check(named: str, facts: Facts) -> None:
+    """Raise ConfigurationError where GPU_PROFILE is no name, or one that this machine cannot do."""
+    if named != "auto" and named not in NAMES:
+        raise ConfigurationError(f"GPU_PROFILE is {named!r}; it must be auto or one of {', '.join(NAMES)}.")
+    of_this_kind = {one.name: lacking(one, facts) for one in KINDS[facts.kind]}
+    why = of_this_kind.get(named, f"that is not for {facts.name}")
+    if named != "auto" and why is not None:
+        possible = [name for name, missing in of_this_kind.items() if missing is None]
+        raise ConfigurationError(f"GPU_PROFILE is {named!r}, but {why}. Possible here: auto, {', '.join(possible)}.")
 
 
 def modes(facts: Facts, size: ModelSize, named: str = "auto") -> tuple[Mode, ...]:
@@ -203,7 +70,7 @@ def why_not(mode: Mode, facts: Facts, size: ModelSize) -> str:
         return "the card has too little memory for all bits of the model"
     if facts.kind != "cuda":
         return f"{'an Apple GPU' if facts.kind == 'mps' else 'a processor'} is no faster in 8 bits"
-    missing = {lacking(one, facts) for one in _CUDA if one.transformer is Weights.FP8} - {None}
+    missing = {lacking(one, facts) for one in CUDA if one.transformer is Weights.FP8} - {None}
     return next(iter(sorted(filter(None, missing))), "the card has too little memory for it")
 
 
@@ -214,15 +81,9 @@ def lacking(profile: Profile, facts: Facts) -> str | None:
             return "the card does not compute in 8 bits"
         if "torchao" not in facts.packages:
             return "torchao is not installed there"
-    if Weights.NF4 in (profile.transformer, Weights(profile.encoders) if profile.encoders == "nf4" else None):
-        if "bitsandbytes" not in facts.packages:
-            return "bitsandbytes is not installed there"
+    if profile.encoders is Encoders.NF4 and "bitsandbytes" not in facts.packages:
+        return "bitsandbytes is not installed there"
     return None
-
-
-def _set_aside(profiles: Sequence[Profile]) -> list[Profile]:
-    names = {one.name for one in _BY_NAME_ONLY}
-    return [one for one in profiles if one.name in names]
 
 
 def _planned(profile: Profile, facts: Facts, size: ModelSize) -> Profile:
@@ -270,32 +131,22 @@ def _in_order(profiles: Sequence[Profile], facts: Facts, mode: Mode) -> Iterator
         return
     resident = [one for one in exact if one.offload is Offload.NONE]
     yield from (one for one in fewer if one.transformer is Weights.FP8)
-    # Weights of 4 bits are unpacked for every product: slower than whole ones that fit, faster than whole ones that do not.
+    # Weights of 4 bits are unpacked for every product: slower than whole ones that fit, faster than whole ones that
+    # have to be brought.
     yield from resident
     yield from (one for one in fewer if one.transformer is not Weights.FP8)
     yield from (one for one in exact if one not in resident)
 
 
 def _fits(profile: Profile, facts: Facts) -> bool:
-    if facts.free is None:
-        return True
-    spare = round(RESERVE * (facts.total or facts.free)) if facts.kind == "cuda" else 0
-    on_card = profile.card_bytes + spare <= facts.free
-    if facts.kind != "cuda" or facts.main_free is None:
-        return on_card
-    return on_card and profile.main_bytes <= facts.main_free
+    return not any(_excess(profile, facts))
 
 
-def _named(name: str, facts: Facts, possible: Sequence[Profile]) -> Profile:
-    if name not in NAMES:
-        raise ConfigurationError(f"GPU_PROFILE is {name!r}; it must be auto or one of {', '.join(NAMES)}.")
-    for one in possible:
-        if one.name == name:
-            return replace(one, why=f"GPU_PROFILE names it. {one.why}")
-    here = [one.name for one in possible]
-    of_this_kind = next((one for one in _KINDS[facts.kind] if one.name == name), None)
-    why = lacking(of_this_kind, facts) if of_this_kind is not None else f"it is not for {facts.name}"
-    raise ConfigurationError(f"GPU_PROFILE is {name!r}, but {why}. Here: auto, {', '.join(here)}.")
+def _excess(profile: Profile, facts: Facts) -> tuple[bool, bool]:
+    """Return whether a profile takes more than there is of the card's memory, and of main memory."""
+    spare = round(RESERVE * (facts.total or 0)) if facts.kind == "cuda" else 0
+    on_card = facts.free is not None and profile.card_bytes + spare > facts.free
+    return on_card, facts.main_free is not None and profile.main_bytes > facts.main_free
 
 
 def _faster(profile: Profile, facts: Facts, size: ModelSize) -> str | None:
@@ -313,16 +164,19 @@ def _faster(profile: Profile, facts: Facts, size: ModelSize) -> str | None:
         advice.append("triton, to compile the network")
     if (facts.capability or (0, 0))[0] == 9 and "flash_attn_interface" not in facts.packages:
         advice.append("FlashAttention-3")
-    whole = _planned(_CUDA[0], facts, size).card_bytes
+    whole = _planned(CUDA[0], facts, size).card_bytes
     if profile.transformer.exact and profile.name != "bf16":
         advice.append(f"{whole / GIB:.0f} GiB of free memory on the card")
     return f"Faster with {'; '.join(advice)}." if advice else None
 
 
-def _linked(rungs: Sequence[Profile]) -> list[Profile]:
-    """Return ``rungs`` with each one's ``leaner``: the next that takes less of the card."""
+def _chain(rungs: Sequence[Profile]) -> tuple[Profile, ...]:
+    """Return the first of ``rungs`` and those that follow it downwards, each linked to the next."""
+    downwards: list[Profile] = []
+    for one in rungs:
+        if not downwards or one.card_bytes < downwards[-1].card_bytes:
+            downwards.append(one)
     linked: list[Profile] = []
-    for one in reversed(rungs):
-        below = next((other for other in linked if other.card_bytes < one.card_bytes), None)
-        linked.insert(0, replace(one, leaner=below))
-    return linked
+    for one in reversed(downwards):
+        linked.insert(0, replace(one, leaner=linked[0] if linked else None))
+    return tuple(linked)

@@ -185,11 +185,11 @@ def test_memory_that_does_not_suffice_halves_the_batch(
     sizes: list[int] = []
     drawn = Engine._draw_batch
 
-    def small_card(self: Engine, model: Any, pieces: Any, words: Any, shots: list[Any], *rest: Any) -> None:
+    def small_card(self: Engine, model: Any, pieces: Any, words: Any, shots: list[Any], *rest: Any) -> Any:
         sizes.append(len(shots))
         if len(shots) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has …")
-        drawn(self, model, pieces, words, shots, *rest)
+        return drawn(self, model, pieces, words, shots, *rest)
 
     monkeypatch.setattr(Engine, "_draw_batch", small_card)
     assert all(difference(a, b) <= 1 for a, b in zip(whole, draw(engine, catalogue, request), strict=True))

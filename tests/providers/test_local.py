@@ -60,11 +60,11 @@ async def test_what_fails_for_all_is_tried_once_more_by_each(tmp_path: Path, mon
     sizes: list[int] = []
     draw = Engine._draw_batch
 
-    def fragile(self: Engine, model: Any, pieces: Any, words: Any, shots: Any, *rest: Any) -> None:
+    def fragile(self: Engine, model: Any, pieces: Any, words: Any, shots: Any, *rest: Any) -> Any:
         sizes.append(len(pieces))
         if any(piece.request.prompt == "too much" for piece in pieces):
             raise RuntimeError("CUBLAS_STATUS_EXECUTION_FAILED")
-        draw(self, model, pieces, words, shots, *rest)
+        return draw(self, model, pieces, words, shots, *rest)
 
     monkeypatch.setattr(Engine, "_draw_batch", fragile)
     bad, good = (

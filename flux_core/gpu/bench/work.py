@@ -65,7 +65,7 @@ def _operations(network: Any, picture_tokens: int, word_tokens: int) -> int:
         inputs["pooled_projections"] = torch.empty(1, config.pooled_projection_dim)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(**inputs, **places, return_dict=False)
-    return counter.get_total_flops()
+    return int(counter.get_total_flops())
 
 
 def tokens(
