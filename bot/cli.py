@@ -177,6 +177,42 @@ def imagine(
 
 
 @app.command()
+def bench(
+    model: Annotated[str | None, typer.Option(help="Which model; by default the studio's.")] = None,
+    sizes: Annotated[
+        str | None, typer.Option(help="Aspects or sizes with commas between, such as 512x512,16:9.")
+    ] = None,
+    modes: Annotated[str | None, typer.Option(help="Some of quality,fast,turbo; by default all.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Drawing steps, where not the model's usual ones.")] = None,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="Fill the real shapes with random numbers; nothing is downloaded.")
+    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="One size, measured once: a first impression.")] = False,
+    json: Annotated[Path | None, typer.Option(help="File for the figures.", dir_okay=False)] = None,
+    device: Annotated[str | None, typer.Option(help="Torch device, over DEVICE.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Measure how fast this machine draws: by mode and size, in batches, from cold, and against its floor."""
+    from flux_core.gpu.quiet import silence
+
+    silence()  # before the libraries are imported that would say something
+    from flux_core.gpu.bench.command import run as measure
+
+    settings = _settings(data_dir, log_level="warning", **({} if device is None else {"device": device}))
+    measure(
+        settings,
+        Console(width=None if Console().is_terminal else 160),
+        model=model,
+        sizes=sizes,
+        modes=modes,
+        steps=steps,
+        random_weights=random_weights,
+        quick=quick,
+        file=json,
+    )
+
+
+@app.command()
 def providers(data_dir: DataDir = None) -> None:
     """List the hosted providers: which are configured, what the others need, models, prices, health."""
     from bot.provider_list import show

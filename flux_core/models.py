@@ -120,9 +120,9 @@ class ModelSpec:
     """Schnell's four steps at one megapixel make one credit."""
     picture_work: float = 1.0
     """How many times the work of a step grows when the network reads a picture beside the one it draws."""
-    step_cache: float = 0.12
+    step_cache: float | None = 0.12
     """In mode turbo, how much the first block may change from one step to the next for the others to be left out. 0.12
-    is what ParaAttention, where the method comes from, uses for FLUX.1 [dev]."""
+    is what ParaAttention, where the method comes from, uses for FLUX.1 [dev]; None: it has no such mode."""
     weights: bool = True
     """Whether its weights are published; otherwise only hosted providers draw it."""
     source: str | None = None
@@ -290,6 +290,7 @@ FLUX_KLEIN = ModelSpec(
     operations=frozenset({Operation.TEXT_TO_IMAGE, Operation.EDIT}),
     architecture=Architecture.KLEIN,
     millicredits_per_megapixel_step=125,
+    step_cache=None,  # diffusers' cache does not know the blocks of FLUX.2, and four steps leave little out
     picture_work=2.2,
 )
 """The work of a step is that of the real networks at one megapixel with 512 words, relative to schnell's; the factors

@@ -36,10 +36,13 @@ class Descent:
 
     def modes(self, spec: ModelSpec) -> tuple[Mode, ...]:
         """Return in which modes ``spec`` is drawn here."""
-        return modes(self._facts, size_of(spec.base or spec), self._named)
+        found = modes(self._facts, size_of(spec.base or spec), self._named)
+        return tuple(mode for mode in found if mode is not Mode.TURBO or spec.step_cache is not None)
 
     def why(self, spec: ModelSpec, wanted: Mode) -> str | None:
         """Return why ``wanted`` is drawn in another mode, as a part of a sentence; None where it is not."""
         if self.standing(spec, wanted).mode is wanted:
             return None
+        if wanted is Mode.TURBO and spec.step_cache is None:
+            return "this model takes too few steps to leave any out"
         return why_not(wanted, self._facts, size_of(spec.base or spec))

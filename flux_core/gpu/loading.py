@@ -19,12 +19,15 @@ from flux_core.gpu.fitting import fit, loading_options, number_type
 from flux_core.gpu.latents import LatentSpace
 from flux_core.gpu.pipelines import FAMILIES, pipelines_of
 from flux_core.gpu.previews import LatentPreview
-from flux_core.gpu.profile import Profile, ladder
+from flux_core.gpu.profile import Encoders, Offload, Profile, ladder
 from flux_core.gpu.quiet import silence
+from flux_core.gpu.shapes import SHAPES, build_pipeline
 from flux_core.gpu.sizes import size_of
 from flux_core.models import ModelSpec, Operation
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+RANDOM = "random"
+"""A source for which the real shapes are filled with random numbers: they draw nothing, and as fast as real ones."""
 PARTS = frozenset({"transformer", "text_encoder", "text_encoder_2", "vae"})
 
 
@@ -84,6 +87,9 @@ def load(
     if spec.source is None:
         raise ModelUnavailable(f"No place is configured for {spec.id}.", model=spec.id)
     silence()
+    if spec.source == RANDOM:
+        profile = profile or ladder(facts_of(device), size_of(spec))[0]
+        return _furnished(spec, _at_random(spec, profile, device), profile, device)
     folder = Path(spec.source).expanduser()
     if not folder.is_dir() and not HUB_ID.fullmatch(spec.source):
         raise ModelUnavailable(f"{spec.id}: there is no folder {spec.source}; {spec.setting} names it.", model=spec.id)
@@ -109,11 +115,30 @@ def load(
         pipeline.to(device)
         ways = dict.fromkeys(FAMILIES[spec.architecture].ways, base.pipelines[Operation.TEXT_TO_IMAGE])
         return replace(base, spec=spec, pipelines=ways, prior=pipeline)
+    return _furnished(spec, pipeline, profile, device)
+
+
+def _furnished(spec: ModelSpec, pipeline: Any, profile: Profile, device: torch.device) -> LoadedModel:
     fit(pipeline, profile, device)
     latents, wardrobe = LatentSpace(pipeline.vae), Wardrobe(pipeline, spec.id)
     preview = LatentPreview.fit(pipeline.vae, device, latents)
     ways = pipelines_of(spec.architecture, pipeline)
     return LoadedModel(spec, pipeline, ways, preview, latents, wardrobe, profile)
+
+
+def _at_random(spec: ModelSpec, profile: Profile, device: torch.device) -> Any:
+    """Build ``spec`` in its real shapes; raises ModelUnavailable for one whose shapes are not known, or for 4 bits."""
+    if spec.id not in SHAPES:
+        raise ModelUnavailable(f"Only {' and '.join(SHAPES)} have random weights, not {spec.id}.", model=spec.id)
+    if "quantization_config" in loading_options(profile, PARTS):
+        raise ModelUnavailable(
+            f"Random weights cannot be held in 4 bits, as profile {profile.name} has them; GPU_PROFILE names another.",
+            model=spec.id,
+        )
+    whole = profile.offload is Offload.NONE and profile.encoders is Encoders.RESIDENT
+    pipeline = build_pipeline(spec.id, device if whole else "cpu", number_type(profile))
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
 def _check_kind(spec: ModelSpec, folder: Path, wanted: str) -> None:

@@ -22,9 +22,14 @@ TOKEN_SIDE = 16
 """Pixels of a side that one token stands for: the VAE shrinks 8 times, 2 × 2 latents make a token."""
 REDUX_TOKENS = 729
 """What Redux sees of a picture: SigLIP's 27 × 27 patches."""
-_MATRIX_SIDE = {"cpu": 1536}
+_MATRIX_SIDE = {"cpu": 1024}
 _MATRIX_SIDE_ELSEWHERE = 8192
 """Sides of the square matrices that are multiplied to measure a device: large enough that starting costs nothing."""
+
+
+def transformer_of(architecture: Architecture) -> Any:
+    """Return the class of the network that draws."""
+    return Flux2Transformer2DModel if architecture is Architecture.KLEIN else FluxTransformer2DModel
 
 
 def operations_per_step(
@@ -35,7 +40,7 @@ def operations_per_step(
     ``config``: what its config.json says; what it leaves out is the class's default. ``picture_tokens``: of what is
     drawn and of what is read beside it. All blocks of a kind are equal, so one of each is counted, and the rest.
     """
-    kind = Flux2Transformer2DModel if architecture is Architecture.KLEIN else FluxTransformer2DModel
+    kind = transformer_of(architecture)
     given = {name: value for name, value in config.items() if not name.startswith("_")}
     defaults = {name: one.default for name, one in signature(kind.__init__).parameters.items()}
     doubles, singles = (int(given.get(name, defaults[name])) for name in ("num_layers", "num_single_layers"))
