@@ -17,6 +17,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from flux_core.downloads import HUB_ID, LORA, fetch
 from flux_core.errors import LoraUnusable
 from flux_core.loras import Lora, LoraUse
 
@@ -32,9 +33,10 @@ _FOR_WORDS = ("text_encoder", "lora_te")
 class Wardrobe:
     """What one pipeline wears. Used from the engine's thread alone."""
 
-    def __init__(self, pipeline: Any, model: str) -> None:
-        """Begin with nothing on; ``model`` is the id that errors name."""
+    def __init__(self, pipeline: Any, model: str, hub_token: str | None = None) -> None:
+        """Begin with nothing on; ``model`` is the id that errors name, ``hub_token`` opens gated repositories."""
         self._pipeline = pipeline
+        self._hub_token = hub_token
         self._model = model
         self.worn: Lora | None = None
         self._weight: float | None = None
@@ -65,7 +67,7 @@ class Wardrobe:
 
     def _put_on(self, lora: Lora) -> None:
         try:
-            with _for_network(file_of(lora)) as file:
+            with _for_network(file_of(lora, self._hub_token)) as file:
                 if self.worn is not None and self._exchanged(file):
                     self.worn = lora
                     return
@@ -105,11 +107,20 @@ class Wardrobe:
         self.worn = self._weight = None
 
 
-def file_of(lora: Lora) -> Path:
-    """Return the .safetensors file of ``lora`` on this machine; raises LoraUnusable where there is not exactly one."""
+def file_of(lora: Lora, hub_token: str | None = None) -> Path:
+    """Return the .safetensors file of ``lora``, fetched where it is on the hub.
+
+    Raises LoraUnusable where there is not exactly one.
+    """
     place = Path(lora.source).expanduser()
     if place.is_file():
         return place
+    if not place.exists() and HUB_ID.fullmatch(lora.source):
+        try:
+            place = fetch(lora.source, token=hub_token, parts=LORA)
+        except Exception as error:
+            # The hub's client has errors of its own for each of its troubles.
+            raise LoraUnusable(f"{lora.name}: {lora.source}: {error}".split("\n", 1)[0], lora=lora.name) from error
     if not place.is_dir():
         raise LoraUnusable(f"{lora.name}: there is no {lora.source}; check LORAS.", lora=lora.name)
     files = sorted(place.glob("*.safetensors"))

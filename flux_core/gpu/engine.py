@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from flux_core.downloads import folder_of
 from flux_core.errors import DrawingBroken, FluxError, OutOfMemory
 from flux_core.generation import GenerationRequest
 from flux_core.gpu.decoding import DECODE_BYTES_PER_PIXEL, Decoder
@@ -23,7 +24,7 @@ from flux_core.gpu.developing import Darkroom, collect, is_the_same, needs_mendi
 from flux_core.gpu.device import facts_of, free_bytes
 from flux_core.gpu.drawing import Flawed, Latent, Outcome, Piece, Shot, Sketch
 from flux_core.gpu.idle import IdleClock
-from flux_core.gpu.loading import LoadedModel, held_as, load
+from flux_core.gpu.loading import RANDOM, LoadedModel, held_as, load
 from flux_core.gpu.modes import stepping
 from flux_core.gpu.pipelines import Words, illustrated, words_as_options
 from flux_core.gpu.profile import Encoders, Offload, Profile
@@ -205,6 +206,8 @@ class Engine:
             self._readers.pop(held, None)
             if base is None and self._loaded and not self._room_for(profile):
                 self.unload()
+            if spec.source not in (None, RANDOM):
+                folder_of(spec, self._hub_token)  # which may take an hour, and is no loading that hangs
             with self._watchdog.over(f"loading {spec.id}", LOAD_SECONDS):
                 model = self._load(spec, profile, base)
             self._readers[held] = Reader(model)

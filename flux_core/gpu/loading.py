@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+from flux_core.downloads import explain, folder_of
 from flux_core.errors import ModelUnavailable
 from flux_core.gpu.adapters import Wardrobe
 from flux_core.gpu.device import facts_of
@@ -25,7 +24,6 @@ from flux_core.gpu.shapes import SHAPES, build_pipeline
 from flux_core.gpu.sizes import size_of
 from flux_core.models import ModelSpec, Operation
 
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 RANDOM = "random"
 """A source for which the real shapes are filled with random numbers: they draw nothing, and as fast as real ones."""
 PARTS = frozenset({"transformer", "text_encoder", "text_encoder_2", "vae"})
@@ -89,10 +87,8 @@ def load(
     silence()
     if spec.source == RANDOM:
         profile = profile or ladder(facts_of(device), size_of(spec))[0]
-        return _furnished(spec, _at_random(spec, profile, device), profile, device)
-    folder = Path(spec.source).expanduser()
-    if not folder.is_dir() and not HUB_ID.fullmatch(spec.source):
-        raise ModelUnavailable(f"{spec.id}: there is no folder {spec.source}; {spec.setting} names it.", model=spec.id)
+        return _furnished(spec, _at_random(spec, profile, device), profile, device, hub_token)
+    folder = folder_of(spec, hub_token)
     loads = FAMILIES[spec.architecture].loads
     _check_kind(spec, folder, loads.__name__)
     profile = profile or ladder(facts_of(device), size_of(spec.base or spec))[0]
@@ -100,27 +96,27 @@ def load(
         raise ModelUnavailable(f"{spec.id} is drawn with the weights of {spec.drawn_by}.", model=spec.id)
     try:
         pipeline = loads.from_pretrained(
-            str(folder) if folder.is_dir() else spec.source,
+            str(folder),
             **({"dtype": number_type(profile)} if base is not None else loading_options(profile, PARTS)),
-            local_files_only=folder.is_dir(),
-            token=hub_token,
+            local_files_only=True,
         )
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
         # diffusers, transformers and the hub each raise errors of their own, often wrapped in plain OSError.
-        raise ModelUnavailable(explain(error, spec, local=folder.is_dir()), model=spec.id) from error
+        raise ModelUnavailable(explain(error, spec, local=True), model=spec.id) from error
     pipeline.set_progress_bar_config(disable=True)
     if base is not None:
         pipeline.to(device)
         ways = dict.fromkeys(FAMILIES[spec.architecture].ways, base.pipelines[Operation.TEXT_TO_IMAGE])
         return replace(base, spec=spec, pipelines=ways, prior=pipeline)
-    return _furnished(spec, pipeline, profile, device)
+    return _furnished(spec, pipeline, profile, device, hub_token)
 
 
-def _furnished(spec: ModelSpec, pipeline: Any, profile: Profile, device: torch.device) -> LoadedModel:
+def _furnished(spec: ModelSpec, pipeline: Any, profile: Profile, device: torch.device, hub_token: str | None
+) -> LoadedModel:
     fit(pipeline, profile, device)
-    latents, wardrobe = LatentSpace(pipeline.vae), Wardrobe(pipeline, spec.id)
+    latents, wardrobe = LatentSpace(pipeline.vae), Wardrobe(pipeline, spec.id, hub_token)
     preview = LatentPreview.fit(pipeline.vae, device, latents)
     ways = pipelines_of(spec.architecture, pipeline)
     return LoadedModel(spec, pipeline, ways, preview, latents, wardrobe, profile)
@@ -155,30 +151,6 @@ def _check_kind(spec: ModelSpec, folder: Path, wanted: str) -> None:
             f"{spec.id}: {spec.source} holds weights for {kind}, not for {wanted}; check {spec.setting}.",
             model=spec.id,
         )
-
-
-def explain(error: BaseException, spec: ModelSpec, *, local: bool) -> str:
-    """Say what an operator should do about a model that did not load."""
-    source, kinds = spec.source, {type(cause) for cause in _causes(error)}
-    if GatedRepoError in kinds:
-        return (
-            f"{spec.id}: {source} is gated. Accept its licence at https://huggingface.co/{source} "
-            "and give a token of that account in HF_TOKEN."
-        )
-    if RepositoryNotFoundError in kinds:
-        return f"{spec.id}: there is neither a folder nor a hub repository {source}; check {spec.setting}."
-    if any(issubclass(kind, (LocalEntryNotFoundError, ConnectionError, TimeoutError)) for kind in kinds):
-        return f"{spec.id}: the hub cannot be reached and {source} was not downloaded before; check the network."
-    first = str(error).strip().split("\n", 1)[0]
-    if local:
-        return f"{spec.id}: {source} is no complete diffusers folder ({first}); check {spec.setting}."
-    return f"{spec.id}: {source} cannot be loaded from the hub ({first})."
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def weights_in(pipeline: Any) -> int:
