@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from flux_core.errors import ConfigurationError, FluxError
+from flux_core.errors import ConfigurationError, FluxError, ModelUnavailable
 from flux_core.logs import configure_logging
 from flux_core.settings import Settings, load_settings
 
@@ -28,8 +28,12 @@ app = typer.Typer(
 )
 database = typer.Typer(no_args_is_help=True, help="Look after the database.")
 app.add_typer(database, name="db")
+weights = typer.Typer(no_args_is_help=True, help="Look after the weights of models.")
+app.add_typer(weights, name="models")
 
-HALVES = {"discord": "bot", "aiohttp": "bot", "torch": "worker", "diffusers": "worker", "transformers": "worker"}
+HALVES = {"discord": "bot", "aiohttp": "bot"} | dict.fromkeys(
+    ("torch", "diffusers", "transformers", "huggingface_hub", "tqdm"), "worker"
+)
 """Library → the extra of flux-bot that brings it."""
 
 DataDir = Annotated[
@@ -227,6 +231,32 @@ def doctor(data_dir: DataDir = None) -> None:
 
     healthy = asyncio.run(examine(_settings(data_dir), Console()))
     raise typer.Exit(0 if healthy else 1)
+
+
+@weights.command("list")
+def list_models(data_dir: DataDir = None) -> None:
+    """List the models that this machine could draw: configured or not, downloaded or not, size and licence."""
+    from bot.weights import show
+
+    show(_settings(data_dir), Console())
+
+
+@weights.command()
+def download(
+    model: Annotated[str, typer.Argument(help="Such as flux-schnell; its setting names the repository.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Fetch a model's weights before anybody waits for them, and check all that is there."""
+    from bot.weights import download as fetch
+
+    settings = _settings(data_dir)
+    configure_logging(settings)
+    try:
+        folder = fetch(settings, model, Console(stderr=True))
+    except ModelUnavailable as error:
+        Console(stderr=True).print(str(error), highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    Console().print(f"{model} is complete: {folder}", highlight=False, markup=False, soft_wrap=True)
 
 
 @database.command()

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 from sqlalchemy import make_url
 
+from bot.doctor_card import examine_card
 from bot.house import local_count
 from flux_core.bootstrap import configured_vendors, open_database
 from flux_core.database import workers
@@ -55,7 +56,7 @@ REFUSED = Finding(
 async def examine(settings: Settings, console: Console) -> bool:
     """Print a finding for every part of the installation; return whether all are well."""
     findings: list[Finding] = []
-    for check in (_token, _database, _pictures, _models, _output_check, _providers, _workers):
+    for check in (_token, _database, _pictures, _models, _card, _output_check, _providers, _workers):
         with console.status("Looking …"):
             findings += await _guarded(check, settings)
     table = Table(show_header=False, box=None, pad_edge=False)
@@ -149,6 +150,12 @@ def _model(spec: ModelSpec, drawn_by: Sequence[str], *, default: bool) -> Findin
     if source.count("/") == 1 and not source.startswith((".", "/", "~")):
         return Finding(spec.id, None, f"{note}; a hub id: downloaded by the worker that first needs it.")
     return Finding(spec.id, False, f"There is no folder {source}.")
+
+
+async def _card(settings: Settings) -> list[Finding]:
+    if not local_count(settings):
+        return []
+    return [Finding(*told) for told in await asyncio.to_thread(lambda: list(examine_card(settings)))]
 
 
 async def _output_check(settings: Settings) -> list[Finding]:

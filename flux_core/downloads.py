@@ -93,6 +93,14 @@ def fetch(
     return folder.parents[files[0].path.count("/")]
 
 
+def in_cache(source: str) -> Path | None:
+    """Return the folder of a repository in the hub's cache, whole or in part; None where nothing of it is there."""
+    try:
+        return Path(snapshot_download(source, allow_patterns=["model_index.json"], local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+
+
 def _listed(
     source: str, token: str | None, parts: tuple[str, ...], endpoint: str | None
 ) -> tuple[str, list[RemoteFile]]:

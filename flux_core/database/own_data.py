@@ -139,6 +139,7 @@ def _job(job: Job, drawn: Sequence[Picture]) -> dict[str, Any]:
         "started_from_a_picture": job.request.input_picture is not None,
         "credits": job.cost / CREDIT,
         "drawn_by": job.provider,
+        "drawn_in": job.drawn_mode,
         "channel": None if reply is None else str(reply.channel_id),
         "message": None if reply is None or reply.message_id is None else str(reply.message_id),
         "private": reply is not None and reply.private,

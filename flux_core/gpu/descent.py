@@ -27,12 +27,19 @@ class Descent:
         return self._standing[key]
 
     def fall(self, spec: ModelSpec, mode: Mode) -> Profile | None:
-        """Go one rung down for good, and return it; None where there is none."""
+        """Go one rung down for good, and return it; None where there is none.
+
+        Modes that share the weights go along: else the two would take turns to load them.
+        """
         spec = spec.base or spec  # whose weights draw
-        below = self.standing(spec, mode).leaner
-        if below is not None:
-            self._standing[spec.id, mode] = below
-        return below
+        before = self.standing(spec, mode)
+        if before.leaner is None:
+            return None
+        for one in Mode:
+            same = self.standing(spec, one)
+            if same.weights == before.weights and same.leaner is not None:
+                self._standing[spec.id, one] = same.leaner
+        return before.leaner
 
     def modes(self, spec: ModelSpec) -> tuple[Mode, ...]:
         """Return in which modes ``spec`` is drawn here."""

@@ -62,10 +62,10 @@ class Darkroom:
                 return picture
             except ArithmeticError as error:
                 raise Flawed(f"{sketch.spec.id}: {error}") from None
-            except torch.OutOfMemoryError as error:
-                said = str(error).strip().split("\n", 1)[0]
             except RuntimeError as error:
-                raise DrawingBroken(f"{sketch.spec.id}: {type(error).__name__}: {error}") from error
+                said = first_line(error)
+                if not ran_out(error):
+                    raise DrawingBroken(f"{sketch.spec.id}: {type(error).__name__}: {said}") from error
             if not last:
                 collect(self._device)
         raise OutOfMemory(f"{sketch.spec.id}: the picture cannot be decoded: {said}")
@@ -99,6 +99,19 @@ def is_the_same(first: list[Image.Image], second: list[Image.Image]) -> bool:
         and (not is_blank(one) or all(high <= NEAR for _, high in extremes(ImageChops.difference(one, other))))
         for one, other in zip(first, second, strict=True)
     )
+
+
+def ran_out(error: Exception) -> bool:
+    """Say whether ``error`` means that memory did not suffice: only CUDA has a class of its own for that."""
+    said = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and ("out of memory" in said or "can't allocate memory" in said)
+    )
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says: torch's go on for twenty."""
+    return str(error).strip().split("\n", 1)[0]
 
 
 def collect(device: torch.device) -> None:

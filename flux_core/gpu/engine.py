@@ -20,7 +20,7 @@ from flux_core.generation import GenerationRequest
 from flux_core.gpu.decoding import DECODE_BYTES_PER_PIXEL, Decoder
 from flux_core.gpu.denoising import Audience, StepWatch
 from flux_core.gpu.descent import Descent
-from flux_core.gpu.developing import Darkroom, collect, is_the_same, needs_mending
+from flux_core.gpu.developing import Darkroom, collect, first_line, is_the_same, needs_mending, ran_out
 from flux_core.gpu.device import facts_of, free_bytes
 from flux_core.gpu.drawing import Flawed, Latent, Outcome, Piece, Shot, Sketch
 from flux_core.gpu.idle import IdleClock
@@ -114,15 +114,17 @@ class Engine:
     # Its stages
 
     def load(self, spec: ModelSpec) -> None:
-        """Have a model in memory; raises ModelUnavailable and OutOfMemory."""
-        try:
-            self._model(spec)
-        except torch.OutOfMemoryError as error:
-            said = _first_line(error)
-        else:
-            return
-        collect(self.device)
-        raise OutOfMemory(f"{spec.id} does not fit into memory: {said}")
+        """Have a model in memory, as lean as it takes; raises ModelUnavailable and OutOfMemory."""
+        while True:
+            try:
+                self._model(spec)
+                return
+            except RuntimeError as error:
+                if not ran_out(error):
+                    raise
+                said = first_line(error)
+            if not self._make_room(spec, Mode.QUALITY, said):
+                raise OutOfMemory(f"{spec.id} does not fit into memory: {said}")
 
     def read(self, spec: ModelSpec, prompt: str, mode: Mode = Mode.QUALITY) -> None:
         """Read words beforehand, from any thread; nothing where that has to wait for the drawing itself."""
@@ -137,24 +139,32 @@ class Engine:
         Raises what ``draw_together`` does. Who left on the way is noted in the sketch, also where that was everybody.
         """
         audience = Audience([piece.progress for piece in pieces])
-        try:
-            audience.look()
-            model = self._model(spec, pieces[0].request.mode)
-            model.wardrobe.change(pieces[0].request.lora, self._loras)
-            with torch.inference_mode():
-                latents = self._denoise(model, pieces, audience, since)
-            return self._sketch(model, pieces, audience, latents)
-        except torch.OutOfMemoryError as error:
-            # The traceback holds on to the very tensors that did not fit.
-            said = _first_line(error)
-        except Exception as error:
-            if len(audience.left) == len(pieces):
+        while True:
+            try:
+                return self._attempt(spec, pieces, audience, since)
+            except FluxError:
+                if len(audience.left) < len(pieces):
+                    raise
                 return Sketch(spec, pieces, audience)
-            if isinstance(error, FluxError):
-                raise
-            raise DrawingBroken(f"{spec.id}: {type(error).__name__}: {_first_line(error)}") from error
-        collect(self.device)
-        raise OutOfMemory(f"{spec.id} at {pieces[0].request.width}×{pieces[0].request.height}: {said}")
+            except Exception as error:
+                if len(audience.left) == len(pieces):
+                    return Sketch(spec, pieces, audience)
+                said = first_line(error)
+                if not ran_out(error):
+                    raise DrawingBroken(f"{spec.id}: {type(error).__name__}: {said}") from error
+            # Here the error is gone, and its traceback with the very tensors that did not fit.
+            if not self._make_room(spec, pieces[0].request.mode, said):
+                size = f"{pieces[0].request.width}×{pieces[0].request.height}"
+                raise OutOfMemory(f"{spec.id} at {size}: {said}")
+            since = None
+
+    def _attempt(self, spec: ModelSpec, pieces: Sequence[Piece], audience: Audience, since: float | None) -> Sketch:
+        audience.look()
+        model = self._model(spec, pieces[0].request.mode)
+        audience.look()
+        model.wardrobe.change(pieces[0].request.lora, self._loras)
+        with torch.inference_mode():
+            return self._sketch(model, pieces, audience, self._denoise(model, pieces, audience, since))
 
     def develop(self, sketch: Sketch) -> list[Outcome]:
         """Decode the pictures of a drawing, from any thread where ``sketch.beside`` says so.
@@ -172,12 +182,15 @@ class Engine:
 
     def _mended(self, spec: ModelSpec, piece: Piece, outcome: Outcome) -> Outcome:
         blank = outcome.pictures if isinstance(outcome, Flawed) else None
-        reason = "memory" if isinstance(outcome, OutOfMemory) else "broken" if blank is None else "blank"
-        log.warning("%s It is drawn once more, in the safest way", outcome)
-        m.REDRAWN.labels(spec.id, reason).inc()
-        safe = replace(piece, request=piece.request.model_copy(update={"mode": Mode.QUALITY}))
+        short = isinstance(outcome, OutOfMemory)
+        if short and not self._make_room(spec, piece.request.mode, str(outcome)):
+            return outcome
+        log.warning("%s It is drawn once more", outcome)
+        m.REDRAWN.labels(spec.id, "memory" if short else "broken" if blank is None else "blank").inc()
+        if not short:
+            piece = replace(piece, request=piece.request.model_copy(update={"mode": Mode.QUALITY}))
         try:
-            (again,) = self._darkroom.develop(self.denoise(spec, [safe]), careful=True)
+            (again,) = self._darkroom.develop(self.denoise(spec, [piece]), careful=not short)
         except FluxError as error:
             return error
         if not isinstance(again, Flawed):
@@ -216,17 +229,32 @@ class Engine:
 
     def _load(self, spec: ModelSpec, profile: Profile, base: LoadedModel | None) -> LoadedModel:
         log.info("%s is loaded as %s: %s", spec.id, profile.name, profile.why)
-        try:
-            return load(spec, self.device, self._hub_token, profile, base=base)
-        except torch.OutOfMemoryError:
-            if not self._loaded:
-                raise
-        self.unload()
         return load(spec, self.device, self._hub_token, profile, base=base)
 
     def _room_for(self, profile: Profile) -> bool:
         free = free_bytes(self.device)
         return free is not None and profile.card_bytes < free
+
+    def _make_room(self, spec: ModelSpec, mode: Mode, said: str) -> bool:
+        """Let go of other models, or else hold this one in a leaner way until the next start; False: neither helps."""
+        standing = self.profiles.standing(spec, mode)
+        held = held_as(spec, standing)
+        if self._loaded.keys() - {held}:
+            self._loaded = {name: model for name, model in self._loaded.items() if name == held}
+            self._readers = {name: reader for name, reader in self._readers.items() if name == held}
+            log.warning("%s ran out of memory as %s (%s): the other models go", spec.id, standing.name, said)
+        elif (below := self.profiles.fall(spec, mode)) is not None:
+            self._loaded.clear()
+            self._readers.clear()
+            log.warning(
+                "%s ran out of memory as %s (%s): from now on it is %s", spec.id, standing.name, said, below.name
+            )
+            m.LEANER.labels(spec.id, below.name).inc()
+        else:
+            collect(self.device)
+            return False
+        collect(self.device)
+        return True
 
     def _has_room(self, model: LoadedModel, wanted: int) -> bool:
         """Whether another stage of a drawing may go on beside the steps of the next: all is in place, and room left."""
@@ -259,8 +287,8 @@ class Engine:
             while True:
                 try:
                     return self._draw_batches(model, pieces, words, shots, most, audience)
-                except torch.OutOfMemoryError:
-                    if most == 1:
+                except RuntimeError as error:
+                    if most == 1 or not ran_out(error):
                         raise
                 most = max(1, min(most, len(shots)) // 2)
                 collect(self.device)
@@ -356,7 +384,3 @@ class Engine:
         beside = self._has_room(model, DECODE_BYTES_PER_PIXEL * request.width * request.height)
         mode = self.profiles.standing(model.spec, request.mode).mode
         return Sketch(model.spec, pieces, audience, latents, Decoder(model.text_to_image), ready, beside, mode)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0]

@@ -113,7 +113,8 @@ def load(
     return _furnished(spec, pipeline, profile, device, hub_token)
 
 
-def _furnished(spec: ModelSpec, pipeline: Any, profile: Profile, device: torch.device, hub_token: str | None
+def _furnished(
+    spec: ModelSpec, pipeline: Any, profile: Profile, device: torch.device, hub_token: str | None
 ) -> LoadedModel:
     fit(pipeline, profile, device)
     latents, wardrobe = LatentSpace(pipeline.vae), Wardrobe(pipeline, spec.id, hub_token)

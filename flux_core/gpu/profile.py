@@ -36,7 +36,7 @@ def ladder(facts: Facts, size: ModelSize, mode: Mode = Mode.QUALITY, named: str 
         check(named, facts)
         chosen = next(one for one in possible if one.name == named)
         chosen = replace(chosen, why=f"GPU_PROFILE names it. {chosen.why}")
-        rungs = [chosen, *(one for one in offered if one.card_bytes < chosen.card_bytes)]
+        rungs = [chosen, *sorted(offered, key=lambda one: -one.card_bytes)]
     else:
         fitting = [one for one in _in_order(offered, facts, mode) if _fits(one, facts)]
         leanest = min(offered, key=lambda one: (*_excess(one, facts), one.card_bytes))

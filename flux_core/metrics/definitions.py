@@ -91,6 +91,13 @@ REDRAWN = Counter(
     ("model", "reason"),
     registry=REGISTRY,
 )
+LEANER = Counter(
+    "flux_leaner_total",
+    "Times that a model ran out of memory and is held in a leaner way since, until the worker starts anew. profile: "
+    "that way (GPU_PROFILE).",
+    ("model", "profile"),
+    registry=REGISTRY,
+)
 
 # Hosted providers
 
@@ -264,6 +271,7 @@ READINGS = (DATABASE_UP, *HOUSE, SHARD_UP, LATENCY, PROVIDER_OPEN, GPU_MEMORY, G
 
 EVENTS = (
     *(
+        LEANER,
         WAIT,
         RUN,
         FINISH,
