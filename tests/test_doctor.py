@@ -137,7 +137,7 @@ async def test_a_folder_that_is_no_model_is_named(healthy_settings, tmp_path):
 async def test_the_card_and_how_it_draws_are_told(healthy_settings):
     healthy, said = await bill(healthy_settings)
     assert healthy
-    assert re.search(r"✓ Card +cpu, [0-9.]+ GiB free", said)
+    assert re.search(r"✓ +Card +cpu, [0-9.]+ GiB free", said)
     assert "quality: cpu, " in said
     assert "fast: drawn in quality, since a processor is no faster in 8 bits." in said
     assert "turbo: cpu, " in said

@@ -88,7 +88,7 @@ def errors(
     """
     usual = engine(device)
     exact = _drawn(usual, spec, Mode.QUALITY, prompts)
-    told = {}
+    told: dict[Mode, Fidelity] = {}
     for mode in (Mode.FAST, Mode.TURBO):
         able = usual
         if mode is Mode.FAST and device.type == "cpu":

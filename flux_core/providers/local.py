@@ -17,7 +17,7 @@ from flux_core.errors import Cancelled
 from flux_core.gpu.card import Card
 from flux_core.gpu.developing import needs_mending
 from flux_core.gpu.device import choose_device, title, use_threads
-from flux_core.gpu.drawing import Outcome, Piece
+from flux_core.gpu.drawing import Flawed, Outcome, Piece
 from flux_core.gpu.engine import STALL_SECONDS, Engine
 from flux_core.gpu.rehearsal import rehearse
 from flux_core.models import Catalogue, Mode, ModelSpec
@@ -157,7 +157,7 @@ class LocalProvider:
 
         Returns with each outcome the mode it was drawn in, and why that is not the one asked for.
         """
-        wanted, profiles = tasks[0].request.mode, self._engine.profiles
+        wanted = tasks[0].request.mode
         since = min(task.since for task in tasks)
         sketch = await _in(self._drawing, partial(self._engine.denoise, spec, pieces, since=since))
         if not sketch.beside:
@@ -167,13 +167,22 @@ class LocalProvider:
                 task.let_next()
         if sketch.beside:
             outcomes = await _in(self._developing, self._engine.develop, sketch)
-        manners = [(sketch.mode, profiles.why(spec, wanted))] * len(outcomes)
-        if any(map(needs_mending, outcomes)):
-            if wanted is not Mode.QUALITY:
-                safe = profiles.standing(spec, Mode.QUALITY).mode, f"the first try, in {wanted}, was no picture"
-                manners = [safe if needs_mending(one) else usual for one, usual in zip(outcomes, manners, strict=True)]
-            outcomes = await _in(self._drawing, self._engine.mend, sketch, outcomes)
-        return [(outcome, *manner) for outcome, manner in zip(outcomes, manners, strict=True)]
+        first = outcomes
+        if any(map(needs_mending, first)):
+            outcomes = await _in(self._drawing, self._engine.mend, sketch, first)
+        return [
+            (outcome, *self._manner(spec, wanted, sketch.mode, before))
+            for outcome, before in zip(outcomes, first, strict=True)
+        ]
+
+    def _manner(self, spec: ModelSpec, wanted: Mode, drawn: Mode, first: Outcome) -> tuple[Mode, str | None]:
+        """Return the mode of a piece and why it is not the one that was wanted; ``first``: what came out at first."""
+        profiles = self._engine.profiles
+        safe = profiles.standing(spec, Mode.QUALITY).mode
+        if isinstance(first, Flawed) and safe is not wanted:
+            return safe, f"the first try, in {wanted}, was no picture"
+        mode = profiles.standing(spec, wanted).mode if needs_mending(first) else drawn
+        return mode, None if mode is wanted else profiles.why(spec, wanted)
 
     async def close(self) -> None:
         """Unload every model, once the step in progress is over."""

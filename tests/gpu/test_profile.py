@@ -68,7 +68,7 @@ def test_the_plan_knows_the_published_sizes(dev: ModelSize) -> None:
         pytest.param(card(11.9, (8, 6)), "bf16-streamed", "nf4", "quality fast turbo", id="RTX 3060"),
         pytest.param(card(7.8, (8, 9)), "bf16-streamed", "nf4-in-turns", "quality fast turbo", id="RTX 4060"),
         pytest.param(card(7.8, (8, 6), main=16), "nf4-in-turns", "nf4-in-turns", "fast turbo", id="8 GB, 16 GB main"),
-        pytest.param(card(139, (9, 0), free=12), "bf16-streamed", "nf4", "quality fast turbo", id="busy"),
+        pytest.param(card(139, (9, 0), free=12), "bf16-streamed", "nf4-in-turns", "quality fast turbo", id="busy"),
         pytest.param(
             card(23.9, (8, 9), packages=frozenset()), "bf16-streamed", "bf16-streamed", "quality turbo", id="no extras"
         ),
