@@ -213,6 +213,8 @@ def facts_of(request: GenerationRequest, size: tuple[int, int] | None = None, mo
         facts.append(mode.value)
     if request.strength is not None:
         facts.append(f"strength {request.strength:g}")
+    if request.lora is not None:
+        facts.append(f"LoRA {request.lora.name} {request.lora.weight:g}")
     facts.append(f"seed {request.seed}")
     return facts
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError
 
 from flux_core import provider_settings, shards
 from flux_core.errors import ConfigurationError
+from flux_core.loras import Lora, listed
 from flux_core.models import FAMILY, Catalogue
 from flux_core.provider_settings import ProviderSettings
 from flux_core.router import RoutingPolicy
@@ -100,6 +101,33 @@ class Settings(BaseSettings):
     flux_dev_path: str = Field(
         default="", description="Folder or hub id of flux-dev's weights; empty: not offered. Non-commercial licence."
     )
+    flux_krea_path: str = Field(
+        default="",
+        description="Folder or hub id of flux-krea-dev's weights; empty: not offered. Non-commercial licence.",
+    )
+    flux_kontext_path: str = Field(
+        default="",
+        description="Folder or hub id of flux-kontext-dev's weights, which edits pictures; empty: not offered. "
+        "Non-commercial licence.",
+    )
+    flux_fill_path: str = Field(
+        default="",
+        description="Folder or hub id of flux-fill-dev's weights, which paints anew what a mask shows; empty: not "
+        "offered. Non-commercial licence.",
+    )
+    flux_redux_path: str = Field(
+        default="",
+        description="Folder or hub id of flux-redux-dev's weights, which draws others like a picture and needs "
+        "FLUX_DEV_PATH as well; empty: not offered. Non-commercial licence.",
+    )
+    flux_klein_path: str = Field(
+        default="", description="Folder or hub id of flux-klein-4b's weights (FLUX.2); empty: not offered."
+    )
+    loras: Annotated[Mapping[str, Lora], NoDecode] = Field(
+        default_factory=dict,
+        description="LoRAs that members may use, separated by commas: name=path-or-hub-id, with :model behind it where "
+        "it is for one model only.",
+    )
     hf_token: SecretStr | None = Field(
         default=None,
         description="Token of the Hugging Face hub, for gated weights; by default the one that `hf auth login` keeps.",
@@ -110,7 +138,7 @@ class Settings(BaseSettings):
 
     non_commercial_models: bool = Field(
         default=True,
-        description="false: models whose licence is non-commercial (flux-dev) are not offered, "
+        description="false: models whose licence is non-commercial (flux-dev and its family) are not offered, "
         "whoever would draw them.",
     )
     offered_elsewhere: Annotated[frozenset[str], NoDecode] = Field(
@@ -254,6 +282,11 @@ class Settings(BaseSettings):
             return value
         return [part.strip() for part in value.strip().strip("[]").split(",") if part.strip()]
 
+    @field_validator("loras", mode="before")
+    @classmethod
+    def _read_loras(cls, value: object) -> object:
+        return listed(value, tuple(spec.id for spec in FAMILY if spec.weights)) if isinstance(value, str) else value
+
     @field_validator("offered_elsewhere")
     @classmethod
     def _known_models(cls, value: frozenset[str]) -> frozenset[str]:
@@ -355,19 +388,16 @@ class Settings(BaseSettings):
     @cached_property
     def catalogue(self) -> Catalogue:
         """Return the models that are configured; raises ConfigurationError when there is none."""
-        paths = {
-            "flux-schnell": self.flux_schnell_path,
-            "flux-dev": self.flux_dev_path,
-            "flux-tiny": self.flux_tiny_path,
-        }
         known = provider_settings.vendors()
         hosted = {id for name, given in self.providers.items() for id in known[name](given.access(known[name])).offers}
+        paths = {spec.id: getattr(self, spec.setting.lower()) for spec in FAMILY if spec.weights}
         weights = {id: path for id, path in paths.items() if path}
         return Catalogue(
             weights,
             hosted=hosted | self.offered_elsewhere,
             default=self.default_model,
             non_commercial=self.non_commercial_models,
+            loras=self.loras,
         )
 
     @property

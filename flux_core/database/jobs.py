@@ -149,6 +149,7 @@ def values_of(job: Job, key: str | None = None) -> dict[str, Any]:
         "model": job.request.model,
         "request": job.request.model_dump_json(),
         "input_key": job.request.input_picture and job.request.input_picture.key,
+        "mask_key": job.request.input_mask and job.request.input_mask.key,
         "origin": job.origin.value,
         "parent_id": job.parent_id,
         "parent_position": job.parent_position,

@@ -41,8 +41,9 @@ _UNUSED_INPUTS = (
     .where(inputs.c.stored_at < bindparam("before"))
     # A job whose pictures were let go of needs none to start from.
     .where(
-        ~sa.exists(
-            sa.select(jobs.c.id).where(jobs.c.input_key == inputs.c.key, jobs.c.kept == sa.literal_column("'all'"))
+        *(
+            ~sa.exists(sa.select(jobs.c.id).where(used == inputs.c.key, jobs.c.kept == sa.literal_column("'all'")))
+            for used in (jobs.c.input_key, jobs.c.mask_key)
         )
     )
     .limit(bindparam("most"))

@@ -23,6 +23,8 @@ class DrawTask:
     request: GenerationRequest
     input_image: Image.Image | None = None
     """RGB, decoded from the request's input picture."""
+    input_mask: Image.Image | None = None
+    """RGB, decoded from the request's mask: white where the picture is painted anew."""
     provider_job_id: str | None = None
     """What the provider told ``Progress.submitted`` last, in an earlier attempt: resume that, do not submit again."""
     publish: Callable[[bytes, str], Awaitable[str]] | None = None

@@ -64,6 +64,7 @@ class LocalProvider:
             watchdog=self._watchdog,
             stall_seconds=stall_seconds,
             profile=profile,
+            loras=catalogue.loras,
         )
         self._offers = own_offers(catalogue, self._engine.profiles.modes)
         self._in_hand = 0
@@ -137,7 +138,10 @@ class LocalProvider:
     async def _draw(self, tasks: Sequence[DrawTask], progresses: Sequence[Progress]) -> list[Drawing | Exception]:
         spec = self._catalogue[tasks[0].request.model]
         watched = [_GivenUp(progress) for progress in progresses]
-        pieces = [Piece(task.request, task.input_image, one) for task, one in zip(tasks, watched, strict=True)]
+        pieces = [
+            Piece(task.request, task.input_image, one, task.input_mask)
+            for task, one in zip(tasks, watched, strict=True)
+        ]
         self._in_hand += 1
         try:
             outcomes = await self._in_stages(spec, tasks, pieces)
