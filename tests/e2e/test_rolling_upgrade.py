@@ -176,6 +176,6 @@ async def test_a_file_is_shared_by_two_versions_too(on_a_file: Versions, tmp_pat
     with pytest.raises(ConfigurationError, match=revision_after(2)):
         async with open_studio(settings):
             pass
-    refused = await versions.start(ROOT, ("bot", "worker"))
+    refused = await versions.start(ROOT, ("bot", "db", "check"))
     await versions.ended(refused)
     assert refused.returncode == 2

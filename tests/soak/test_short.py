@@ -18,7 +18,7 @@ from tests.soak.run import Run
 from tests.soak.schedule import Setup
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
-SETUP = Setup(80, workers=3, every=8, until=0.7)
+SETUP = Setup(64, workers=3, every=6, until=0.75)
 SEED = 11
 
 
