@@ -31,10 +31,10 @@ CATALOGUE = Catalogue({"flux-tiny": "scripted"})
 MEMBERS = 1_000
 CROWDS = (10.0, 0.0)
 """Within so many seconds each of them presses a button; 0: all at the same moment."""
-WORKERS = (1, 2, 4, 8)
-JOBS_EACH = 60
+WORKERS = (1, 4, 8)
+JOBS_EACH = 30
 """Jobs for each worker."""
-STEP_SECONDS = 0.05
+STEP_SECONDS = 0.1
 EARLY, LATE = 10_000, 100_000
 
 
