@@ -6,7 +6,10 @@ themselves. Locks are PostgreSQL's advisory ones: they end with the transaction.
 they stand here, and before any row is written, so that nobody waits in a circle.
 
 Statements see what was committed before they began (READ COMMITTED), so what a lock protects is read by a statement
-after the one that takes it.
+after the one that takes it: those that a query takes first go along with ``BEGIN``.
+
+Claims and results first try to go without locks of these kinds, by one statement that locks the rows it needs and
+passes by those that others have locked. Where that cannot be (``Contended``), the transaction is undone and run with locks.
 """
 
 from __future__ import annotations
@@ -100,7 +103,7 @@ def unneeded(connection: Connection) -> bool:
 
 
 def turns(connection: Connection) -> None:
-    """Be alone with whose turn it is: one claims after the other, as each is charged to the guilds' common time."""
+    """Be alone with whose turn it is, among those who claim with locks."""
     _be_alone(connection, TURNS)
 
 
