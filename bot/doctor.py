@@ -29,7 +29,7 @@ from flux_core.providers.hosted.vendor import Vendor
 from flux_core.settings import Settings
 
 PROBE_KEY = "doctor/probe.txt"
-DENIED = ("403", "401", "AccessDenied", "Forbidden", "Unauthorized")
+DENIED = ("Forbidden", "Unauthorized", "privileges")
 """What is in the answer of a bucket that knows us not, or not well enough."""
 SECONDS = 10.0
 PROVIDER_SECONDS = 30.0
@@ -142,24 +142,25 @@ async def _pictures(settings: Settings) -> list[Finding]:
         await store.delete([PROBE_KEY])
     except StorageUnavailable as error:
         at_home = "://" not in place
-        advice = "check that its disk has room and you may write there" if at_home else _bucket_advice(str(error))
+        advice = "check that its disk has room and you may write there" if at_home else _bucket_advice(error)
         return [_unusable("Picture store", place, advice, error)]
     if read != b"probe":
         return [Finding("Picture store", False, f"{place} gave back other bytes.")]
     return [Finding("Picture store", True, place)]
 
 
-def _bucket_advice(said: str) -> str:
+def _bucket_advice(error: StorageUnavailable) -> str:
     """Return what to do about what a bucket answered, if it did."""
-    if any(code in said for code in NO_BUCKET):
+    if any(code in str(error.__cause__) for code in NO_BUCKET):  # below the line that we tell
         return "make the bucket, or correct PICTURE_STORE"
-    if any(code in said for code in DENIED):
+    if any(word in str(error) for word in DENIED):
         return "check its keys, and that they may read, write and delete there"
     return "check that it runs, that the network leads there, and its address"
 
 
 def _unusable(subject: str, place: str, advice: str, error: StorageUnavailable) -> Finding:
-    said = str(error).removeprefix("The database does not answer: ").rstrip(". ")
+    said = str(error).removeprefix("The database does not answer: ")
+    said = said.partition(": <?xml")[0].rstrip(". ")
     return Finding(subject, False, f"{place} cannot be used: {advice} ({said}).")
 
 
