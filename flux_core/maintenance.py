@@ -91,8 +91,18 @@ async def _wait(stop: asyncio.Event, seconds: float) -> None:
 def chores(db: Database, queue: JobQueue, store: PictureStore, kept: Retention = FOR_EVER) -> list[Chore]:
     """Return everything that has to be done from time to time."""
 
+    away, patient_until = False, 0.0
+
     async def rescue() -> int:
-        return len(await queue.rescue())
+        nonlocal away, patient_until
+        try:
+            if away:  # leases ran out because nobody could keep them: whoever lives gets the time to say so
+                await db.read(workers.alive, db.clock())
+                away, patient_until = False, db.clock() + queue.lease_seconds / 2
+            return 0 if db.clock() < patient_until else len(await queue.rescue())
+        except StorageUnavailable:
+            away = True
+            raise
 
     async def abandon_bound() -> int:
         return len(await queue.abandon_bound())

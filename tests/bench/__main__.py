@@ -1,4 +1,4 @@
-"""``make bench``: the queue on both databases, many workers and members, the bot, a hosted worker, drawing together, the engine.
+"""``make bench``: the queue on both databases, many workers and members, the bot, a hosted worker, batches, the engine.
 
 ``python -m tests.bench PART …`` runs some of it: queue, server, load, discord, hosted, batching, engine.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
@@ -23,6 +24,8 @@ from tests.database.postgres import Server
 
 AWAY = "Nothing was charged; please try again soon."
 PATIENCE = 60.0
+OUTAGE = float(os.environ.get("OUTAGE_SECONDS", "1"))
+"""A minute in ``make soak``: OUTAGE_SECONDS=60 pytest --timeout 600."""
 
 
 @pytest.fixture(params=["file", "server"])
@@ -77,7 +80,7 @@ async def test_orders_are_refused_and_what_is_drawn_meanwhile_is_delivered_later
         await ada.wait_for(lambda m: m["id"] == card["id"] and "step" in text_of(m), PATIENCE)
         async with away(stage, server):
             await refused(linus)
-            await asyncio.sleep(1.0)  # the drawing ends, and cannot be told
+            await asyncio.sleep(OUTAGE)  # the drawing ends, and cannot be told
             assert [m for m in await ada.messages() if "Reroll" in labels_of(m)] == []
         result = await ada.wait_for(lambda m: m["id"] == card["id"] and len(pictures_of(m)) == 2, PATIENCE)
         job = await only_job(stage, ada)

@@ -7,6 +7,7 @@ It can be set on a process that runs, and lifted, without any privilege.
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import sys
 from asyncio.subprocess import Process
@@ -24,6 +25,8 @@ from tests.e2e.installation import ROOT
 
 pytestmark = pytest.mark.e2e
 MINUTE = 60
+OUTAGE = float(os.environ.get("OUTAGE_SECONDS", "2.5"))
+"""A minute in ``make soak``: OUTAGE_SECONDS=60 pytest --timeout 600."""
 
 
 @contextmanager
@@ -61,7 +64,7 @@ async def test_a_full_disk_refuses_orders_and_loses_nothing(installation, ada, l
     with disk_full(bot, worker):
         await linus.command("imagine", prompt="a blue square --n 1")
         await linus.wait_for(lambda m: is_private(m) and "Nothing was charged" in text_of(m), MINUTE)
-        await asyncio.sleep(2.5)  # the drawing ends, and nothing of it can be written
+        await asyncio.sleep(OUTAGE)  # the drawing ends, and nothing of it can be written
         assert [m for m in await ada.messages() if "Reroll" in labels_of(m)] == []
     result = await ada.wait_for(lambda m: m["id"] == card["id"] and "Reroll" in labels_of(m), MINUTE)
     assert len(pictures_of(result)) == 1

@@ -35,6 +35,35 @@ async def test_lost_jobs_are_rescued(scene: Scene) -> None:
     assert (await scene.studio.job(job.id)).state is JobState.QUEUED
 
 
+async def test_after_the_database_was_away_workers_get_the_time_to_say_that_they_live(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, lost = await scene.submit(ANNE), await scene.submit(BERT)
+    await scene.claim("w1")
+    await scene.claim("w2")
+    [rescue] = [chore for chore in chores(scene.db, scene.queue, scene.store) if "rescued" in chore.name]
+
+    async def away(*_: object) -> None:
+        raise StorageUnavailable("away")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(scene.db, "write", away)
+        with pytest.raises(StorageUnavailable):
+            await rescue.work()
+        scene.clock.now += 60  # longer than any lease
+        outage.setattr(scene.db, "read", away)
+        with pytest.raises(StorageUnavailable):
+            await rescue.work()
+    assert await rescue.work() == 0
+    assert await scene.queue.heartbeat("w1", [kept.id]) == {kept.id: False}
+    scene.clock.now += 14
+    assert await rescue.work() == 0
+    scene.clock.now += 2
+    assert await rescue.work() == 1
+    assert (await scene.studio.job(kept.id)).state is JobState.RUNNING
+    assert (await scene.studio.job(lost.id)).state is JobState.QUEUED
+
+
 async def test_what_no_provider_takes_is_left_to_our_own_cards(scene: Scene) -> None:
     await scene.vendor()
     await scene.studio.set_routing(ANNE.guild_id, RoutingPolicy(first="hosted"), by=1)

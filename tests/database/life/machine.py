@@ -9,14 +9,16 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.database.life.base import deed, which
+from tests.database.life.base import card, deed, which
 from tests.database.life.bots import BOTS, Bots
-from tests.database.life.ground import LEASE, Ground
+from tests.database.life.ground import LEASE, MOST_ATTEMPTS, Ground
 from tests.database.life.keepers import Keepers
 from tests.database.life.members import Members
 from tests.database.life.workers import Workers
+from tests.database.scene import SCHNELL, TINY
 
 
 class Life(Members, Workers, Bots, Keepers):
@@ -30,6 +32,18 @@ class Life(Members, Workers, Bots, Keepers):
         self._set(LEASE + 1)
         self.rescue(fate="well")
         self.untouched = False
+
+    @deed(2, worker=card, times=st.integers(2, MOST_ATTEMPTS + 1))
+    def die_again_and_again(self, worker: str, times: int) -> None:
+        """Claim a job, and die of it."""
+        for _ in range(times):
+            self.claim(worker, [SCHNELL, TINY], "well")
+            self.everything_is_right()
+            if self.hands[worker]:
+                self.hands[worker].clear()
+                self._set(LEASE + 1)
+                self.rescue(fate="well")
+                self.everything_is_right()
 
     def _set(self, seconds: float) -> None:
         super()._set(seconds)
