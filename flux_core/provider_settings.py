@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -158,6 +159,7 @@ def variable(vendor: type[Vendor], name: str) -> str:
     return f"{vendor.name}_{name}".upper()
 
 
+@cache
 def settings_class(vendor: type[Vendor]) -> type[ProviderSettings]:
     """Return the settings of ``vendor``, its own ones included."""
     if not vendor.extra_settings:
@@ -179,7 +181,7 @@ def read(env_file: Any) -> dict[str, ProviderSettings]:
     for name, vendor in vendors().items():
         try:
             source: dict[str, Any] = {"_env_prefix": f"{name}_", "_env_file": env_file}
-            found[name] = settings_class(vendor)(**source)
+            found[name] = settings_class(vendor)(**source)  # type: ignore[arg-type]  # to mypy, a class is not hashable
         except ValidationError as error:
             lines += [f"{variable(vendor, str(e['loc'][0]))}: {e['msg']}" for e in error.errors()]
     if lines:

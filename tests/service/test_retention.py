@@ -155,7 +155,7 @@ async def test_a_variation_that_waits_keeps_the_picture_it_starts_from(scene: Sc
 async def test_a_forgotten_job_says_nothing_of_its_member_and_the_books_still_balance(scene: Scene) -> None:
     upload = await scene.studio.store_input(VettedPicture(png=b"1", width=64, height=64))
     request = a_request(prompt="my most private wish").model_copy(update={"input_picture": upload, "strength": 0.5})
-    old = await drawn(scene, request=request, reply_to=a_reply(message_id=777), key="interaction-1")
+    old = await drawn(scene, request=request, reply_to=a_reply(message_id=777_000_777_000_777), key="interaction-1")
     await scene.studio.give_up_delivery(old.id, "the channel 12 is gone")
     books, quota = await scene.ledger(old), await scene.studio.quota(ANNE)
     scene.clock.now += 300 * DAY
@@ -178,7 +178,7 @@ async def test_a_forgotten_job_says_nothing_of_its_member_and_the_books_still_ba
         return str([tuple(row) for query in of_job for row in connection.execute(query)])
 
     left = await scene.db.read(rows)
-    for word in ("wish", upload.key, "777", "interaction-1", "gone", f"pictures/{old.id}"):
+    for word in ("wish", upload.key, "777000777000777", "interaction-1", "gone", f"pictures/{old.id}"):
         assert word not in left
     assert await scene.ledger(old) == books
     assert (quota.granted, (await scene.studio.quota(ANNE)).granted) == (spent, spent)
