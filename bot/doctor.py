@@ -23,7 +23,7 @@ from flux_core.bootstrap import configured_vendors, open_database
 from flux_core.database import pictures, workers
 from flux_core.errors import FluxError, ProviderBusy, ProviderClosed, StorageUnavailable
 from flux_core.images.store import NO_BUCKET, PictureStore
-from flux_core.logs import mask
+from flux_core.logs import mask, masking
 from flux_core.models import ModelSpec
 from flux_core.moderation.output import counted_labels
 from flux_core.provider_settings import variable, vendors
@@ -50,13 +50,14 @@ REFUSED = Finding(
 async def examine(settings: Settings, console: Console) -> bool:
     """Print a finding for every part of the installation; return whether all are well."""
     findings: list[Finding] = []
+    hide = masking(settings)
     for check in (_token, _database, _pictures, _models, _card, _output_check, _providers, _workers, _bots):
         with console.status("Looking …"):
             findings += await _guarded(check, settings)
     table = Table(show_header=False, box=None, pad_edge=False)
     for finding in findings:
         mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]•[/]"}[finding.well]
-        table.add_row(mark, escape(finding.subject), escape(finding.remark))
+        table.add_row(mark, escape(finding.subject), escape(hide(finding.remark)))
     console.print(table, highlight=False)
     return all(finding.well is not False for finding in findings)
 

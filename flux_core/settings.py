@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -21,6 +24,15 @@ from flux_core.models import FAMILY, Catalogue
 from flux_core.provider_settings import ProviderSettings
 from flux_core.router import RoutingPolicy
 from flux_core.tiny.definition import WEIGHTS
+
+STORE_SECRETS = frozenset(
+    {
+        *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY"),
+        *("AZURE_STORAGE_CLIENT_SECRET", "AZURE_CLIENT_SECRET", "AZURE_STORAGE_SAS_KEY", "AZURE_STORAGE_SAS_TOKEN"),
+        *("AZURE_STORAGE_TOKEN", "GOOGLE_SERVICE_ACCOUNT_KEY"),
+    }
+)
+"""Variables of obstore's that hold a secret, as its stores' documentation names them."""
 
 
 class Settings(BaseSettings):
@@ -340,6 +352,13 @@ class Settings(BaseSettings):
             raise ValueError("this is no IANA time zone such as Europe/Berlin") from error
         return value
 
+    @field_validator("discord_api_base", "discord_gateway", "discord_cdn")
+    @classmethod
+    def _no_password(cls, value: str) -> str:
+        if "@" in urlsplit(value).netloc:
+            raise ValueError("it takes no user name and no password")
+        return value
+
     def kept_shards(self, host: str) -> tuple[int, ...] | None:
         """Return the shards that a bot on ``host`` keeps, None for all of them; raises ConfigurationError."""
         return shards.kept(self.shards, self.shard_count, per_bot=self.shards_per_bot, host=host)
@@ -358,6 +377,22 @@ class Settings(BaseSettings):
         except (ArgumentError, ValueError):
             return None  # opening it says what is wrong
         return url.password or (str(url.query["password"]) if "password" in url.query else None)
+
+    @property
+    def secrets_in_addresses(self) -> set[str]:
+        """Return the passwords in the URLs that are set, of proxies as well, to be kept out of logs."""
+        found = set()
+        addresses = (self.picture_store, self.discord_api_base, self.discord_gateway, self.discord_cdn)
+        for address in (*addresses, *getproxies().values()):
+            with suppress(ValueError):  # what is no URL is told where it is used
+                parts = urlsplit(address or "")
+                found |= {password for password in (parts.password, unquote(parts.password or "")) if password}
+        return found
+
+    @property
+    def store_secrets(self) -> set[str]:
+        """Return the keys with which obstore reaches a bucket, which it reads by itself, to be kept out of logs."""
+        return {value for name, value in os.environ.items() if name.upper() in STORE_SECRETS and value}
 
     @property
     def pictures(self) -> str:
