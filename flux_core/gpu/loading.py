@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import FluxImg2ImgPipeline, FluxPipeline
@@ -109,9 +108,3 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def weights_in(pipeline: Any) -> int:
-    """Return the bytes that a pipeline's weights take."""
-    modules = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
-    return sum(weight.numel() * weight.element_size() for module in modules for weight in module.parameters())
