@@ -43,7 +43,8 @@ def examine_card(settings: Settings) -> Iterator[tuple[str, bool | None, str]]:
         source = spec.source or ""
         if not source or not (Path(source).expanduser().is_dir() or HUB_ID.fullmatch(source)):
             continue
-        told, faster = [], None
+        told: list[str] = []
+        faster = None
         for mode in Mode:
             rung = descent.standing(spec, mode)
             if rung.mode is mode is Mode.TURBO and told:
