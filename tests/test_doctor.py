@@ -223,16 +223,18 @@ async def test_the_card_and_how_it_draws_are_told(healthy_settings):
     assert re.search(r"✓ +Card +cpu, [0-9.]+ GiB free", said)
     assert "quality: cpu, " in said
     assert "fast: drawn in quality, since a processor is no faster in 8 bits." in said
-    assert "turbo: cpu, " in said
+    assert "turbo: cpu with a step cache." in said
     healthy, said = await bill(healthy_settings.model_copy(update={"gpu_profile": "bf16"}))
     assert not healthy
     assert "GPU_PROFILE is 'bf16', but that is not for cpu. Possible here: auto, cpu, " in said
-    # A hub id is planned for without a download.
+    _, said = await bill(healthy_settings.model_copy(update={"workers": 0}))
+    assert "Card" not in said
+
+
+async def test_a_model_of_the_hub_is_planned_for_without_a_download(healthy_settings):
     healthy, said = await bill(healthy_settings.model_copy(update={"flux_dev_path": "black-forest-labs/FLUX.1-dev"}))
     assert healthy
     assert re.search(r"flux-dev here +quality: cpu(-bf16)?, [0-9]{2}\.[0-9] GiB\.", said)
-    _, said = await bill(healthy_settings.model_copy(update={"workers": 0}))
-    assert "Card" not in said
 
 
 async def test_whether_pictures_are_checked_is_told(healthy_settings, tmp_path):

@@ -15,8 +15,7 @@ from pydantic import SecretStr
 
 from flux_core.errors import ModelUnavailable
 from flux_core.generation import RequestOptions, resolve
-from flux_core.gpu.device import weight_bytes
-from flux_core.gpu.loading import explain, load, weights_in
+from flux_core.gpu.loading import explain, load
 from flux_core.models import FLUX_DEV, Catalogue
 from flux_core.providers.base import DrawTask
 from flux_core.settings import Settings
@@ -33,16 +32,6 @@ def test_both_operations_share_every_weight(catalogue: Catalogue) -> None:
     assert model.text_to_image.transformer.dtype == torch.float32
     assert model.text_to_image.text_encoder_2.dtype == torch.float32
     assert not model.text_to_image.transformer.training
-
-
-def test_the_size_of_weights_is_known_before_they_are_loaded(
-    catalogue: Catalogue, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    estimate = weight_bytes(str(tiny_folder), torch.float32)
-    assert estimate == pytest.approx(weights_in(load(catalogue["flux-tiny"], CPU).text_to_image), rel=0.05)
-    monkeypatch.setenv("HOME", str(tiny_folder.parent))
-    assert weight_bytes(f"~/{tiny_folder.name}", torch.float32) == estimate
-    assert weight_bytes("black-forest-labs/FLUX.1-dev", torch.float32) is None
 
 
 @pytest.mark.parametrize("missing", ["model_index.json", "vae", "transformer/diffusion_pytorch_model.safetensors"])
