@@ -152,9 +152,3 @@ def _check_kind(spec: ModelSpec, folder: Path, wanted: str) -> None:
             f"{spec.id}: {spec.source} holds weights for {kind}, not for {wanted}; check {spec.setting}.",
             model=spec.id,
         )
-
-
-def weights_in(pipeline: Any) -> int:
-    """Return the bytes that a pipeline's weights take."""
-    modules = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
-    return sum(weight.numel() * weight.element_size() for module in modules for weight in module.parameters())
