@@ -28,6 +28,7 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 PARTS = ("*/*.json", "*/*.safetensors", "*/*.txt", "*/*.model", "model_index.json")
 """What diffusers loads. The same weights often lie beside it once more, as one file in the root."""
 LORA = ("*.safetensors",)
+BRANCH = "main"
 SPARE = 1 << 30
 """Bytes that stay free on the disk."""
 
@@ -69,7 +70,7 @@ def fetch(
     goes into the log. Without a network, what was fetched whole before is used as it is. Raises DownloadBroken for a
     disk that is too small or a file that arrives damaged; else what huggingface_hub raises (``explain``).
     """
-    cache = cache or Path(constants.HF_HUB_CACHE)
+    cache, endpoint = cache or Path(constants.HF_HUB_CACHE), endpoint or constants.ENDPOINT
     try:
         revision, files = _listed(source, token, parts, endpoint)
     except DownloadBroken:
@@ -88,7 +89,7 @@ def fetch(
         _check_disk(source, cache, wanted - sum(_begun(cache, source, file) for file in missing))
         counter = _Counter(wanted, tell or _LogLines(source))
         for file in missing:
-            _get(source, file, revision, token, endpoint, cache, counter)
+            _get(source, file, token, endpoint, cache, counter)
     folder = Path(_cached(source, files[0].path, revision, cache) or cache)
     return folder.parents[files[0].path.count("/")]
 
@@ -113,7 +114,7 @@ def _listed(
     ]
     if not files:
         raise DownloadBroken(f"{source} holds nothing of {', '.join(parts)}")
-    return info.sha or "main", files
+    return info.sha or BRANCH, files
 
 
 def _matches(path: str, pattern: str) -> bool:
@@ -179,7 +180,6 @@ def _check_disk(source: str, cache: Path, wanted: int) -> None:
 def _get(
     source: str,
     file: RemoteFile,
-    revision: str,
     token: str | None,
     endpoint: str | None,
     cache: Path,
@@ -190,7 +190,7 @@ def _get(
             hf_hub_download(
                 source,
                 file.path,
-                revision=revision,
+                revision=BRANCH,  # by its name, so that the cache knows which one is the newest when the hub is away
                 token=token,
                 endpoint=endpoint,
                 cache_dir=cache,

@@ -60,7 +60,7 @@ class Hub:
         if path.rstrip("/") in (f"/api/models/{self.name}", f"/api/models/{self.name}/revision/{REVISION}"):
             request.reply(200, json.dumps(self._described()).encode(), {"Content-Type": "application/json"}, body)
             return
-        prefix = f"/{self.name}/resolve/{REVISION}/"
+        prefix = f"/{self.name}/resolve/main/"
         file = path.removeprefix(prefix)
         if not path.startswith(prefix) or file not in self.files:
             code = "EntryNotFound" if path.startswith(prefix) else "RepoNotFound"
