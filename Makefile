@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test images-test lint format bench soak clean
+.PHONY: run test images-test audit lint format bench soak clean
 
 run: $(VENV)/.installed
 	$(BIN)/flux-bot run
@@ -16,6 +16,10 @@ test: $(VENV)/.installed-dev
 # The commands of the Dockerfile in a clean environment: a minute, so it is no part of `test`.
 images-test: $(VENV)/.installed-dev
 	$(BIN)/pytest -m images
+
+# Known vulnerabilities in what constraints.txt pins. It needs the network, and says so where there is none.
+audit: $(VENV)/.installed-dev
+	$(BIN)/python .ci/audit.py constraints.txt
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -22,7 +22,7 @@ from structlog.contextvars import bind_contextvars
 
 from bot import cards, uploads
 from bot.notices import nonce, notice
-from bot.posting import DM_UPLOAD_LIMIT, Poster, Way, passing, progress_way, ways
+from bot.posting import Poster, Way, passing, progress_way, too_large, upload_limits, ways
 from bot.turns import turn_of
 from flux_core.errors import FluxError, JobNotFound, PictureGone, StorageUnavailable
 from flux_core.jobs import Job, JobState
@@ -320,21 +320,23 @@ class Delivery:
         assert reply is not None
         closed: list[str] = []
         for way in ways(job, self._clock()):
-            if not await self._studio.claim_delivery(job.id, self._owner, LEASE):
-                return False
-            limit = min(reply.upload_limit, DM_UPLOAD_LIMIT) if way is Way.DIRECT else reply.upload_limit
-            loaded = await uploads.load(self._studio, job, limit=limit) if job.state is JobState.SUCCEEDED else []
-            card = _final(job, loaded, way)
-            try:
-                async with asyncio.timeout(SEND_TIMEOUT):
-                    message_id = await self._poster.send(way, job, card, uploads.files(loaded))
-            except discord.HTTPException as error:
-                if passing(error):
-                    raise
-                closed.append(f"{way.value}: {error.status} {error.code}")
-                continue
-            await self._done(job, way, message_id)
-            return True
+            for limit in upload_limits(reply, way):
+                if not await self._studio.claim_delivery(job.id, self._owner, LEASE):
+                    return False
+                loaded = await uploads.load(self._studio, job, limit=limit) if job.state is JobState.SUCCEEDED else []
+                card = _final(job, loaded, way)
+                try:
+                    async with asyncio.timeout(SEND_TIMEOUT):
+                        message_id = await self._poster.send(way, job, card, uploads.files(loaded))
+                except discord.HTTPException as error:
+                    if passing(error):
+                        raise
+                    closed.append(f"{way.value}: {error.status} {error.code}")
+                    if loaded and too_large(error):
+                        continue
+                    break
+                await self._done(job, way, message_id)
+                return True
         if job.state is JobState.CANCELLED:
             await self._studio.delivered(job.id)
             return True

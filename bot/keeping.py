@@ -12,6 +12,9 @@ from flux_core.shards import Keeper, Share
 
 log = logging.getLogger(__name__)
 
+END_WITHIN = 2.0
+"""Seconds for the last word to the others."""
+
 
 class Keeping:
     """One process among all of the bot's. It goes on by what it knew last while the database is away."""
@@ -48,8 +51,9 @@ class Keeping:
     async def end(self) -> None:
         """Let the others stand in at once."""
         try:
-            await self._studio.bots.retire(self._me)
-        except StorageUnavailable:
+            async with asyncio.timeout(END_WITHIN):
+                await self._studio.bots.retire(self._me)
+        except (StorageUnavailable, TimeoutError):
             log.debug("the others will see by themselves that this process has ended")
 
     async def _beat(self) -> None:

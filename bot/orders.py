@@ -26,6 +26,7 @@ from bot.permissions import missing_to_post
 from bot.wording import missing_permissions
 from flux_core.errors import JobAlreadyEnded, StorageUnavailable
 from flux_core.generation import GenerationRequest
+from flux_core.insistence import insist
 from flux_core.jobs import NOWHERE, Account, Job, Origin, ReplyTo, Whereabouts
 from flux_core.service import Studio, Submission
 
@@ -34,6 +35,10 @@ log = logging.getLogger(__name__)
 TAKEN_BACK = "Nothing came of this."
 QUICK_SECONDS = 1.5
 """How long the database may take before the acknowledgement goes out without it: Discord gives 3 seconds for both."""
+
+
+_unsettled: set[asyncio.Task[None]] = set()
+"""What has to be kept from being forgotten by asyncio."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +83,8 @@ async def _in_queue_first(studio: Studio, interaction: discord.Interaction[Any],
     submitting = asyncio.ensure_future(studio.submit(_submission(interaction, order, order.request, None)))
     await asyncio.wait({submitting}, timeout=QUICK_SECONDS)
     if submitting.done():
+        if isinstance(submitting.exception(), StorageUnavailable):
+            _disown(studio, interaction)
         card = waiting(submitting.result(), None)
         bind_contextvars(job=submitting.result().id)  # discord.py gives every interaction a task of its own
     else:
@@ -93,6 +100,8 @@ async def _in_queue_first(studio: Studio, interaction: discord.Interaction[Any],
     try:
         job = await submitting
     except Exception as error:
+        if isinstance(error, StorageUnavailable):
+            _disown(studio, interaction)
         await _take_back(interaction, explain(error), private=order.private)
         return None
     if message_id is not None:
@@ -118,6 +127,8 @@ async def _placeholder_first(
         request = await complete()
         return await studio.submit(_submission(interaction, order, request, message_id))
     except Exception as error:
+        if isinstance(error, StorageUnavailable):
+            _disown(studio, interaction)
         await _take_back(interaction, explain(error), private=order.private)
         return None
 
@@ -143,6 +154,26 @@ async def _acknowledge(interaction: discord.Interaction[Any], card: Card | None,
         return None
 
 
+def _disown(studio: Studio, interaction: discord.Interaction[Any]) -> None:
+    """See to it that nothing comes of an order that is refused because the database went away: it may have got there.
+
+    That goes on in the background for as long as ``insist`` is patient. Where even that is too short, the order is
+    drawn and posted as though nobody had said anything.
+    """
+
+    async def disown() -> None:
+        with suppress(StorageUnavailable):
+            await insist(lambda: studio.disown(_key(interaction)))
+
+    task = asyncio.create_task(disown(), name="disown an order")
+    _unsettled.add(task)
+    task.add_done_callback(_unsettled.discard)
+
+
+def _key(interaction: discord.Interaction[Any]) -> str:
+    return str(interaction.id)
+
+
 def _submission(
     interaction: discord.Interaction[Any], order: Order, request: GenerationRequest, message_id: int | None
 ) -> Submission:
@@ -164,7 +195,7 @@ def _submission(
         parent_position=order.parent_position,
         where=order.where,
         notify=order.notify,
-        key=str(interaction.id),
+        key=_key(interaction),
     )
 
 

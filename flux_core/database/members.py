@@ -40,6 +40,21 @@ _PUT_OFF = {
 }
 
 
+def unlimited(one: sa.FromClause) -> sa.Exists:
+    """Return the condition that the account in ``one`` may have any number of jobs running, on PostgreSQL.
+
+    It stays so to the end of the transaction. Nobody is waited for: of a member who is ordering it is not true, nor of
+    one without a row.
+    """
+    found = (
+        sa.select(members.c.most_running)
+        .join_from(one, members, sa.and_(members.c.guild_id == one.c.guild_id, members.c.user_id == one.c.user_id))
+        .with_for_update(of=members, read=True, skip_locked=True)
+        .cte("member")
+    )
+    return sa.exists().where(found.c.most_running.is_(None))
+
+
 def _key(account: Account) -> dict[str, Any]:
     return {"guild": account.guild_id, "user": account.user_id}
 
@@ -76,6 +91,27 @@ def put_limits(connection: Connection, account: Account, limits: Limits) -> None
     own = None if limits == NO_LIMITS else limits.model_dump_json(exclude_defaults=True)
     if connection.execute(_SET_LIMITS, _key(account) | {"own": own}).rowcount == 0:
         connection.execute(_INSERT, _identity(account) | {"limits": own})
+
+
+def turn_set(lane: Lane) -> sa.Update:
+    """Return the statement of ``set_turn`` for a member who has a row.
+
+    Parameters: ``guild``, ``user``, ``finish``, ``most``, ``held_roles``.
+    """
+    return _SET_TURN[lane]
+
+
+def turn_begun(lane: Lane) -> sa.Insert:
+    """Return the statement of ``set_turn`` for a member who has none, with the same parameters."""
+    return _INSERT.values(
+        {
+            "guild_id": bindparam("guild", type_=sa.BigInteger),
+            "user_id": bindparam("user", type_=sa.BigInteger),
+            _TURN[lane].name: bindparam("finish", type_=sa.Double),
+            "most_running": bindparam("most", type_=sa.Integer),
+            "roles": bindparam("held_roles", type_=sa.Text),
+        }
+    )
 
 
 def set_turn(

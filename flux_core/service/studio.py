@@ -183,6 +183,14 @@ class Studio:
         """
         return await self._db.write(_cancel, job_id, by, moderator, self._db.clock())
 
+    async def disown(self, key: str) -> None:
+        """Have nothing come of a submit under ``key`` whose member was told that it failed.
+
+        Where the database went away in the middle, the job may be there all the same: it is cancelled, with its cost
+        back, and nobody is told of its end.
+        """
+        await self._db.write(_disown, key, self._db.clock())
+
     async def move_up(self, job_id: str, *, by: int) -> Job:
         """Let a waiting job be the first of its member's own; nobody else waits longer for it.
 
@@ -304,6 +312,17 @@ def _cancel(connection: Connection, job_id: str, by: int, moderator: bool, now: 
     if job.state is JobState.QUEUED:
         return submissions.withdraw(connection, job, now)
     return jobs.request_cancel(connection, job_id) or job
+
+
+def _disown(connection: Connection, key: str, now: float) -> None:
+    job = jobs.find_by_key(connection, key)
+    if job is None or job.state.ended:
+        return  # it never was, or its member has got more than they were told
+    outbox.delivered(connection, job.id, now)
+    if job.state is JobState.QUEUED:
+        submissions.withdraw(connection, job, now)
+    else:
+        jobs.request_cancel(connection, job.id)
 
 
 def _note_moderator(connection: Connection, job: Job, by: int, action: str, now: float) -> None:

@@ -23,11 +23,11 @@ _numbers = itertools.count()
 class Server:
     """A server that ends with this process, whatever becomes of it."""
 
-    def __init__(self) -> None:
-        """Make a new one, and start it."""
+    def __init__(self, *settings: str) -> None:
+        """Make a new one with further ``settings`` such as "fsync=on", and start it."""
         self.folder = Path(tempfile.mkdtemp(prefix="flux-pg-"))
         self._keeper = subprocess.Popen(
-            [sys.executable, "-m", "tests.database.postgres_keeper", str(self.folder)],
+            [sys.executable, "-m", "tests.database.postgres_keeper", str(self.folder), *settings],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

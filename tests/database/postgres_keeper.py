@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,10 +35,10 @@ def lowered() -> str | None:
     return USER
 
 
-def start(folder: Path, user: str | None) -> subprocess.Popen[bytes]:
+def start(folder: Path, user: str | None, settings: Sequence[str]) -> subprocess.Popen[bytes]:
     """Start the server on a socket in ``folder``, and return when it answers."""
     words = ["-D", str(folder / "data"), "-k", str(folder), "-c", "listen_addresses="]
-    for setting in QUICK:
+    for setting in (*QUICK, *settings):
         words += ["-c", setting]
     with (folder / "log").open("ab") as log:
         server = subprocess.Popen([BINARIES / "postgres", *words], user=user, stdout=log, stderr=log)
@@ -68,8 +69,8 @@ def kill(server: subprocess.Popen[bytes]) -> None:
     psutil.wait_procs(family[1:], timeout=10)
 
 
-def main(folder: Path) -> None:
-    """Keep a server in ``folder``, and remove it with all that it holds in the end."""
+def main(folder: Path, settings: Sequence[str]) -> None:
+    """Keep a server with these ``settings`` besides ``QUICK`` in ``folder``, and remove it in the end."""
     user = lowered()
     shutil.chown(folder, user) if user else None
     words = ["-D", str(folder / "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8"]
@@ -80,7 +81,7 @@ def main(folder: Path) -> None:
             sys.exit(made.stderr.decode())
         for line in sys.stdin:
             if line == "start\n":
-                server = start(folder, user)
+                server = start(folder, user, settings)
                 print("ready", flush=True)  # noqa: T201 (the answer)
             elif line == "stop\n" and server is not None:
                 server.send_signal(signal.SIGQUIT)
@@ -97,4 +98,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])
