@@ -33,8 +33,13 @@ _CONTRACT = """\
     op.drop_column("workers", "links")
     op.execute("UPDATE program SET oldest_revision = '{revision}'")
 """
-_FIELD = '    mood: str | None = "calm"\n'
-_BEFORE_FIELD = "    @property\n    def operation"
+_MOOD = '''
+
+class GenerationRequest(GenerationRequest):
+    """With an entry more than before."""
+
+    mood: str | None = "calm"
+'''
 
 
 def expanded(folder: Path) -> Path:
@@ -48,9 +53,7 @@ def expanded(folder: Path) -> Path:
         + 'moods = sa.Table("moods", metadata, sa.Column("name", sa.Text, primary_key=True))\n'
     )
     generation = folder / "flux_core" / "generation.py"
-    text = generation.read_text()
-    assert _BEFORE_FIELD in text
-    generation.write_text(text.replace(_BEFORE_FIELD, f"{_FIELD}\n{_BEFORE_FIELD}", 1))
+    generation.write_text(generation.read_text() + _MOOD)
     return folder
 
 
