@@ -25,7 +25,9 @@ from bot.permissions import owners
 from bot.removals import Removing
 from bot.reviews.posting import Posting
 from bot.session_starts import SessionStarts
+from bot.skipping import skip_unreadable
 from bot.traffic import counted_requests
+from flux_core.errors import NotThere, StorageUnavailable
 from flux_core.metrics import definitions as m
 from flux_core.service import Studio
 from flux_core.settings import Settings
@@ -44,7 +46,19 @@ class CommandTree(app_commands.CommandTree["FluxBot"]):
 
     async def on_error(self, interaction: discord.Interaction[FluxBot], error: app_commands.AppCommandError, /) -> None:
         """Tell the member, and log what nobody foresaw."""
+        if interaction.type is discord.InteractionType.autocomplete:
+            log.warning("a request for suggestions could not be read: %s", error)  # it takes no sentence
+            return
         await report(interaction, error)
+
+    async def _call(self, interaction: discord.Interaction[FluxBot]) -> None:
+        try:
+            await super()._call(interaction)
+        except app_commands.AppCommandError:
+            raise
+        except Exception as error:
+            # Commands wrap what goes wrong in them; this is discord.py, stumbling over a form that it does not expect.
+            raise app_commands.AppCommandError(f"{type(error).__name__} in reading it") from error
 
 
 class FluxBot(discord.AutoShardedClient):
@@ -78,6 +92,7 @@ class FluxBot(discord.AutoShardedClient):
         for command in commands:
             self.tree.add_command(command)
         self.add_dynamic_items(*KINDS)
+        skip_unreadable(self)
         self.questions = Questions()
         self.this_run = secrets.token_hex(8)
         """Tells forms that this bot has opened from those of one before it."""
@@ -158,6 +173,18 @@ class FluxBot(discord.AutoShardedClient):
         """Count connections after which nothing was missed."""
         self._away.discard(shard)
         m.GATEWAY_RESUMES.inc()
+
+    async def on_guild_remove(self, guild: discord.Guild) -> None:
+        """Cancel what waits in a server that has removed the bot: nobody could see it; an outage is no removal."""
+        assert self.user is not None
+        try:
+            removed = await self.studio.line.clear(guild.id, by=self.user.id)
+        except NotThere:
+            return
+        except StorageUnavailable as error:
+            log.warning("what waits in server %s is drawn although it has removed the bot: %s", guild.id, error)
+            return
+        log.info("server %s has removed the bot: %d waiting jobs are cancelled", guild.id, removed.waiting)
 
     async def close(self) -> None:
         """End deliveries in flight, then the connections."""

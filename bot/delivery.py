@@ -22,7 +22,7 @@ from structlog.contextvars import bind_contextvars
 
 from bot import cards, uploads
 from bot.notices import nonce, notice
-from bot.posting import DM_UPLOAD_LIMIT, Poster, Way, passing, progress_way, ways
+from bot.posting import Poster, Way, passing, progress_way, too_large, upload_limits, ways
 from bot.turns import turn_of
 from flux_core.errors import FluxError, JobNotFound, PictureGone, StorageUnavailable
 from flux_core.jobs import Job, JobState
@@ -243,7 +243,10 @@ class Delivery:
                     return
                 card, files = await self._living(job, turn)
                 async with asyncio.timeout(SEND_TIMEOUT):
-                    await self._poster.send(way, job, card, files)
+                    message_id = await self._poster.send(way, job, card, files)
+                if message_id is not None and job.reply_to is not None and job.reply_to.message_id is None:
+                    # Its process ended before it was told: without the id nobody finds the card once the token is gone.
+                    await self._studio.attach_message(job.id, message_id)
                 message.shown, message.promised = facts, turn.ready_at
                 await self._put_right(way, job)
             except (StorageUnavailable, JobNotFound):
@@ -317,21 +320,23 @@ class Delivery:
         assert reply is not None
         closed: list[str] = []
         for way in ways(job, self._clock()):
-            if not await self._studio.claim_delivery(job.id, self._owner, LEASE):
-                return False
-            limit = min(reply.upload_limit, DM_UPLOAD_LIMIT) if way is Way.DIRECT else reply.upload_limit
-            loaded = await uploads.load(self._studio, job, limit=limit) if job.state is JobState.SUCCEEDED else []
-            card = _final(job, loaded, way)
-            try:
-                async with asyncio.timeout(SEND_TIMEOUT):
-                    message_id = await self._poster.send(way, job, card, uploads.files(loaded))
-            except discord.HTTPException as error:
-                if passing(error):
-                    raise
-                closed.append(f"{way.value}: {error.status} {error.code}")
-                continue
-            await self._done(job, way, message_id)
-            return True
+            for limit in upload_limits(reply, way):
+                if not await self._studio.claim_delivery(job.id, self._owner, LEASE):
+                    return False
+                loaded = await uploads.load(self._studio, job, limit=limit) if job.state is JobState.SUCCEEDED else []
+                card = _final(job, loaded, way)
+                try:
+                    async with asyncio.timeout(SEND_TIMEOUT):
+                        message_id = await self._poster.send(way, job, card, uploads.files(loaded))
+                except discord.HTTPException as error:
+                    if passing(error):
+                        raise
+                    closed.append(f"{way.value}: {error.status} {error.code}")
+                    if loaded and too_large(error):
+                        continue
+                    break
+                await self._done(job, way, message_id)
+                return True
         if job.state is JobState.CANCELLED:
             await self._studio.delivered(job.id)
             return True
@@ -344,22 +349,16 @@ class Delivery:
     async def _done(self, job: Job, way: Way, message_id: int | None) -> None:
         reply = job.reply_to
         assert reply is not None
-        if way is not Way.DIRECT and message_id not in (None, reply.message_id):
-            assert message_id is not None
+        if way is not Way.DIRECT and message_id is not None and message_id != reply.message_id:
             # A new post, or the first answer, whose id had not reached us: who deletes the picture has to find it.
-            await self._studio.attach_message(job.id, message_id)
+            attach = self._studio.replace_message if way is Way.CHANNEL else self._studio.attach_message
+            await attach(job.id, message_id)
         if job.notify and job.state is not JobState.CANCELLED and way is not Way.DIRECT:
             # Before it counts as delivered: after a crash in between, the nonce makes a second notice the first one.
             await self._notify(job.evolve(reply_to=replace(reply, message_id=message_id or reply.message_id)))
         await self._studio.delivered(job.id)
         m.DELIVERIES.labels(way.name.lower()).inc()
         m.DELIVERY.observe(max(0.0, self._clock() - (job.ended_at or self._clock())))
-        if way is Way.CHANNEL and reply.message_id not in (None, message_id):
-            assert reply.message_id is not None
-            try:
-                await self._poster.remove(job, reply.message_id)
-            except discord.HTTPException:
-                log.info("the placeholder of job %s stays", job.id)
 
     async def _notify(self, job: Job) -> None:
         """Send a direct message about a delivered job; a courtesy, so what is in its way is in nobody else's."""

@@ -129,6 +129,9 @@ class Channel:
     parent_id: str | None = None
     last_message_id: str | None = None
     guild_id: str = GUILD_ID
+    archived: bool = False
+    locked: bool = False
+    """An archived thread that only moderators open again."""
 
     @property
     def kind(self) -> int:
@@ -182,10 +185,10 @@ class Channel:
             "total_message_sent": 0,
             "rate_limit_per_user": 0,
             "thread_metadata": {
-                "archived": False,
+                "archived": self.archived,
                 "auto_archive_duration": 10_080,
                 "archive_timestamp": JOINED_AT,
-                "locked": False,
+                "locked": self.locked,
                 "create_timestamp": JOINED_AT,
             },
             "flags": 0,
@@ -200,6 +203,7 @@ class Guild:
     name: str
     roles: dict[str, Role]
     members: dict[str, Member]
+    has_bot: bool = True
 
 
 class Community:
@@ -284,6 +288,8 @@ class Community:
             # A thread has no exceptions of its own: whoever sees its channel sees it.
             channel = self.channels[channel.parent_id]
         guild = self.guilds[channel.guild_id]
+        if member_id == self.bot.id and not guild.has_bot:
+            return Permission(0)
         member = guild.members[member_id]
         held = [guild.roles[role_id].permissions for role_id in (guild.id, *member.role_ids)]
         return effective(member_id, guild.id, member.role_ids, held, channel.overwrites, owner=member_id == OWNER_ID)

@@ -150,7 +150,8 @@ def check_body(body: Body, form: Check, *, kept: Mapping[str, Any]) -> None:
 
 
 def _check_sizes(world: World, body: Body) -> None:
-    if any(len(file.data) > world.limits.attachment_bytes for file in body.files.values()):
+    largest = world.faults.largest_file or world.limits.attachment_bytes
+    if any(len(file.data) > largest for file in body.files.values()):
         raise errors.request_too_large()
 
 

@@ -143,6 +143,7 @@ class Gateway:
         self._sessions[session.id] = session
         self._attach(session, connection)
         community = self._world.community
+        guilds = [guild_id for guild_id in guilds if community.guilds[guild_id].has_bot]
         ready: dict[str, Any] = {
             "v": 10,
             "user": {**community.bot.raw(), "verified": True, "mfa_enabled": False, "email": None, "flags": 0},
@@ -276,7 +277,15 @@ class Gateway:
                 }
                 self._tell_about_message("MESSAGE_DELETE", message.channel_id, gone)
             case events.ChannelUpdated(channel):
-                self._tell("CHANNEL_UPDATE", channel.raw(), GUILDS, channel)
+                name = "CHANNEL_UPDATE" if channel.parent_id is None else "THREAD_UPDATE"
+                self._tell(name, channel.raw(), GUILDS, channel)
+            case events.ChannelDeleted(channel):
+                name = "CHANNEL_DELETE" if channel.parent_id is None else "THREAD_DELETE"
+                self._tell(name, channel.raw(), GUILDS, channel)
+            case events.BotRemoved(guild_id):
+                self._tell_guild("GUILD_DELETE", {"id": guild_id}, GUILDS, guild_id)
+            case events.BotInvited(guild_id):
+                self._tell_guild("GUILD_CREATE", guild_create(self._world.community, guild_id), GUILDS, guild_id)
 
     def _tell_about_message(self, name: str, channel_id: str, raw: dict[str, Any]) -> None:
         community = self._world.community
@@ -286,7 +295,9 @@ class Gateway:
             self._tell(name, raw, intent, channel)
 
     def _tell(self, name: str, data: dict[str, Any], intent: int, place: Channel) -> None:
-        guild_id = None if place.is_direct else place.guild_id
+        self._tell_guild(name, data, intent, None if place.is_direct else place.guild_id)
+
+    def _tell_guild(self, name: str, data: dict[str, Any], intent: int, guild_id: str | None) -> None:
         interested = [session for session in self._sessions.values() if session.wants(intent, guild_id)]
         if interested:
             text = json.dumps(data, separators=(",", ":"))

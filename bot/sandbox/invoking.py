@@ -179,8 +179,9 @@ class Invoker:
         return filled | {"values": chosen}
 
     def _command(self, member_id: str, channel: Channel, name: str, kind: int) -> dict[str, Any]:
-        command = self._world.commands.named(name, kind, self._world.community.guild_of(channel).id)
-        if command is None:
+        guild = self._world.community.guild_of(channel)
+        command = self._world.commands.named(name, kind, guild.id)
+        if command is None or not guild.has_bot:
             raise DoesNotFit(f"There is no command called {name!r}.")
         held = self._world.community.permissions(member_id, channel)
         if channel.is_direct:

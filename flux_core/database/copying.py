@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from flux_core.database import bots, workers
 from flux_core.database.bookkeeping import discrepancies
 from flux_core.database.engine import Database
+from flux_core.database.schema import head, revision_of
 from flux_core.database.sqlite import SqliteDatabase
 from flux_core.database.tables import metadata, program, virtual_time
 from flux_core.errors import ConfigurationError
@@ -39,6 +40,11 @@ async def copy_house(source: Database, target: Database, *, silent_since: float)
 
 def copy(target: Connection, source: Connection, silent_since: float) -> Mapping[str, int]:
     """Copy everything from ``source``, as ``copy_house``."""
+    if (revision := revision_of(source)) != head():
+        raise ConfigurationError(
+            f"The database to copy is at revision {revision}, and this flux-bot is of revision {head()}: it does not "
+            "know all that is in it. Copy it with the newer version."
+        )
     drawing, talking = len(workers.alive(source, silent_since)), len(bots.alive(source, silent_since))
     if drawing or talking:
         raise ConfigurationError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
-from flux_core.database import locks
+from flux_core.database import locks, removals
 from flux_core.database.jobs import COLUMNS, job_of
 from flux_core.database.shares import of_share, parameters
 from flux_core.database.tables import jobs
@@ -72,6 +72,7 @@ _GIVE_UP = (
     .values(undeliverable_at=bindparam("now"), delivery_problem=bindparam("problem"), **_FORGET)
 )
 _ATTACH = sa.update(jobs).where(_ONE, c.channel_id.is_not(None)).values(message_id=bindparam("message"))
+_ANSWER = sa.select(c.guild_id, c.channel_id, c.message_id).where(_ONE, c.channel_id.is_not(None))
 _FORGET_REPLY = sa.update(jobs).where(_ONE).values(interaction_token=None)
 _EXPIRED_TOKENS = (
     sa.update(jobs)
@@ -137,6 +138,17 @@ def give_up(connection: Connection, job_id: str, reason: str, now: float) -> Non
 def attach_message(connection: Connection, job_id: str, message_id: int) -> bool:
     """Remember which message answers a job; False when it has no answer."""
     return connection.execute(_ATTACH, {"job": job_id, "message": message_id}).rowcount == 1
+
+
+def replace_message(connection: Connection, job_id: str, message_id: int, now: float) -> None:
+    """Remember that a new message answers a job, and have the one before it deleted.
+
+    Both at once: a bot that ended in between would leave a card behind that waits for ever.
+    """
+    before = connection.execute(_ANSWER, {"job": job_id}).first()
+    if before is not None and before.message_id not in (None, message_id):
+        removals.note(connection, before.guild_id, before.channel_id, before.message_id, now)
+    attach_message(connection, job_id, message_id)
 
 
 @locks.beside_others

@@ -90,6 +90,19 @@ async def test_a_house_is_not_mixed_with_another_and_not_moved_under_its_workers
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_house_that_a_newer_version_has_brought_further_is_left_to_that_one(
+    scene: Scene, tmp_path: Path
+) -> None:
+    go_on = sa.text("UPDATE alembic_version SET version_num = '9999'")
+    await scene.db.write(lambda connection: connection.execute(go_on).rowcount)
+    async with a_scene(await new_database(), tmp_path) as new:
+        before = await new.db.read(contents)
+        with pytest.raises(ConfigurationError, match=r"9999.*newer version"):
+            await copy_house(scene.db, new.db, silent_since=scene.clock.now)
+        assert await new.db.read(contents) == before
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_copy_that_is_not_the_same_is_undone(
     scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

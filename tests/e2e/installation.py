@@ -56,7 +56,7 @@ class Installation:
         if shard_count:
             wanted = {(id, shard_count) for id in (parse(shards) if shards else range(shard_count))}
         async with Person(self.sandbox.base_url) as person:
-            async with asyncio.timeout(30 + 15 * len(wanted or ())):
+            async with asyncio.timeout(90 + 15 * len(wanted or ())):
                 while not (_online((await person.world())["bot"], wanted) and await person.registered()):
                     if process.returncode is not None:
                         raise AssertionError(f"The bot ended with {process.returncode}:\n{self.log(name)}")

@@ -12,7 +12,7 @@ from .api import Call, Route
 
 def _guild(call: Call) -> Guild:
     found = call.world.community.guilds.get(call.params["guild_id"])
-    if found is None:
+    if found is None or not found.has_bot:
         raise errors.unknown_guild()
     return found
 
