@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import FluxPipeline
 from httpx import Request, Response
+from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 from pydantic import SecretStr
 
@@ -20,6 +20,7 @@ from flux_core.models import FLUX_DEV, Catalogue
 from flux_core.providers.base import DrawTask
 from flux_core.settings import Settings
 from flux_core.worker_process import local_provider
+from tests.hub import Hub
 from tests.providers.recorder import Recorder
 
 CPU = torch.device("cpu")
@@ -54,23 +55,20 @@ def test_damaged_weights_say_so(catalogue: Catalogue, tiny_folder: Path, tmp_pat
         load(replace(catalogue["flux-tiny"], source=str(folder)), CPU)
 
 
-async def test_the_hub_is_asked_with_the_configured_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: dict[str, object] = {}
-
-    def hub(source: str, **options: object) -> None:
-        asked.update(options, source=source)
-        raise GatedRepoError("gated", response=Response(403, request=Request("GET", "https://huggingface.co")))
-
-    # Nobody can ask the hub in a test.
-    monkeypatch.setattr(FluxPipeline, "from_pretrained", hub)
+async def test_the_hub_is_asked_with_the_configured_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     place, token = "black-forest-labs/FLUX.1-dev", SecretStr("hf_secret")
+    hub = Hub(place, {"model_index.json": b"{}"})
+    hub.gated = True
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     settings = Settings(flux_dev_path=place, hf_token=token, device="cpu", _env_file=None)
     request = resolve(RequestOptions(prompt="a red circle", model="flux-dev"), settings.catalogue)
     provider = local_provider(settings)
     with pytest.raises(ModelUnavailable, match="HF_TOKEN") as caught:
         await provider.draw(DrawTask(job_id="1", request=request), Recorder())
     await provider.close()
-    assert (asked["source"], asked["token"], asked["local_files_only"]) == (place, "hf_secret", False)
+    hub.close()
+    assert set(hub.tokens) == {"Bearer hf_secret"}
     assert "hf_secret" not in str(caught.value)
 
 
