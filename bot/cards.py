@@ -70,11 +70,6 @@ class Turn:
     """Whether they take no new jobs, and have what waits drawn."""
 
 
-def preparing(request: GenerationRequest, user_id: int) -> Card:
-    """Show the acknowledgement of a request not in the queue yet: without its words, which nobody has judged."""
-    return Card(_box(GREY, _asked(request, user_id, words="Getting ready…")))
-
-
 def waiting(job: Job, turn: Turn | None) -> Card:
     """Show a queued job with its turn."""
     line = waiting_line(job, turn)
@@ -218,6 +213,8 @@ def facts_of(request: GenerationRequest, size: tuple[int, int] | None = None, mo
         facts.append(mode.value)
     if request.strength is not None:
         facts.append(f"strength {request.strength:g}")
+    if request.lora is not None:
+        facts.append(f"LoRA {request.lora.name} {request.lora.weight:g}")
     facts.append(f"seed {request.seed}")
     return facts
 

@@ -43,6 +43,10 @@ def details(job: Job, pictures: Sequence[Picture], *, parent: Job | None) -> Car
     ]
     if request.strength is not None:
         rows.append(("Strength", f"{request.strength:g} of the starting picture may change"))
+    if request.lora is not None:
+        rows.append(("LoRA", f"{request.lora.name} with weight {request.lora.weight:g}"))
+    if request.input_mask is not None:
+        rows.append(("Mask", "where it is white, the starting picture was painted anew"))
     rows += [
         ("Seeds" if request.count > 1 else "Seed", ", ".join(str(seed) for seed in request.seeds)),
         ("Format", request.output_format.value),

@@ -22,6 +22,7 @@ FLAGS: dict[str, str] = {
     "size": "size",
     "format": "output_format",
     "provider": "provider",
+    "lora": "lora",
     "mode": "mode",
 }
 """Flag → field of RequestOptions."""
@@ -37,6 +38,7 @@ EXAMPLES: dict[str, str] = {
     "size": "1024x768",
     "output_format": "png",
     "provider": "local",
+    "lora": "ink:0.8",
     "mode": "turbo",
 }
 OPTION_NAMES: dict[str, str] = {field: field for field in EXAMPLES} | {"output_format": "format"}

@@ -9,7 +9,7 @@ from typing import Any
 from bot.wording import credits, escape, shorten, title_of
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Job, Origin, Remark
-from flux_core.models import FAMILY, Mode, ModelSpec, Operation
+from flux_core.models import FAMILY, Mode, ModelSpec
 from flux_core.offers import Offer
 from flux_core.provider_settings import vendors
 
@@ -132,7 +132,7 @@ def _started_anew(job: Job) -> bool:
         job.origin is Origin.VARIATION
         and job.request.input_picture is None
         and spec is not None
-        and Operation.IMAGE_TO_IMAGE not in spec.operations
+        and not spec.starts_from_pictures
     )
 
 

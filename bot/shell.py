@@ -25,7 +25,9 @@ FORMATS = {".webp": "webp", ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
 POLL_SECONDS = 5.0
 
 
-async def imagine(settings: Settings, options: RequestOptions, *, output: Path, image: Path | None) -> None:
+async def imagine(
+    settings: Settings, options: RequestOptions, *, output: Path, image: Path | None, mask: Path | None = None
+) -> None:
     """Draw ``options`` and write the pictures to ``output``; starts a worker when none is running.
 
     Raises MemberError for options that cannot be drawn, the job's GenerationFailed when it fails, and
@@ -39,8 +41,8 @@ async def imagine(settings: Settings, options: RequestOptions, *, output: Path, 
     options = prompt_flags.combine(prompt_flags.parse(options.prompt), options)
     options = options.model_copy(update={"output_format": output_format, "count": options.count or 1})
     async with open_studio(settings) as studio:
-        picture = await _input(settings, studio, image)
-        request = resolve(options, studio.catalogue, picture=picture)
+        picture, masked = [await _input(settings, studio, one) for one in (image, mask)]
+        request = resolve(options, studio.catalogue, picture=picture, mask=masked)
         local, hosted = await needed(settings, studio, request)
         if local and find_spec("torch") is None:
             raise ConfigurationError(

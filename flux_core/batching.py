@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flux_core.generation import GenerationRequest
+from flux_core.loras import LoraUse
 from flux_core.models import Mode
 
 WINDOW = 16
@@ -41,6 +42,7 @@ class Shape:
     steps: int
     guidance: float | None
     mode: Mode = Mode.QUALITY
+    lora: LoraUse | None = None
 
     @property
     def paced_as(self) -> str:
@@ -65,7 +67,9 @@ def shape_of(request: GenerationRequest) -> Shape | None:
     """
     if request.input_picture is not None or request.mode is Mode.TURBO:
         return None
-    return Shape(request.model, request.width, request.height, request.steps, request.guidance, request.mode)
+    return Shape(
+        request.model, request.width, request.height, request.steps, request.guidance, request.mode, request.lora
+    )
 
 
 @dataclass(frozen=True, slots=True)

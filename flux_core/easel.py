@@ -17,7 +17,7 @@ from flux_core.assignment import Assignment, Phase
 from flux_core.batching import shape_of
 from flux_core.database.queue import JobQueue
 from flux_core.errors import DrawingBroken, InputGone, PictureGone, StorageUnavailable, TimedOut
-from flux_core.generation import GenerationRequest
+from flux_core.generation import InputPicture
 from flux_core.images.store import PictureStore
 from flux_core.insistence import insist
 from flux_core.jobs import Job
@@ -171,7 +171,8 @@ class Easel:
         task = DrawTask(
             job_id=job.id,
             request=job.request,
-            input_image=await self._input(job.request),
+            input_image=await self._input(job.request.input_picture),
+            input_mask=await self._input(job.request.input_mask),
             provider_job_id=job.provider_job_id if job.provider == self._provider.name else None,
             publish=self._publish if self._pictures.has_links else None,
         )
@@ -179,10 +180,10 @@ class Easel:
             await self._provider.prepare(task)
         return task
 
-    async def _input(self, request: GenerationRequest) -> Image.Image | None:
-        if request.input_picture is None:
+    async def _input(self, picture: InputPicture | None) -> Image.Image | None:
+        if picture is None:
             return None
-        key = request.input_picture.key
+        key = picture.key
         try:
             data = await insist(lambda: self._pictures.get(key))
         except PictureGone:

@@ -115,6 +115,7 @@ def _encoded(job: Job, drawn: Drawn, source: DigitalSource, tell_prompt: bool, m
         height=drawn.image.height,
         guidance=request.guidance,
         strength=request.strength,
+        lora=None if request.lora is None else str(request.lora),
         job_id=job.id,
         source=source,
         mode=mode,

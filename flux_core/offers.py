@@ -110,6 +110,10 @@ class Offer(BaseModel):
     """None: nothing is paid."""
     image_input: ImageInput | None = None
     """None: it draws from words only."""
+    masks: bool = False
+    """Whether it paints anew what a mask shows."""
+    loras: tuple[str, ...] = ()
+    """Names of those it has for this model."""
     picture_sizes: Sizes | None = None
     """Sizes when it starts from a picture, where they are others: many vendors then follow the picture."""
     picture_price: Price | None = None
@@ -132,6 +136,10 @@ class Offer(BaseModel):
         """
         if request.input_picture is not None and not variation and not self.starts_from_pictures(links=links):
             return "from words only"
+        if request.input_mask is not None and not self.masks:
+            return "no masks"
+        if request.lora is not None and request.lora.name not in self.loras:
+            return "not this LoRA" if self.loras else "no LoRAs"
         if self.prompt_limit is not None and len(request.prompt) > self.prompt_limit:
             return f"prompts of at most {self.prompt_limit} characters"
         if self.size(request) is None:
@@ -177,7 +185,9 @@ def own_offers(
         spec.id: Offer(
             theirs=spec.source,
             sizes=anything,
-            image_input=ImageInput.INLINE if Operation.IMAGE_TO_IMAGE in spec.operations else None,
+            image_input=ImageInput.INLINE if spec.starts_from_pictures else None,
+            masks=Operation.INPAINT in spec.operations,
+            loras=tuple(lora.name for lora in catalogue.loras.values() if lora.fits(spec.id)),
             modes=modes(spec),
         )
         for spec in catalogue

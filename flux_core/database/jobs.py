@@ -149,6 +149,7 @@ def values_of(job: Job, key: str | None = None) -> dict[str, Any]:
         "model": job.request.model,
         "request": job.request.model_dump_json(),
         "input_key": job.request.input_picture and job.request.input_picture.key,
+        "mask_key": job.request.input_mask and job.request.input_mask.key,
         "origin": job.origin.value,
         "parent_id": job.parent_id,
         "parent_position": job.parent_position,
@@ -192,6 +193,15 @@ _BY_ID = sa.select(*COLUMNS).where(c.id == bindparam("job"), _REMEMBERED)
 def find(connection: Connection, job_id: str) -> Job | None:
     """Return the job, or None: also for one that retention has forgotten."""
     row = connection.execute(_BY_ID, {"job": job_id}).one_or_none()
+    return None if row is None else job_of(row)
+
+
+_BY_KEY = sa.select(*COLUMNS).where(c.key == bindparam("known_as"), _REMEMBERED)
+
+
+def find_by_key(connection: Connection, key: str) -> Job | None:
+    """Return the job that was submitted under ``key``, or None."""
+    row = connection.execute(_BY_KEY, {"known_as": key}).one_or_none()
     return None if row is None else job_of(row)
 
 

@@ -135,7 +135,7 @@ def _job(job: Job, drawn: Sequence[Picture]) -> dict[str, Any]:
         "state": job.state.value,
         "origin": job.origin.value,
         "came_from": job.parent_id,
-        "request": job.request.model_dump(mode="json", exclude={"input_picture"}),
+        "request": job.request.model_dump(mode="json", exclude={"input_picture", "input_mask"}),
         "started_from_a_picture": job.request.input_picture is not None,
         "credits": job.cost / CREDIT,
         "drawn_by": job.provider,

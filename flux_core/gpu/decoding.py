@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from PIL import Image
 
+from flux_core.gpu.latents import LatentSpace
+
 DECODE_BYTES_PER_PIXEL = 3_000
 """What FLUX's decoder takes at its widest layers, in bf16: 256 channels at full size, in and out of a convolution, its
 normalisation in fp32."""
@@ -21,6 +23,7 @@ class Decoder:
     def __init__(self, pipeline: Any) -> None:
         """Decode as ``pipeline`` would, without keeping anything else of it in memory."""
         self._vae = pipeline.vae
+        self._latents = LatentSpace(pipeline.vae)
         self._processor = pipeline.image_processor
         self._title = type(pipeline).__name__
         self._lock = threading.Lock()
@@ -32,10 +35,8 @@ class Decoder:
         """
         if not torch.isfinite(latents).all():
             raise ArithmeticError(f"{self._title} drew numbers that are none.")
-        config = self._vae.config
         with self._lock, self._in_fp32() if careful else _as_it_is():
-            scaled = latents.to(self._vae.dtype) / config.scaling_factor + (config.shift_factor or 0.0)
-            pixels = self._vae.decode(scaled, return_dict=False)[0]
+            pixels = self._vae.decode(self._latents.for_decoder(latents.to(self._vae.dtype)), return_dict=False)[0]
             if not torch.isfinite(pixels).all():
                 raise ArithmeticError(f"{self._title} drew numbers that are no colours.")
             picture: Image.Image = self._processor.postprocess(pixels, output_type="pil")[0]

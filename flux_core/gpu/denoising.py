@@ -71,12 +71,14 @@ class StepWatch:
         preview: LatentPreview,
         *,
         latent_size: tuple[int, int],
+        unpack: Callable[[torch.Tensor, int, int], torch.Tensor] = unpack,
         rows: Mapping[int, slice],
         batch: int,
         batches: int,
         on_step: Callable[[], None],
     ) -> None:
-        """Watch batch number ``batch`` of ``batches``; ``latent_size`` is (height, width) of the latents.
+        """Watch batch number ``batch`` of ``batches``; ``latent_size`` is (height, width) of the latents,
+        which ``unpack`` makes of tokens.
 
         ``rows``: which pictures of the batch belong to whom in the audience. ``on_step`` is called after each step,
         before anybody hears of it.
@@ -84,6 +86,7 @@ class StepWatch:
         self._audience = audience
         self._preview = preview
         self._latent_size = latent_size
+        self._unpack = unpack
         self._rows = rows
         self._batch = batch
         self._batches = batches
@@ -105,7 +108,8 @@ class StepWatch:
 
             @cache
             def x0() -> torch.Tensor:
-                return unpack(predicted(before, latents, float(noise[at - 1]), float(noise[at])), *self._latent_size)
+                heading = predicted(before, latents, float(noise[at - 1]), float(noise[at]))
+                return self._unpack(heading, *self._latent_size)
 
             for place, rows in self._rows.items():
                 self._audience.preview(place, lambda rows=rows: self._preview.show(x0()[rows]))  # type: ignore[misc]

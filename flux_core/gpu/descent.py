@@ -19,6 +19,7 @@ class Descent:
 
     def standing(self, spec: ModelSpec, mode: Mode = Mode.QUALITY) -> Profile:
         """Return how ``spec`` is drawn when ``mode`` is asked for; raises ConfigurationError as ``ladder`` does."""
+        spec = spec.base or spec
         key = spec.id, mode
         if key not in self._standing:
             wanted = mode if mode in self.modes(spec) else Mode.QUALITY
@@ -30,6 +31,7 @@ class Descent:
 
         Modes that share the weights go along: else the two would take turns to load them.
         """
+        spec = spec.base or spec  # whose weights draw
         before = self.standing(spec, mode)
         if before.leaner is None:
             return None
@@ -41,10 +43,13 @@ class Descent:
 
     def modes(self, spec: ModelSpec) -> tuple[Mode, ...]:
         """Return in which modes ``spec`` is drawn here."""
-        return modes(self._facts, size_of(spec), self._named)
+        found = modes(self._facts, size_of(spec.base or spec), self._named)
+        return tuple(mode for mode in found if mode is not Mode.TURBO or spec.step_cache is not None)
 
     def why(self, spec: ModelSpec, wanted: Mode) -> str | None:
         """Return why ``wanted`` is drawn in another mode, as a part of a sentence; None where it is not."""
         if self.standing(spec, wanted).mode is wanted:
             return None
-        return why_not(wanted, self._facts, size_of(spec))
+        if wanted is Mode.TURBO and spec.step_cache is None:
+            return "this model takes too few steps to leave any out"
+        return why_not(wanted, self._facts, size_of(spec.base or spec))

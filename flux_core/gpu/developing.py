@@ -46,7 +46,10 @@ class Darkroom:
         for piece, pictures in enumerate(drawn):
             if piece not in troubles and any(map(is_blank, pictures)):
                 troubles[piece] = Flawed(f"{sketch.spec.id} drew a picture of a single colour.", pictures)
-        return [audience.left.get(place) or troubles.get(place) or drawn[place] for place in range(len(drawn))]
+        finished = [
+            [piece.finished(sketch.spec, one) for one in drawn[place]] for place, piece in enumerate(sketch.pieces)
+        ]
+        return [audience.left.get(place) or troubles.get(place) or finished[place] for place in range(len(drawn))]
 
     def _decoded(self, sketch: Sketch, latent: Latent, careful: bool) -> Image.Image:
         assert sketch.decoder is not None

@@ -38,11 +38,6 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def precision(device: torch.device) -> torch.dtype:
-    """Return bf16 for an accelerator, fp32 for a CPU. Never fp16: FLUX overflows it and draws black."""
-    return torch.float32 if device.type == "cpu" else torch.bfloat16
-
-
 def title(device: torch.device) -> str:
     """Return the device's name for people, such as "NVIDIA H200" or "cpu"."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
@@ -87,15 +82,3 @@ def facts_of(device: torch.device) -> Facts:
         most = int(torch.mps.recommended_max_memory())
         return Facts(kind="mps", name="Apple GPU", total=most, free=most, packages=packages)
     return Facts(kind="cpu", name="cpu", total=None, free=free_bytes(device), packages=packages)
-
-
-def weight_bytes(source: str, dtype: torch.dtype) -> int | None:
-    """Return how much memory the weights in the folder ``source`` take in ``dtype``; None for what is no folder.
-
-    Weights ship with 16 bits a number.
-    """
-    folder = Path(source).expanduser()
-    if not folder.is_dir():
-        return None
-    on_disk = sum(file.stat().st_size for file in folder.glob("*/*.safetensors"))
-    return on_disk * dtype.itemsize // 2

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from flux_core.errors import DrawingBroken
 from flux_core.generation import GenerationRequest
 from flux_core.gpu.decoding import Decoder
 from flux_core.gpu.denoising import Audience
-from flux_core.models import Mode, ModelSpec
+from flux_core.gpu.pipelines import FAMILIES, Start, Way
+from flux_core.models import Mode, ModelSpec, Operation
 from flux_core.providers.base import Progress
 
 Outcome = list[Image.Image] | Exception
@@ -27,20 +28,28 @@ class Piece:
     request: GenerationRequest
     input_image: Image.Image | None
     progress: Progress
+    input_mask: Image.Image | None = None
 
     @property
     def shape(self) -> tuple[object, ...]:
         """Return what all pieces of a drawing have in common."""
         request = self.request
         size = (request.model, request.width, request.height, request.mode)
-        return (*size, request.steps, request.guidance, request.strength, self.input_image is None)
+        return (*size, request.steps, request.guidance, request.strength, request.lora, self.input_image is None)
 
     @property
-    def start(self) -> Image.Image:
-        """Return the picture that the drawing starts from, cropped to its size."""
-        assert self.input_image is not None
-        size = (self.request.width, self.request.height)
-        return ImageOps.fit(self.input_image.convert("RGB"), size, Image.Resampling.LANCZOS)
+    def start(self) -> Start | None:
+        """Return what the drawing starts from."""
+        return None if self.input_image is None else Start(self.input_image, self.input_mask)
+
+    def way(self, spec: ModelSpec) -> tuple[Operation, Way]:
+        """Return what ``spec`` makes of what it is given, and how."""
+        operation = spec.operation(picture=self.input_image is not None, mask=self.input_mask is not None)
+        return operation, FAMILIES[spec.architecture].ways[operation]
+
+    def finished(self, spec: ModelSpec, picture: Image.Image) -> Image.Image:
+        """Return a picture that ``spec`` drew for it as it is handed out."""
+        return self.way(spec)[1].finish(picture, self.start, self.request)
 
 
 class Shot(NamedTuple):

@@ -7,13 +7,14 @@ and pixels need none of it: other threads may read the words of the next drawing
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from PIL import Image
 
+from flux_core.downloads import folder_of
 from flux_core.errors import DrawingBroken, FluxError, OutOfMemory
 from flux_core.generation import GenerationRequest
 from flux_core.gpu.decoding import DECODE_BYTES_PER_PIXEL, Decoder
@@ -23,11 +24,12 @@ from flux_core.gpu.developing import Darkroom, collect, first_line, is_the_same,
 from flux_core.gpu.device import facts_of, free_bytes
 from flux_core.gpu.drawing import Flawed, Latent, Outcome, Piece, Shot, Sketch
 from flux_core.gpu.idle import IdleClock
-from flux_core.gpu.latents import unpack
-from flux_core.gpu.loading import LoadedModel, held_as, load
+from flux_core.gpu.loading import RANDOM, LoadedModel, held_as, load
 from flux_core.gpu.modes import stepping
+from flux_core.gpu.pipelines import Words, illustrated, words_as_options
 from flux_core.gpu.profile import Encoders, Offload, Profile
-from flux_core.gpu.words import Reader, Words
+from flux_core.gpu.words import Reader
+from flux_core.loras import Lora
 from flux_core.metrics import definitions as m
 from flux_core.models import MEGAPIXEL, Mode, ModelSpec
 from flux_core.providers.base import Progress
@@ -54,8 +56,11 @@ class Engine:
         watchdog: Watchdog | None = None,
         stall_seconds: float = STALL_SECONDS,
         profile: str = "auto",
+        loras: Mapping[str, Lora] | None = None,
     ) -> None:
         """Take a device; nothing is loaded yet. ``hub_token`` opens gated repositories of the hub.
+
+        ``loras``: those that requests may name.
 
         ``profile``: GPU_PROFILE; raises ConfigurationError for one that this device cannot do. ``watchdog`` is told
         what is done; a step may always take ``stall_seconds``.
@@ -63,6 +68,7 @@ class Engine:
         self.device = device
         self.profiles = Descent(facts_of(device), profile)
         self._hub_token = hub_token
+        self._loras: Mapping[str, Lora] = loras or {}
         self._watchdog = watchdog or Watchdog()
         self._pace = StepPace(stall_seconds)
         self._idle = IdleClock(device)
@@ -78,7 +84,12 @@ class Engine:
     # A whole drawing
 
     def draw(
-        self, spec: ModelSpec, request: GenerationRequest, input_image: Image.Image | None, progress: Progress
+        self,
+        spec: ModelSpec,
+        request: GenerationRequest,
+        input_image: Image.Image | None,
+        progress: Progress,
+        input_mask: Image.Image | None = None,
     ) -> list[Image.Image]:
         """Draw all pictures of ``request``: RGB, ``request.width`` × ``request.height`` pixels.
 
@@ -86,7 +97,7 @@ class Engine:
         seed + i, give or take one level in 8 bits. Raises ModelUnavailable, OutOfMemory, DrawingBroken, or what
         ``progress.step`` raised.
         """
-        (outcome,) = self.draw_together(spec, [Piece(request, input_image, progress)])
+        (outcome,) = self.draw_together(spec, [Piece(request, input_image, progress, input_mask)])
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -151,6 +162,7 @@ class Engine:
         audience.look()
         model = self._model(spec, pieces[0].request.mode)
         audience.look()
+        model.wardrobe.change(pieces[0].request.lora, self._loras)
         with torch.inference_mode():
             return self._sketch(model, pieces, audience, self._denoise(model, pieces, audience, since))
 
@@ -184,7 +196,7 @@ class Engine:
         if not isinstance(again, Flawed):
             return again
         if blank is not None and again.pictures is not None and is_the_same(blank, again.pictures):
-            return again.pictures  # so it is what was asked for
+            return [piece.finished(spec, picture) for picture in again.pictures]  # so it is what was asked for
         return DrawingBroken(f"{again} It was drawn twice.")
 
     def unload(self) -> None:
@@ -197,23 +209,27 @@ class Engine:
 
     def _model(self, spec: ModelSpec, mode: Mode = Mode.QUALITY) -> LoadedModel:
         """Return the model as it is drawn in ``mode``: there may be one of all bits and one of fewer."""
+        base = None if spec.base is None else self._model(spec.base, mode)
         profile = self.profiles.standing(spec, mode)
         held = held_as(spec, profile)
         model = self._loaded.pop(held, None)
-        if model is None or model.spec != spec or model.profile.weights != profile.weights:
+        moved = model is not None and base is not None and model.pipeline is not base.pipeline
+        if model is None or model.spec != spec or model.profile.weights != profile.weights or moved:
             model = None  # its memory is wanted
             self._readers.pop(held, None)
-            if self._loaded and not self._room_for(profile):
+            if base is None and self._loaded and not self._room_for(profile):
                 self.unload()
+            if spec.source not in (None, RANDOM):
+                folder_of(spec, self._hub_token)  # which may take an hour, and is no loading that hangs
             with self._watchdog.over(f"loading {spec.id}", LOAD_SECONDS):
-                model = self._load(spec, profile)
+                model = self._load(spec, profile, base)
             self._readers[held] = Reader(model)
         self._loaded[held] = model
         return model
 
-    def _load(self, spec: ModelSpec, profile: Profile) -> LoadedModel:
+    def _load(self, spec: ModelSpec, profile: Profile, base: LoadedModel | None) -> LoadedModel:
         log.info("%s is loaded as %s: %s", spec.id, profile.name, profile.why)
-        return load(spec, self.device, self._hub_token, profile)
+        return load(spec, self.device, self._hub_token, profile, base=base)
 
     def _room_for(self, profile: Profile) -> bool:
         free = free_bytes(self.device)
@@ -262,7 +278,10 @@ class Engine:
         audience.step(0, request.steps_taken * -(-len(shots) // most))
         words = []
         for piece in pieces:
-            words.append(self._words(self._readers[model.held_as], model.spec, piece.request.prompt))
+            said = self._words(self._readers[model.held_as], model.spec, piece.request.prompt)
+            if model.prior is not None and piece.input_image is not None:
+                said = illustrated(said, model.prior, piece.input_image, self.device)
+            words.append(said)
             audience.look()
         with self._idle.over(since):
             while True:
@@ -310,14 +329,15 @@ class Engine:
         audience: Audience,
     ) -> list[Latent]:
         """Take all steps of ``shots`` at once."""
-        request, pipeline = pieces[0].request, model.text_to_image
+        request = pieces[0].request
+        operation, way = pieces[0].way(model.spec)
+        pipeline = model.pipelines[operation]
         scale = pipeline.vae_scale_factor
         latent_size = (request.height // scale, request.width // scale)
         owners = [shot.piece for shot in shots]
         rows = {owner: slice(owners.index(owner), owners.index(owner) + owners.count(owner)) for owner in owners}
         options: dict[str, Any] = {
-            "prompt_embeds": torch.cat([words[owner].embeds for owner in owners]),
-            "pooled_prompt_embeds": torch.cat([words[owner].pooled for owner in owners]),
+            **words_as_options([words[owner] for owner in owners]),
             "width": request.width,
             "height": request.height,
             "num_inference_steps": request.steps,
@@ -327,10 +347,10 @@ class Engine:
             "output_type": "latent",
             "return_dict": False,
         }
-        if pieces[0].input_image is not None:
-            pipeline = model.image_to_image
-            starts = {owner: pieces[owner].start for owner in rows}
-            options |= {"image": [starts[owner] for owner in owners], "strength": request.strength}
+        if way.one_start and len(rows) > 1:
+            raise ValueError(f"{operation} is drawn for one request at a time.")
+        starts = [start for owner in owners if (start := pieces[owner].start) is not None]
+        options |= way.options(model.spec, request, starts)
         kind = (model.spec.id, request.mode, request.width, request.height, len(shots))
         with self._watchdog.over(f"a step of {model.spec.id}", self._pace.bound(kind)) as guarded:
 
@@ -342,6 +362,7 @@ class Engine:
                 audience,
                 model.preview,
                 latent_size=latent_size,
+                unpack=model.latents.unpack,
                 rows=rows,
                 batch=number,
                 batches=batches,
@@ -349,7 +370,7 @@ class Engine:
             )
             profile = self.profiles.standing(model.spec, request.mode)
             with stepping(pipeline.transformer, model.spec, profile):
-                latents = unpack(pipeline(**options)[0], *latent_size)
+                latents = model.latents.unpack(pipeline(**options)[0], *latent_size)
         return [Latent(owner, latents[n : n + 1]) for n, owner in enumerate(owners)]
 
     def _sketch(

@@ -18,7 +18,7 @@ def stepping(transformer: Any, spec: ModelSpec, profile: Profile) -> Iterator[No
 
     Put around the call of any of its pipelines, by the one thread that uses them.
     """
-    if not profile.step_cache:
+    if not profile.step_cache or spec.step_cache is None:
         yield
         return
     transformer.enable_cache(FirstBlockCacheConfig(threshold=spec.step_cache))

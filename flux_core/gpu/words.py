@@ -4,26 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import NamedTuple
 
 import torch
 
 from flux_core.gpu.loading import LoadedModel
+from flux_core.gpu.pipelines import Words, encoded
 
 KEPT_BYTES = 64 << 20
 """Most that the words of one model take: sixteen of FLUX.1 [dev]'s prompts in bf16, 512 × 4096 numbers each."""
-
-
-class Words(NamedTuple):
-    """A prompt as the network reads it, each with a batch of one."""
-
-    embeds: torch.Tensor
-    pooled: torch.Tensor
-
-    @property
-    def bytes(self) -> int:
-        """Return the memory that they take."""
-        return self.embeds.nbytes + self.pooled.nbytes
 
 
 class Reader:
@@ -53,10 +41,8 @@ class Reader:
 
     def _encoded(self, prompt: str) -> Words:
         with torch.inference_mode():
-            embeds, pooled, _ = self._model.text_to_image.encode_prompt(
-                prompt, max_sequence_length=self._model.spec.max_sequence_length
-            )
-            if embeds.is_cuda:
+            words = encoded(self._model.pipeline, prompt, self._model.spec.max_sequence_length)
+            if words.embeds.is_cuda:
                 # Whoever draws with them does so on another stream.
-                torch.cuda.current_stream(embeds.device).synchronize()
-        return Words(embeds, pooled)
+                torch.cuda.current_stream(words.embeds.device).synchronize()
+        return words

@@ -41,6 +41,8 @@ class Provenance:
     height: int
     guidance: float | None = None
     strength: float | None = None
+    lora: str | None = None
+    """As a member types it: name and weight."""
     job_id: str | None = None
     source: DigitalSource = DigitalSource.TRAINED
     mode: Mode = Mode.QUALITY
@@ -59,6 +61,8 @@ def parameters_of(made: Provenance) -> str:
         facts["Denoising strength"] = f"{made.strength:g}"
     if made.mode is not Mode.QUALITY:
         facts["Mode"] = made.mode.value
+    if made.lora is not None:
+        facts["Lora"] = made.lora
     facts["Version"] = "flux-bot"
     if made.job_id is not None:
         facts["Job"] = made.job_id

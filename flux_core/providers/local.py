@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -64,6 +64,7 @@ class LocalProvider:
             watchdog=self._watchdog,
             stall_seconds=stall_seconds,
             profile=profile,
+            loras=catalogue.loras,
         )
         self._offers = own_offers(catalogue, self._engine.profiles.modes)
         self._in_hand = 0
@@ -85,6 +86,12 @@ class LocalProvider:
     def offers(self) -> Mapping[str, Offer]:
         """Return every model whose weights are configured; within its bounds, our own cards draw all of it."""
         return self._offers
+
+    @property
+    def loaded(self) -> Set[str]:
+        """Return the models that are in memory."""
+        # The engine may hold one in a leaner way, and says so behind its id.
+        return frozenset(held.partition(" ")[0] for held in self._engine.loaded)
 
     @property
     def gauges(self) -> Card:
@@ -131,7 +138,10 @@ class LocalProvider:
     async def _draw(self, tasks: Sequence[DrawTask], progresses: Sequence[Progress]) -> list[Drawing | Exception]:
         spec = self._catalogue[tasks[0].request.model]
         watched = [_GivenUp(progress) for progress in progresses]
-        pieces = [Piece(task.request, task.input_image, one) for task, one in zip(tasks, watched, strict=True)]
+        pieces = [
+            Piece(task.request, task.input_image, one, task.input_mask)
+            for task, one in zip(tasks, watched, strict=True)
+        ]
         self._in_hand += 1
         try:
             outcomes = await self._in_stages(spec, tasks, pieces)

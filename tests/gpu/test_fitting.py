@@ -21,11 +21,12 @@ from flux_core.errors import ConfigurationError
 from flux_core.generation import GenerationRequest
 from flux_core.gpu import fitting
 from flux_core.gpu.engine import Engine
-from flux_core.gpu.fitting import NF4, compile_blocks, fit, loading_options, tile
+from flux_core.gpu.fitting import NF4, compile_blocks, fit, loading_options, number_type, tile
 from flux_core.gpu.float8 import RoundedLinear, rounded
 from flux_core.gpu.loading import held_as, load
 from flux_core.gpu.modes import stepping
 from flux_core.gpu.profile import Encoders, Offload, Profile
+from flux_core.gpu.rungs import KINDS
 from flux_core.gpu.shapes import Part, build
 from flux_core.gpu.sizes import size_of
 from flux_core.models import FLUX_DEV, Catalogue, Mode
@@ -118,6 +119,7 @@ def test_a_decoder_works_in_tiles_that_are_smaller_than_its_pictures(catalogue: 
     assert float((after - before).abs().mean()) < 0.1
 
 
+@pytest.mark.timeout(300)  # what follows the blocks is large, and imported here for the first time
 def test_compiled_blocks_go_with_the_step_cache() -> None:
     """With torch following the blocks and no compiler behind it: where it cannot follow, the cache would be refused."""
     torch.manual_seed(4)
@@ -161,6 +163,12 @@ def test_profiles_of_a_processor_draw(catalogue: Catalogue, ask: Ask, name: str)
     (picture,) = engine.draw(catalogue["flux-tiny"], request, None, Watcher())
     assert picture.size == (request.width, request.height)
     assert engine.loaded == ["flux-tiny in fp8-emulated" if name == "cpu-fp8" else "flux-tiny"]
+
+
+def test_a_processor_computes_in_single_precision_and_cards_in_bfloat16() -> None:
+    kinds = {rung.name: number_type(rung) for rungs in KINDS.values() for rung in rungs}
+    assert {name for name, numbers in kinds.items() if numbers == torch.float32} == {"cpu", "cpu-compiled", "cpu-fp8"}
+    assert set(kinds.values()) == {torch.float32, torch.bfloat16}, "never fp16: FLUX overflows it and draws black"
 
 
 def test_a_profile_that_is_none_is_refused_before_anything_is_loaded() -> None:

@@ -55,11 +55,11 @@ def test_what_was_said_counts() -> None:
 
 def test_a_picture_to_start_from_gives_shape_and_strength() -> None:
     request = asked(PICTURE)
-    assert request.operation is Operation.IMAGE_TO_IMAGE
+    assert CATALOGUE[request.model].operation(picture=True) is Operation.IMAGE_TO_IMAGE
     assert request.width / request.height == pytest.approx(4 / 3, rel=0.05)
     assert request.strength == 0.6
     assert asked(PICTURE, strength=0.3, aspect="1:1").width == 1024
-    assert asked().operation is Operation.TEXT_TO_IMAGE
+    assert CATALOGUE[asked().model].operation(picture=False) is Operation.TEXT_TO_IMAGE
 
 
 @pytest.mark.parametrize(
