@@ -79,7 +79,7 @@ async def test_what_is_in_hand_and_how_it_leaves(floor: Floor, grown: Callable[.
 async def test_a_job_handed_back(floor: Floor, grown: Callable[..., float]) -> None:
     easel = Stubborn()
     job = await floor.submit()
-    async with floor.worker(easel, stop_seconds=0.05):
+    async with floor.worker(easel, stop_seconds=0.5):
         await floor.running(job)
     assert grown("flux_attempts_total", **OF_TINY, outcome="handed_back") == 1
 
