@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -14,12 +17,22 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from flux_core import provider_settings
+from flux_core import provider_settings, shards
 from flux_core.errors import ConfigurationError
+from flux_core.loras import Lora, listed
 from flux_core.models import FAMILY, Catalogue
 from flux_core.provider_settings import ProviderSettings
 from flux_core.router import RoutingPolicy
 from flux_core.tiny.definition import WEIGHTS
+
+STORE_SECRETS = frozenset(
+    {
+        *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY"),
+        *("AZURE_STORAGE_CLIENT_SECRET", "AZURE_CLIENT_SECRET", "AZURE_STORAGE_SAS_KEY", "AZURE_STORAGE_SAS_TOKEN"),
+        *("AZURE_STORAGE_TOKEN", "GOOGLE_SERVICE_ACCOUNT_KEY"),
+    }
+)
+"""Variables of obstore's that hold a secret, as its stores' documentation names them."""
 
 
 class Settings(BaseSettings):
@@ -44,6 +57,20 @@ class Settings(BaseSettings):
         default=frozenset(),
         description="User ids, separated by commas, that may use /admin besides the application's owner.",
     )
+
+    shards: str = Field(
+        default="",
+        description="Shards of Discord that this process keeps, such as 0-3 or 0,2; empty: all of them. auto: "
+        "SHARDS_PER_BOT of them, by the number at the end of the host's name, as the pods of a StatefulSet have.",
+    )
+    shard_count: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="Shards of the whole bot, the same in each of its processes; 0: as many as Discord recommends, "
+        "where one process keeps them all.",
+    )
+    shards_per_bot: int = Field(default=1, ge=1, description="With SHARDS=auto: shards of each process.")
 
     # What is kept, and where
     data_dir: Path = Field(
@@ -86,6 +113,33 @@ class Settings(BaseSettings):
     flux_dev_path: str = Field(
         default="", description="Folder or hub id of flux-dev's weights; empty: not offered. Non-commercial licence."
     )
+    flux_krea_path: str = Field(
+        default="",
+        description="Folder or hub id of flux-krea-dev's weights; empty: not offered. Non-commercial licence.",
+    )
+    flux_kontext_path: str = Field(
+        default="",
+        description="Folder or hub id of flux-kontext-dev's weights, which edits pictures; empty: not offered. "
+        "Non-commercial licence.",
+    )
+    flux_fill_path: str = Field(
+        default="",
+        description="Folder or hub id of flux-fill-dev's weights, which paints anew what a mask shows; empty: not "
+        "offered. Non-commercial licence.",
+    )
+    flux_redux_path: str = Field(
+        default="",
+        description="Folder or hub id of flux-redux-dev's weights, which draws others like a picture and needs "
+        "FLUX_DEV_PATH as well; empty: not offered. Non-commercial licence.",
+    )
+    flux_klein_path: str = Field(
+        default="", description="Folder or hub id of flux-klein-4b's weights (FLUX.2); empty: not offered."
+    )
+    loras: Annotated[Mapping[str, Lora], NoDecode] = Field(
+        default_factory=dict,
+        description="LoRAs that members may use, separated by commas: name=path-or-hub-id, with :model behind it where "
+        "it is for one model only.",
+    )
     hf_token: SecretStr | None = Field(
         default=None,
         description="Token of the Hugging Face hub, for gated weights; by default the one that `hf auth login` keeps.",
@@ -96,7 +150,7 @@ class Settings(BaseSettings):
 
     non_commercial_models: bool = Field(
         default=True,
-        description="false: models whose licence is non-commercial (flux-dev) are not offered, "
+        description="false: models whose licence is non-commercial (flux-dev and its family) are not offered, "
         "whoever would draw them.",
     )
     offered_elsewhere: Annotated[frozenset[str], NoDecode] = Field(
@@ -138,7 +192,22 @@ class Settings(BaseSettings):
     # Workers
     workers: int = Field(default=1, ge=0, description="Worker processes that `flux-bot run` starts and supervises.")
     device: str = Field(default="auto", description="Torch device of a worker: auto, cpu, cuda, cuda:1, mps.")
+    gpu_profile: str = Field(
+        default="auto", description="How models are held on a worker's card; auto: as suits its free memory."
+    )
     torch_threads: int = Field(default=0, ge=0, description="CPU threads of a worker; 0 leaves it to torch.")
+    warm_up: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Models, separated by commas, that a worker loads when it starts, before it takes jobs; by default "
+        "DEFAULT_MODEL, or the first one it has; off: each is loaded when it is first asked for.",
+    )
+    stall_seconds: float = Field(
+        default=60.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds that a drawing step may always take. One that takes longer, and twenty times as long as "
+        "any before it, means that the card hangs: the worker ends by force and is started anew. 0: nobody looks.",
+    )
     preview_every: int = Field(default=2, ge=0, description="Steps between live previews; 0 turns them off.")
     batch_pictures: int = Field(
         default=8,
@@ -147,7 +216,10 @@ class Settings(BaseSettings):
         "to be faster; 1: every job alone.",
     )
     lease_seconds: float = Field(
-        default=30.0, gt=0, description="How long a worker may be silent before its job goes back to the queue."
+        default=30.0,
+        gt=0,
+        description="How long a worker may be silent before its job goes back to the queue, and a bot before another "
+        "stands in for it.",
     )
     max_attempts: int = Field(default=3, ge=1, description="How often a job is started before it fails for good.")
     job_timeout: float = Field(default=1800.0, gt=0, description="Seconds a drawing may take.")
@@ -215,12 +287,17 @@ class Settings(BaseSettings):
         super().__init__(**given)
         self._env_file = given.get("_env_file", ".env")
 
-    @field_validator("owner_ids", "offered_elsewhere", "output_check_labels", mode="before")
+    @field_validator("owner_ids", "offered_elsewhere", "output_check_labels", "warm_up", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         return [part.strip() for part in value.strip().strip("[]").split(",") if part.strip()]
+
+    @field_validator("loras", mode="before")
+    @classmethod
+    def _read_loras(cls, value: object) -> object:
+        return listed(value, tuple(spec.id for spec in FAMILY if spec.weights)) if isinstance(value, str) else value
 
     @field_validator("offered_elsewhere")
     @classmethod
@@ -228,6 +305,22 @@ class Settings(BaseSettings):
         known = [spec.id for spec in FAMILY]
         if not value <= set(known):
             raise ValueError(f"only these models are known: {', '.join(known)}")
+        return value
+
+    @field_validator("shards")
+    @classmethod
+    def _some_shards(cls, value: str) -> str:
+        value = value.strip().lower()
+        if value not in ("", shards.AUTO):
+            shards.parse(value)
+        return value
+
+    @field_validator("warm_up")
+    @classmethod
+    def _off_or_models(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        known = [spec.id for spec in FAMILY if spec.weights]
+        if value != ("off",) and not set(value) <= set(known):
+            raise ValueError(f"this is off, or of these models: {', '.join(known)}")
         return value
 
     @field_validator("data_dir")
@@ -259,6 +352,17 @@ class Settings(BaseSettings):
             raise ValueError("this is no IANA time zone such as Europe/Berlin") from error
         return value
 
+    @field_validator("discord_api_base", "discord_gateway", "discord_cdn")
+    @classmethod
+    def _no_password(cls, value: str) -> str:
+        if "@" in urlsplit(value).netloc:
+            raise ValueError("it takes no user name and no password")
+        return value
+
+    def kept_shards(self, host: str) -> tuple[int, ...] | None:
+        """Return the shards that a bot on ``host`` keeps, None for all of them; raises ConfigurationError."""
+        return shards.kept(self.shards, self.shard_count, per_bot=self.shards_per_bot, host=host)
+
     @property
     def database(self) -> str:
         """Return the SQLAlchemy URL of the database."""
@@ -273,6 +377,22 @@ class Settings(BaseSettings):
         except (ArgumentError, ValueError):
             return None  # opening it says what is wrong
         return url.password or (str(url.query["password"]) if "password" in url.query else None)
+
+    @property
+    def secrets_in_addresses(self) -> set[str]:
+        """Return the passwords in the URLs that are set, of proxies as well, to be kept out of logs."""
+        found = set()
+        addresses = (self.picture_store, self.discord_api_base, self.discord_gateway, self.discord_cdn)
+        for address in (*addresses, *getproxies().values()):
+            with suppress(ValueError):  # what is no URL is told where it is used
+                parts = urlsplit(address or "")
+                found |= {password for password in (parts.password, unquote(parts.password or "")) if password}
+        return found
+
+    @property
+    def store_secrets(self) -> set[str]:
+        """Return the keys with which obstore reaches a bucket, which it reads by itself, to be kept out of logs."""
+        return {value for name, value in os.environ.items() if name.upper() in STORE_SECRETS and value}
 
     @property
     def pictures(self) -> str:
@@ -303,20 +423,28 @@ class Settings(BaseSettings):
     @cached_property
     def catalogue(self) -> Catalogue:
         """Return the models that are configured; raises ConfigurationError when there is none."""
-        paths = {
-            "flux-schnell": self.flux_schnell_path,
-            "flux-dev": self.flux_dev_path,
-            "flux-tiny": self.flux_tiny_path,
-        }
         known = provider_settings.vendors()
         hosted = {id for name, given in self.providers.items() for id in known[name](given.access(known[name])).offers}
+        paths = {spec.id: getattr(self, spec.setting.lower()) for spec in FAMILY if spec.weights}
         weights = {id: path for id, path in paths.items() if path}
         return Catalogue(
             weights,
             hosted=hosted | self.offered_elsewhere,
             default=self.default_model,
             non_commercial=self.non_commercial_models,
+            loras=self.loras,
         )
+
+    @property
+    def warmed_up(self) -> tuple[str, ...]:
+        """Return the models that a worker loads when it starts; raises ConfigurationError for one without weights."""
+        if self.warm_up == ("off",):
+            return ()
+        local = [spec.id for spec in self.catalogue if spec.local]
+        if missing := [model for model in self.warm_up if model not in local]:
+            raise ConfigurationError(f"WARM_UP names {', '.join(missing)}, whose weights are not configured.")
+        default = self.catalogue.default
+        return self.warm_up or ((default.id,) if default.local else tuple(local[:1]))
 
 
 def load_settings(**changes: Any) -> Settings:

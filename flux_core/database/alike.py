@@ -101,7 +101,7 @@ def _look(connection: Connection, party: Party) -> tuple[Sequence[Waiting], list
     job, shape = party.job, shape_of(party.job.request)
     if shape is None or job.attempts > 1 or job.request.count >= party.most_pictures:
         return (), []
-    paces = batches.known(connection, party.device, shape.model, shape.scale)
+    paces = batches.known(connection, party.device, shape.paced_as, shape.scale)
     if not paces:
         return (), []
     line = first_in_line(connection, party.models, job.lane)

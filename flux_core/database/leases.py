@@ -26,6 +26,7 @@ from flux_core.database.tables import jobs
 from flux_core.database.tables import spending as spending_table
 from flux_core.errors import FluxError, LeaseLost, OutcomeUnknown, OutputRefused, TimedOut, WorkerLost
 from flux_core.jobs import Job, JobState, Picture, Remark
+from flux_core.models import Mode
 from flux_core.moderation.output import Fate, fate
 
 c = jobs.c
@@ -105,6 +106,7 @@ _END = (
         error_code=bindparam("code"),
         error_facts=bindparam("facts"),
         microdollars=bindparam("paid", type_=sa.BigInteger),
+        drawn_mode=bindparam("in_mode", type_=sa.Text),
     )
     .returning(*COLUMNS, LIMITED)
 )
@@ -144,6 +146,7 @@ def _end(
     provider: str | None = None,
     began: float | None = None,
     microdollars: int | None = None,
+    mode: Mode | None = None,
     drawn: bool = False,
     at_once: Sequence[Picture] | None = None,
 ) -> Job:
@@ -157,6 +160,7 @@ def _end(
         "code": error and error.code,
         "facts": error and json.dumps(error.facts, default=str),
         "paid": microdollars,
+        "in_mode": mode,
     }
     if at_once is not None:
         row = connection.execute(_SUCCEEDED, changes | {"finished": as_json(at_once)}).one_or_none()
@@ -183,6 +187,9 @@ class Drawn:
     missing: int = 0
     from_words: bool = False
     microdollars: int | None = None
+    mode: Mode = Mode.QUALITY
+    why_mode: str | None = None
+    """Why it was drawn in another mode than was asked for, in plain words, where the provider tells."""
 
 
 @locks.beside_others
@@ -221,6 +228,7 @@ def succeed(
         provider=drawn.provider,
         began=began,
         microdollars=drawn.microdollars,
+        mode=drawn.mode,
         drawn=True,
     )
     if error is not None:
@@ -238,6 +246,9 @@ def succeed(
         ledger.settle(connection, job, now)
     if drawn.from_words:
         remarks.append(Remark("from_words", {"provider": drawn.provider}))
+    if drawn.mode is not job.request.mode:
+        facts = {"provider": drawn.provider, "mode": drawn.mode.value, "reason": drawn.why_mode}
+        remarks.append(Remark("other_mode", facts))
     return remark(connection, job, *remarks) if remarks else job
 
 

@@ -6,9 +6,12 @@ from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic import ValidationError
 from sqlalchemy import Connection, bindparam
 
+from flux_core.database.policies import NEWER
 from flux_core.database.tables import members
+from flux_core.errors import InvalidPolicy
 from flux_core.jobs import Account, Lane
 from flux_core.policy import Limits
 
@@ -62,13 +65,25 @@ def _identity(account: Account) -> dict[str, Any]:
 
 @lru_cache(maxsize=4096)
 def read(text: str | None) -> Limits:
-    """Return the limits in a document that was kept."""
-    return NO_LIMITS if text is None else Limits.model_validate_json(text)
+    """Return the limits in a document that was kept, without what only a newer version beside this one knows."""
+    return NO_LIMITS if text is None else Limits.model_validate_json(text, extra="ignore")
 
 
 def limits_of(connection: Connection, account: Account) -> Limits:
     """Return what is set for a member alone."""
     return read(connection.execute(_SELECT, _key(account)).scalar())
+
+
+def limits_to_change(connection: Connection, account: Account) -> Limits:
+    """Return what is set for a member alone, to be written back changed.
+
+    Raises InvalidPolicy where a newer version beside this one has written something that would be lost.
+    """
+    text = connection.execute(_SELECT, _key(account)).scalar()
+    try:
+        return NO_LIMITS if text is None else Limits.model_validate_json(text)
+    except ValidationError:
+        raise InvalidPolicy(problems=[NEWER]) from None
 
 
 def put_limits(connection: Connection, account: Account, limits: Limits) -> None:

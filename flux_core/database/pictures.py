@@ -22,6 +22,9 @@ _FORGET_KEYS = sa.update(pictures).where(c.job_id == bindparam("job")).values(ke
 _KNOWN = sa.select(discarded.c.key).where(discarded.c.key.in_(bindparam("keys", expanding=True)))
 _DISCARD = sa.insert(discarded).inline()
 _DISCARDED = sa.select(discarded.c.key).order_by(discarded.c.since, discarded.c.key).limit(bindparam("most"))
+_PUT_OFF = (
+    sa.update(discarded).where(discarded.c.key.in_(bindparam("keys", expanding=True))).values(since=bindparam("now"))
+)
 _SWEPT = sa.delete(discarded).where(discarded.c.key.in_(bindparam("keys", expanding=True)))
 _STALE_PREVIEWS = (
     sa.select(jobs.c.id, jobs.c.preview_key)
@@ -38,8 +41,9 @@ _UNUSED_INPUTS = (
     .where(inputs.c.stored_at < bindparam("before"))
     # A job whose pictures were let go of needs none to start from.
     .where(
-        ~sa.exists(
-            sa.select(jobs.c.id).where(jobs.c.input_key == inputs.c.key, jobs.c.kept == sa.literal_column("'all'"))
+        *(
+            ~sa.exists(sa.select(jobs.c.id).where(used == inputs.c.key, jobs.c.kept == sa.literal_column("'all'")))
+            for used in (jobs.c.input_key, jobs.c.mask_key)
         )
     )
     .limit(bindparam("most"))
@@ -114,6 +118,11 @@ def discarded_keys(connection: Connection, limit: int) -> list[str]:
 def swept(connection: Connection, keys: Sequence[str]) -> None:
     """Note that the store has let go of ``keys``."""
     connection.execute(_SWEPT, {"keys": list(keys)})
+
+
+def put_off(connection: Connection, keys: Sequence[str], now: float) -> None:
+    """Let ``keys`` that cannot be deleted stand behind all others that are to be."""
+    connection.execute(_PUT_OFF, {"keys": list(keys), "now": now})
 
 
 def drop_previews(connection: Connection, before: float, now: float, limit: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from zoneinfo import ZoneInfo
 
@@ -28,6 +28,8 @@ from flux_core.database.policies import DEFAULT_ROUTING
 from flux_core.database.workers import WorkerInfo
 from flux_core.errors import GenerationFailed, LeaseLost, Refused, StorageUnavailable
 from flux_core.jobs import Job, JobState, Picture
+from flux_core.models import Mode
+from flux_core.offers import Offer
 from flux_core.policy import GuildPolicy
 from flux_core.quota import UTC
 from flux_core.router import RoutingPolicy
@@ -144,12 +146,15 @@ class JobQueue:
         missing: int = 0,
         from_words: bool = False,
         microdollars: int | None = None,
+        mode: Mode = Mode.QUALITY,
+        why_mode: str | None = None,
     ) -> Job:
         """End a job with its pictures and settle its cost; raises LeaseLost.
 
         ``seconds`` is what the drawing took: the job's ``started_at`` becomes the moment it really began. What
         ``missing`` pictures cost goes back, and ``withheld`` says why there are none. ``from_words``: the picture to
-        start from was left aside. ``microdollars``: what the provider charged; None: what was expected.
+        start from was left aside. ``microdollars``: what the provider charged; None: what was expected. ``mode``: that
+        it was drawn in, and ``why_mode``, where it is not the one asked for.
         """
         drawn = leases.Drawn(
             provider=provider,
@@ -158,6 +163,8 @@ class JobQueue:
             missing=missing,
             from_words=from_words,
             microdollars=microdollars,
+            mode=mode,
+            why_mode=why_mode,
         )
         return await self._db.write(leases.succeed, worker_id, job_id, pictures, drawn, self._db.clock())
 
@@ -175,6 +182,7 @@ class JobQueue:
     async def pass_on(self, worker_id: str, job_id: str, error: GenerationFailed) -> Job:
         """Give a job on which its provider failed for good to somebody who has not; raises LeaseLost.
 
+        One whose model did not load here waits for another of our own workers, where one offers that model.
         It goes back to its place in the queue, as though this attempt had not been. When nobody else draws it and the
         fault is a transient one, it comes back as well, three times, after longer and longer pauses; else the job ends
         as failed, with its cost back.
@@ -196,9 +204,20 @@ class JobQueue:
         """Make a worker known. Jobs still leased to an earlier process with its id are due for rescue at once."""
         await self._db.write(_register, worker, self._db.clock())
 
-    async def beat(self, worker_id: str, *, closed: str | None = None) -> None:
-        """Give a sign of life, with the reason why no jobs are taken now; the silent count in nobody's estimate."""
-        await self._db.write(workers.beat, worker_id, self._db.clock(), closed)
+    async def introduce(self, worker: WorkerInfo) -> None:
+        """Make a worker known again that was struck from the list while the database was away; its leases stay."""
+        await self._db.write(workers.register, worker, self._db.clock())
+
+    async def beat(self, worker_id: str, *, closed: str | None = None) -> bool:
+        """Give a sign of life, with the reason why no jobs are taken now; the silent count in nobody's estimate.
+
+        False: it is not in the list, having been silent for too long, and has to introduce itself again.
+        """
+        return await self._db.write(workers.beat, worker_id, self._db.clock(), closed)
+
+    async def offer(self, worker_id: str, offers: Mapping[str, Offer], *, closed: str | None = None) -> None:
+        """Tell what a worker draws from now on, with the reason why it takes no jobs where that is nothing."""
+        await self._db.write(workers.offer, worker_id, offers, self._db.clock(), closed)
 
     async def retire(self, worker_id: str) -> None:
         """Take a worker out. Jobs still leased to it are due for rescue at once."""
@@ -237,14 +256,14 @@ class JobQueue:
         return await self._db.write(passing.abandon, gone, now) if gone else []
 
     async def record_speed(self, provider: str, model: str, units: float, seconds: float) -> None:
-        """Add a measurement: a job of ``units`` megapixel-steps (``request.megapixel_steps``) took ``seconds``."""
+        """Add a measurement: a job of ``units`` megapixel-steps (``request.work``, as drawn) took ``seconds``."""
         if units > 0 and seconds > 0:
             await self._db.write(speeds.record, provider, model, units, seconds)
 
     async def record_pace(self, device: str, shape: Shape, pictures: int, units: float, seconds: float) -> None:
         """Add a measurement: ``pictures`` drawn at once, ``units`` megapixel-steps in all, took ``seconds``."""
         if seconds > 0:
-            await self._db.write(batches.record, device, shape.model, shape.scale, pictures, units, seconds)
+            await self._db.write(batches.record, device, shape.paced_as, shape.scale, pictures, units, seconds)
 
 
 def _fail(

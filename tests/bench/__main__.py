@@ -1,6 +1,6 @@
-"""``make bench``: the queue on both databases, many workers and members, the bot, a hosted worker, drawing together.
+"""``make bench``: the queue on both databases, many workers and members, the bot, a hosted worker, batches, the engine.
 
-``python -m tests.bench PART …`` runs some of it: queue, server, load, discord, hosted, batching.
+``python -m tests.bench PART …`` runs some of it: queue, server, load, discord, hosted, batching, engine.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-from tests.bench import batching_bench, discord_bench, hosted_bench, load_bench, queue_bench, server_bench
+from tests.bench import batching_bench, discord_bench, engine_bench, hosted_bench, load_bench, queue_bench, server_bench
 from tests.bench.report import Row, show
 
 PARTS = {
@@ -19,6 +19,7 @@ PARTS = {
     "discord": discord_bench,
     "hosted": hosted_bench,
     "batching": batching_bench,
+    "engine": engine_bench,
 }
 
 

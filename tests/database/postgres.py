@@ -43,6 +43,10 @@ class Server:
         """Stop it at once, as a crash would: its connections break, and its transactions are undone."""
         self._ask("stop")
 
+    def kill(self) -> None:
+        """Kill all of its processes, as a power cut would; ``start`` then repairs what they left."""
+        self._ask("kill")
+
     def close(self) -> None:
         """Stop it and remove its files."""
         assert self._keeper.stdin is not None

