@@ -1,6 +1,6 @@
 # Two images from one file:
 #   docker build --target bot -t flux-bot .           the Discord side, without torch
-#   docker build --target worker -t flux-bot-worker . a worker; torch from PyPI brings CUDA along
+#   docker build --target worker -t flux-bot-worker --build-arg EXTRA=worker-cuda .   torch from PyPI brings CUDA along
 #   docker build --target worker --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu .   a worker without a card
 ARG PYTHON=3.11
 
@@ -25,7 +25,9 @@ FROM build AS build-worker
 ARG TORCH_INDEX=https://pypi.org/simple
 # torch comes first and pinned, so that no other package's looser wish chooses a different build.
 RUN pip install --index-url "${TORCH_INDEX}" --extra-index-url https://pypi.org/simple "$(grep '^torch==' constraints.txt)"
-RUN pip install -c constraints.txt '.[worker]'
+# With a card, worker-cuda: torchao and bitsandbytes for 8 and 4 bits. A worker without one starts faster without them.
+ARG EXTRA=worker
+RUN pip install -c constraints.txt ".[${EXTRA}]"
 
 FROM base AS runtime
 RUN useradd --create-home --uid 10001 flux && mkdir /data && chown flux:flux /data

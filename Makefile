@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test images-test audit lint format bench clean
+.PHONY: run test images-test audit lint format bench soak clean
 
 run: $(VENV)/.installed
 	$(BIN)/flux-bot run
@@ -32,6 +32,10 @@ format: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.bench
+
+# Everything is killed at random moments, for a quarter of an hour. `make soak SEED=7 JOBS=500` repeats a run.
+soak: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.soak $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -18,7 +18,7 @@ from bot.wording import credits, duration, escape, moment, ordinal, sentence, sh
 from flux_core.errors import from_code
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Job, JobState, Lane, Picture
-from flux_core.models import FAMILY
+from flux_core.models import FAMILY, Mode
 
 PROMPT_SHOWN = 300
 """Characters of a prompt on a card; escaping at most doubles them. Details show all of it."""
@@ -68,11 +68,6 @@ class Turn:
     """Whether the moderators hold the queue."""
     draining: bool = False
     """Whether they take no new jobs, and have what waits drawn."""
-
-
-def preparing(request: GenerationRequest, user_id: int) -> Card:
-    """Show the acknowledgement of a request not in the queue yet: without its words, which nobody has judged."""
-    return Card(_box(GREY, _asked(request, user_id, words="Getting ready…")))
 
 
 def waiting(job: Job, turn: Turn | None) -> Card:
@@ -142,7 +137,9 @@ def result(job: Job, shown: Sequence[Shown], *, lead: str | None = None) -> Card
     # A provider draws the nearest of its own sizes, and some leave the picture to start from aside.
     size = (shown[0].picture.width, shown[0].picture.height) if shown else None
     request = remarks.as_drawn(job)
-    parts: list[ui.Item[Any]] = [_asked(request, job.account.user_id, took=_took(job), by=by, size=size)]
+    parts: list[ui.Item[Any]] = [
+        _asked(request, job.account.user_id, took=_took(job), by=by, size=size, mode=job.drawn_mode)
+    ]
     if shown:
         parts.append(ui.MediaGallery(*(_gallery_item(job, one, spoiler=spoiler) for one in shown)))
     else:
@@ -201,10 +198,10 @@ def picture_name(job: Job, picture: Picture, extension: str) -> str:
     return f"flux-{job.id}-{picture.position + 1}.{extension}"
 
 
-def facts_of(request: GenerationRequest, size: tuple[int, int] | None = None) -> list[str]:
-    """Return what a request asks for, short: model, size, steps where there is a choice, strength, seed.
+def facts_of(request: GenerationRequest, size: tuple[int, int] | None = None, mode: Mode | None = None) -> list[str]:
+    """Return what a request asks for, short: model, size, steps where there is a choice, mode, strength, seed.
 
-    ``size``: width and height of the pictures, where they are known.
+    ``size``: width and height of the pictures, and ``mode`` the one they were drawn in, where that is known.
     """
     spec = _FAMILY.get(request.model)
     enlarge = spec.enlarge if spec is not None else 1
@@ -212,8 +209,12 @@ def facts_of(request: GenerationRequest, size: tuple[int, int] | None = None) ->
     facts = [spec.title if spec is not None else request.model, f"{width}×{height}"]
     if remarks.has_steps(request.model):
         facts.append(f"{request.steps} step{'' if request.steps == 1 else 's'}")
+    if (mode := mode or request.mode) is not Mode.QUALITY:
+        facts.append(mode.value)
     if request.strength is not None:
         facts.append(f"strength {request.strength:g}")
+    if request.lora is not None:
+        facts.append(f"LoRA {request.lora.name} {request.lora.weight:g}")
     facts.append(f"seed {request.seed}")
     return facts
 
@@ -226,9 +227,10 @@ def _asked(
     by: str | None = None,
     size: tuple[int, int] | None = None,
     words: str | None = None,
+    mode: Mode | None = None,
 ) -> ui.TextDisplay[Any]:
     """Tell who asked for what; ``words`` stand in place of the prompt."""
-    facts = facts_of(request, size)
+    facts = facts_of(request, size, mode)
     if took is not None:
         facts.append(duration(took))
     if by is not None:

@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from flux_core.errors import ConfigurationError, FluxError
+from flux_core.errors import ConfigurationError, FluxError, ModelUnavailable
 from flux_core.logs import configure_logging, mask
 from flux_core.settings import Settings, load_settings
 
@@ -28,8 +28,12 @@ app = typer.Typer(
 )
 database = typer.Typer(no_args_is_help=True, help="Look after the database.")
 app.add_typer(database, name="db")
+weights = typer.Typer(no_args_is_help=True, help="Look after the weights of models.")
+app.add_typer(weights, name="models")
 
-HALVES = {"discord": "bot", "aiohttp": "bot", "torch": "worker", "diffusers": "worker", "transformers": "worker"}
+HALVES = {"discord": "bot", "aiohttp": "bot"} | dict.fromkeys(
+    ("torch", "diffusers", "transformers", "huggingface_hub", "tqdm"), "worker"
+)
 """Library → the extra of flux-bot that brings it."""
 
 DataDir = Annotated[
@@ -52,7 +56,7 @@ def main() -> None:
         )
         sys.exit(2)
     except ConfigurationError as error:
-        Console(stderr=True).print(f"[bold red]flux-bot cannot start.[/] {escape(mask(str(error)))}", highlight=False)
+        Console(stderr=True).print(f"[bold red]flux-bot cannot run.[/] {escape(mask(str(error)))}", highlight=False)
         sys.exit(2)
     except FluxError as error:
         from bot.wording import sentence
@@ -143,10 +147,15 @@ def imagine(
     size: Annotated[str | None, typer.Option(help="Such as 1024x768.")] = None,
     steps: Annotated[int | None, typer.Option(help="Drawing steps.")] = None,
     guidance: Annotated[float | None, typer.Option(help="How closely the prompt is followed.")] = None,
+    mode: Annotated[str | None, typer.Option(help="quality, fast or turbo.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed draws the same picture.")] = None,
     count: Annotated[int | None, typer.Option("-n", "--count", help="Pictures; 1 if not given.")] = None,
     image: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A picture to start from.")] = None,
+    mask: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="White where that picture is painted anew.")
+    ] = None,
     strength: Annotated[float | None, typer.Option(help="How far to go from that picture, up to 1.")] = None,
+    lora: Annotated[str | None, typer.Option(help="A LoRA from LORAS, with its weight if you like: ink:0.8.")] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Draw from the shell, through the same queue as everybody."""
@@ -161,12 +170,50 @@ def imagine(
         size=size,
         steps=steps,
         guidance=guidance,
+        mode=mode,
         seed=seed,
         count=count,
         strength=strength,
+        lora=lora,
         provider=provider,
     )
-    _start(settings, shell.imagine(settings, options, output=output, image=image))
+    _start(settings, shell.imagine(settings, options, output=output, image=image, mask=mask))
+
+
+@app.command()
+def bench(
+    model: Annotated[str | None, typer.Option(help="Which model; by default the studio's.")] = None,
+    sizes: Annotated[
+        str | None, typer.Option(help="Aspects or sizes with commas between, such as 512x512,16:9.")
+    ] = None,
+    modes: Annotated[str | None, typer.Option(help="Some of quality,fast,turbo; by default all.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Drawing steps, where not the model's usual ones.")] = None,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="Fill the real shapes with random numbers; nothing is downloaded.")
+    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="One size, measured once: a first impression.")] = False,
+    json: Annotated[Path | None, typer.Option(help="File for the figures.", dir_okay=False)] = None,
+    device: Annotated[str | None, typer.Option(help="Torch device, over DEVICE.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Measure how fast this machine draws: by mode and size, in batches, from cold, and against its floor."""
+    from flux_core.gpu.quiet import silence
+
+    silence()  # before the libraries are imported that would say something
+    from flux_core.gpu.bench.command import run as measure
+
+    settings = _settings(data_dir, log_level="warning", **({} if device is None else {"device": device}))
+    measure(
+        settings,
+        Console(width=None if Console().is_terminal else 160),
+        model=model,
+        sizes=sizes,
+        modes=modes,
+        steps=steps,
+        random_weights=random_weights,
+        quick=quick,
+        file=json,
+    )
 
 
 @app.command()
@@ -184,6 +231,32 @@ def doctor(data_dir: DataDir = None) -> None:
 
     healthy = asyncio.run(examine(_settings(data_dir), Console()))
     raise typer.Exit(0 if healthy else 1)
+
+
+@weights.command("list")
+def list_models(data_dir: DataDir = None) -> None:
+    """List the models that this machine could draw: configured or not, downloaded or not, size and licence."""
+    from bot.weights import show
+
+    show(_settings(data_dir), Console())
+
+
+@weights.command()
+def download(
+    model: Annotated[str, typer.Argument(help="Such as flux-schnell; its setting names the repository.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Fetch a model's weights before anybody waits for them, and check all that is there."""
+    from bot.weights import download as fetch
+
+    settings = _settings(data_dir)
+    configure_logging(settings)
+    try:
+        folder = fetch(settings, model, Console(stderr=True))
+    except ModelUnavailable as error:
+        Console(stderr=True).print(str(error), highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    Console().print(f"{model} is complete: {folder}", highlight=False, markup=False, soft_wrap=True)
 
 
 @database.command()

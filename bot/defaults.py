@@ -6,14 +6,15 @@ aside. What a member typed is never touched; where it cannot be done, they are t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from math import floor, sqrt
 from typing import Any
 
+from flux_core.errors import OperationUnavailable
 from flux_core.generation import InputPicture, OutputFormat, RequestOptions
-from flux_core.models import ASPECTS, MEGAPIXEL, MIN_SIDE, MULTIPLE, Catalogue, ModelSpec, Operation
+from flux_core.models import ASPECTS, MEGAPIXEL, MIN_SIDE, MULTIPLE, Catalogue, Mode, ModelSpec
 from flux_core.permitted import Permitted
 from flux_core.policy import Defaults
 from flux_core.preferences import Preferences
@@ -47,16 +48,24 @@ def settle(
     permitted: Permitted,
     *,
     picture: InputPicture | None = None,
+    mask: bool = False,
     private: bool | None = None,
     spoiler: bool | None = None,
 ) -> Settled:
-    """Fill in what ``typed`` leaves open; ``picture``: the one that the drawing starts from.
+    """Fill in what ``typed`` leaves open; ``picture``: the one that the drawing starts from, perhaps with a ``mask``.
 
     ``private`` and ``spoiler`` are as typed, None where they were not.
     """
     found: dict[str, tuple[Any, Source]] = {}
-    operation = Operation.TEXT_TO_IMAGE if picture is None else Operation.IMAGE_TO_IMAGE
-    spec = _model(typed, own, channel, catalogue, permitted, operation, found)
+
+    def does(spec: ModelSpec) -> bool:
+        try:
+            spec.operation(picture=picture is not None, mask=mask)
+        except OperationUnavailable:
+            return False
+        return True
+
+    spec = _model(typed, own, channel, catalogue, permitted, does, found)
     if typed.aspect is None and typed.size is None and picture is None:
         # A picture to start from brings its own shape.
         _first(found, "aspect", [(own.aspect, Source.OWN), (channel.aspect, Source.CHANNEL)], ASPECTS)
@@ -71,6 +80,8 @@ def settle(
     if typed.output_format is None:
         wanted = [(own.output_format, Source.OWN), (channel.output_format, Source.CHANNEL)]
         _first(found, "output_format", wanted, [one.value for one in OutputFormat])
+    if typed.mode is None:
+        _first(found, "mode", [(own.mode, Source.OWN)], [one.value for one in Mode])
     hidden = _said(private, (own.private, Source.OWN), (channel.private, Source.CHANNEL))
     veiled = _said(spoiler, (None, Source.OWN), (channel.spoiler, Source.CHANNEL))
     sources = {name: Source.TYPED for name, value in typed if value is not None} | {
@@ -90,13 +101,13 @@ def _model(
     channel: Defaults,
     catalogue: Catalogue,
     permitted: Permitted,
-    operation: Operation,
+    does: Callable[[ModelSpec], bool],
     found: dict[str, tuple[Any, Source]],
 ) -> ModelSpec | None:
     """Settle who draws; None for a model that was typed and that nobody here knows."""
 
     def fits(id: str) -> bool:
-        return id in catalogue and permitted.allows(id) and operation in catalogue[id].operations
+        return id in catalogue and permitted.allows(id) and does(catalogue[id])
 
     if typed.model is not None:
         return next((spec for spec in catalogue if spec.id == typed.model), None)
@@ -106,8 +117,8 @@ def _model(
         [(own.model, Source.OWN), (channel.model, Source.CHANNEL)],
         [spec.id for spec in catalogue if fits(spec.id)],
     )
-    if "model" not in found and not permitted.allows(catalogue.default.id):
-        # The studio's own default is not for everybody here: the first that is stands in for it.
+    if "model" not in found and not fits(catalogue.default.id):
+        # The studio's own default is not for everybody or everything here: the first that is stands in for it.
         for spec in catalogue:
             if fits(spec.id):
                 found["model"] = spec.id, Source.STUDIO

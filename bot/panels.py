@@ -9,6 +9,7 @@ from discord import ui
 
 from bot import remarks
 from bot.cards import BAR, BLURPLE, GREEN, GREY, Card
+from bot.mode_choices import MODES
 from bot.wording import credits, dollars, duration, escape, moment, sentence, shorten, title_of
 from flux_core.errors import from_code
 from flux_core.generation import GenerationRequest
@@ -37,10 +38,15 @@ def details(job: Job, pictures: Sequence[Picture], *, parent: Job | None) -> Car
         ("Model", _model(request.model, spec)),
         ("Drawn at", f"{_size(job, pictures)}{_enlarged(spec)}{_steps(request)}"),
         ("Guidance", f"{request.guidance:g}" if request.guidance is not None else "none (this model works without)"),
+        ("Mode", _mode(job)),
         *remarks.history(job),
     ]
     if request.strength is not None:
         rows.append(("Strength", f"{request.strength:g} of the starting picture may change"))
+    if request.lora is not None:
+        rows.append(("LoRA", f"{request.lora.name} with weight {request.lora.weight:g}"))
+    if request.input_mask is not None:
+        rows.append(("Mask", "where it is white, the starting picture was painted anew"))
     rows += [
         ("Seeds" if request.count > 1 else "Seed", ", ".join(str(seed) for seed in request.seeds)),
         ("Format", request.output_format.value),
@@ -155,6 +161,7 @@ def help_page(models: Iterable[ModelSpec]) -> Card:
                 "- `--size 1024x768` exact size in pixels, multiples of 16\n"
                 "- `--n` how many pictures · `--seed` draws the same again\n"
                 "- `--steps` finer, but slower · `--guidance` how closely to follow the words\n"
+                "- `--mode` quality leaves nothing out; fast and turbo are quicker, and a little less exact\n"
                 "- `--model` what draws · `--provider` who: `local` or a hosted one · `--format` webp, png or jpeg\n"
                 "- `image` starts from your picture; `--strength 0.3` keeps much of it, `0.9` little"
             ),
@@ -233,6 +240,12 @@ def _model(id: str, spec: ModelSpec | None) -> str:
         return escape(id)
     use = "any use" if spec.commercial else "non-commercial use only"
     return f"{escape(spec.title)}, {escape(spec.licence)} ({use})"
+
+
+def _mode(job: Job) -> str:
+    mode = remarks.mode_of(job)
+    wanted = "" if mode is job.request.mode else f" (asked for: {job.request.mode})"
+    return f"{mode}, {MODES[mode]}{wanted}"
 
 
 def _steps(request: GenerationRequest) -> str:

@@ -126,10 +126,6 @@ class Poster:
         direct = await self._client.create_dm(discord.Object(user_id))
         await direct.send(view=card, nonce=nonce)
 
-    async def remove(self, job: Job, message_id: int) -> None:
-        """Delete one of the bot's own messages in the job's channel."""
-        await self._message(job, message_id).delete()
-
     async def _by_token(self, reply: ReplyTo, card: Card, files: Sequence[discord.File]) -> int | None:
         webhook = discord.Webhook.partial(reply.application_id, reply.interaction_token, client=self._client)
         # Webhooks name the first answer of an interaction so; its id may not have reached us before a crash.

@@ -22,6 +22,8 @@ FLAGS: dict[str, str] = {
     "size": "size",
     "format": "output_format",
     "provider": "provider",
+    "lora": "lora",
+    "mode": "mode",
 }
 """Flag → field of RequestOptions."""
 
@@ -36,6 +38,8 @@ EXAMPLES: dict[str, str] = {
     "size": "1024x768",
     "output_format": "png",
     "provider": "local",
+    "lora": "ink:0.8",
+    "mode": "turbo",
 }
 OPTION_NAMES: dict[str, str] = {field: field for field in EXAMPLES} | {"output_format": "format"}
 """Field of RequestOptions → the name of its option in /imagine."""
@@ -130,7 +134,7 @@ def _read(field: str, flag: str, raw: str) -> str | int | float:
         return float(number)
     if field == "aspect":
         return _TYPED_ASPECT.sub(r"\1:\2", raw)
-    return raw.lower() if field in ("model", "output_format", "provider") else raw
+    return raw.lower() if field in ("model", "output_format", "provider", "mode") else raw
 
 
 def _same(field: str, one: Any, other: Any) -> bool:

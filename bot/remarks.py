@@ -9,7 +9,7 @@ from typing import Any
 from bot.wording import credits, escape, shorten, title_of
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Job, Origin, Remark
-from flux_core.models import FAMILY, ModelSpec, Operation
+from flux_core.models import FAMILY, Mode, ModelSpec
 from flux_core.offers import Offer
 from flux_core.provider_settings import vendors
 
@@ -50,6 +50,8 @@ def notes(job: Job, *, quote: Callable[[str], str] = escape) -> list[str]:
             told.append(_anew(quote(_title(remark.facts))))
         elif remark.code == "partly_withheld":
             told.append(_withheld(job, remark.facts, quote))
+        elif remark.code == "other_mode":
+            told.append(_other_mode(remark.facts, quote))
     return told
 
 
@@ -111,6 +113,18 @@ def _withheld(job: Job, facts: Mapping[str, Any], quote: Callable[[str], str]) -
     return f"{missing} of {job.request.count} {'was' if missing == 1 else 'were'} held back{why}.{refund}"
 
 
+def mode_of(job: Job) -> Mode:
+    """Return the mode that a job was drawn in, or, before it is, the one that was asked for."""
+    return job.request.mode if job.drawn_mode is None else job.drawn_mode
+
+
+def _other_mode(facts: Mapping[str, Any], quote: Callable[[str], str]) -> str:
+    reason = " ".join(str(facts.get("reason") or "").split()).rstrip(".")
+    if not reason:
+        reason = f"{title_of(str(facts.get('provider')))} has no other mode"
+    return f"Drawn in {facts.get('mode', Mode.QUALITY)}: {quote(shorten(reason, LONGEST_REASON))}."
+
+
 def _started_anew(job: Job) -> bool:
     """Whether a variation had to leave its picture aside, because no version of the model starts from one."""
     spec = _SPECS.get(job.request.model)
@@ -118,7 +132,7 @@ def _started_anew(job: Job) -> bool:
         job.origin is Origin.VARIATION
         and job.request.input_picture is None
         and spec is not None
-        and Operation.IMAGE_TO_IMAGE not in spec.operations
+        and not spec.starts_from_pictures
     )
 
 

@@ -10,7 +10,7 @@ from bot.cards import BLURPLE, Card
 from bot.defaults import Source, settle
 from bot.wording import escape
 from flux_core.generation import OutputFormat, RequestOptions
-from flux_core.models import Catalogue
+from flux_core.models import Catalogue, Mode
 from flux_core.preferences import Preferences
 from flux_core.service.personal import Circumstances
 
@@ -19,6 +19,7 @@ NAMES = {
     "aspect": "Aspect",
     "count": "Count",
     "output_format": "Format",
+    "mode": "Mode",
     "private": "Private",
     "notify": "Notify",
 }
@@ -41,6 +42,7 @@ def settings(known: Circumstances, catalogue: Catalogue, *, lead: str | None = N
         "aspect": options.aspect or "1:1",
         "count": options.count or int(spec.count.default),
         "output_format": options.output_format or OutputFormat.WEBP.value,
+        "mode": options.mode or Mode.QUALITY.value,
         "private": _switch(found.private),
         "notify": _switch(bool(own.notify)),
     }

@@ -16,6 +16,7 @@ from flux_core.errors import ConfigurationError, FluxError, from_code
 from flux_core.generation import GenerationRequest, InputPicture, RequestOptions, resolve
 from flux_core.images.intake import vet
 from flux_core.jobs import SHELL_ACCOUNT, Job, JobState, Origin, Picture
+from flux_core.models import Mode
 from flux_core.router import LOCAL
 from flux_core.service import Studio, Submission, WorkerInfo
 from flux_core.settings import Settings
@@ -24,7 +25,9 @@ FORMATS = {".webp": "webp", ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
 POLL_SECONDS = 5.0
 
 
-async def imagine(settings: Settings, options: RequestOptions, *, output: Path, image: Path | None) -> None:
+async def imagine(
+    settings: Settings, options: RequestOptions, *, output: Path, image: Path | None, mask: Path | None = None
+) -> None:
     """Draw ``options`` and write the pictures to ``output``; starts a worker when none is running.
 
     Raises MemberError for options that cannot be drawn, the job's GenerationFailed when it fails, and
@@ -38,8 +41,8 @@ async def imagine(settings: Settings, options: RequestOptions, *, output: Path, 
     options = prompt_flags.combine(prompt_flags.parse(options.prompt), options)
     options = options.model_copy(update={"output_format": output_format, "count": options.count or 1})
     async with open_studio(settings) as studio:
-        picture = await _input(settings, studio, image)
-        request = resolve(options, studio.catalogue, picture=picture)
+        picture, masked = [await _input(settings, studio, one) for one in (image, mask)]
+        request = resolve(options, studio.catalogue, picture=picture, mask=masked)
         local, hosted = await needed(settings, studio, request)
         if local and find_spec("torch") is None:
             raise ConfigurationError(
@@ -159,5 +162,7 @@ def _facts(job: Job, picture: Picture) -> str:
     facts = [request.model, f"{picture.width}×{picture.height}"]
     if remarks.has_steps(request.model):
         facts.append(f"{request.steps} steps")
+    if (mode := remarks.mode_of(job)) is not Mode.QUALITY:
+        facts.append(mode.value)
     facts.append(f"seed {picture.seed}")
     return " · ".join(facts if by is None else [*facts, by])

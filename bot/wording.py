@@ -10,7 +10,7 @@ from typing import Any
 
 from flux_core.errors import FluxError
 from flux_core.generation import OutputFormat
-from flux_core.models import ASPECTS, CREDIT, MAX_SIDE, MEGAPIXEL
+from flux_core.models import ASPECTS, CREDIT, MAX_SIDE, MEGAPIXEL, Mode
 from flux_core.provider_settings import vendors
 from flux_core.router import LOCAL
 
@@ -193,6 +193,33 @@ def _unknown_format(f: Facts) -> str:
     return f"I can't save pictures as {quoted(f.get('value', ''))}. Choose one of {_list(known)}."
 
 
+def _unknown_mode(f: Facts) -> str:
+    known = f.get("known", [known.value for known in Mode])
+    return f"There is no mode {quoted(f.get('value', ''))}. Choose one of {_list(known)}."
+
+
+def _unknown_lora(f: Facts) -> str:
+    known = f.get("known", ())
+    if not known:
+        return "There is no LoRA for this model here. Leave `lora` out, or ask the bot's owner to add one."
+    value = f.get("value", "")
+    return f"There is no LoRA {quoted(value)} here.{_nearest(value, known)} There is {_list(known)}."
+
+
+def _lora_not_for_model(f: Facts) -> str:
+    if "lora" not in f:
+        return "This LoRA is for another model. Leave it out, or choose that model."
+    return f"The LoRA `{f['lora']}` is for `{f['fits']}`, not for `{f['model']}`. Choose that model, or leave it out."
+
+
+def _lora_unusable(f: Facts) -> str:
+    lora = f"The LoRA `{f['lora']}`" if "lora" in f else "That LoRA"
+    return (
+        f"{lora} can't be used with this model, or its file is damaged. Your credits are back; leave it out, or tell "
+        "the moderators."
+    )
+
+
 def _unknown_flag(f: Facts) -> str:
     value, known = f.get("value", ""), f.get("known", ())
     shown = f"`--{shorten(re.sub(r'[^A-Za-z_-]', '', str(value)), 30)}`"
@@ -231,7 +258,18 @@ def _size_contradiction(f: Facts) -> str:
 
 def _operation_unavailable(f: Facts) -> str:
     model = f"`{f['model']}`" if "model" in f else "This model"
-    what = "start from a picture" if f.get("operation") == "image-to-image" else "draw from words alone"
+    does, asked = f.get("does", ()), f.get("operation")
+    if "inpaint" in does and asked == "image-to-image":
+        return (
+            f"{model} needs to know where to paint: give it a `mask` of your picture, white there and black elsewhere."
+        )
+    if asked == "text-to-image" and does:
+        needed = "a picture as `image` and a `mask` of it" if "inpaint" in does else "a picture as `image`"
+        return f"{model} draws nothing from words alone. Give it {needed}, or choose another model."
+    what = {
+        "image-to-image": "start from a picture",
+        "inpaint": "paint anew what a mask shows",
+    }.get(str(asked), "draw from words alone")
     return f"{model} cannot {what}. Please choose another model."
 
 
@@ -454,12 +492,18 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "unknown_model": _unknown_model,
     "unknown_aspect": _unknown_aspect,
     "unknown_format": _unknown_format,
+    "unknown_mode": _unknown_mode,
     "unknown_flag": _unknown_flag,
     "invalid_size": _invalid_size,
     "size_contradiction": _size_contradiction,
     "operation_unavailable": _operation_unavailable,
     "strength_without_picture": _fixed(
         "`strength` says how much of your own picture may change, but there is none. Attach an `image` or drop it."
+    ),
+    "unknown_lora": _unknown_lora,
+    "lora_not_for_model": _lora_not_for_model,
+    "mask_without_picture": _fixed(
+        "A `mask` shows where your own picture is painted anew, but there is none. Attach it as `image`, too."
     ),
     "invalid_picture": _fixed("I can't use this picture. Please upload a PNG, JPEG, WebP or GIF."),
     "picture_not_fetched": _fixed("Discord did not hand me your picture. Please upload it again."),
@@ -521,6 +565,7 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     ),
     "input_gone": _fixed("The picture to start from was deleted before its turn came. Your credits are back."),
     "model_unavailable": _model_unavailable,
+    "lora_unusable": _lora_unusable,
     "out_of_memory": _fixed(
         "This picture does not fit into the graphics card's memory. Your credits are back; "
         "try a smaller size or fewer pictures."

@@ -76,6 +76,7 @@ class Assignment:
         self._done, self._total = 0, 0
         self._began: float | None = None
         self._last_step = 0.0
+        self._left_engine: float | None = None
         self._preview: Image.Image | None = None
 
     @property
@@ -87,6 +88,18 @@ class Assignment:
     def drawing_seconds(self) -> float:
         """Return how long the drawing has taken so far, loading of models apart."""
         return 0.0 if self._began is None else time.monotonic() - self._began
+
+    @property
+    def engine_seconds(self) -> float:
+        """Return how long it kept the next drawing waiting, loading of models apart."""
+        if self._began is None:
+            return 0.0
+        return (time.monotonic() if self._left_engine is None else self._left_engine) - self._began
+
+    def leave_engine(self) -> None:
+        """Note that the next drawing may begin."""
+        if self._left_engine is None:
+            self._left_engine = time.monotonic()
 
     def stop(self, verdict: Exception) -> None:
         """Stop the drawing; it ends with ``verdict``. The first verdict counts."""

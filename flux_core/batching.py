@@ -1,6 +1,6 @@
 """Which waiting jobs are drawn together with the one whose turn it is: where that was seen to be faster. Pure.
 
-Pictures of one model, size, number of steps and guidance can go through the network side by side. What that gains
+Pictures of one model, size, number of steps, guidance and mode can go through the network side by side. What that gains
 depends on the device and on the size of the pictures, so it is measured: a drawing's *pace* is its seconds per
 megapixel-step, kept by the number of pictures drawn at once. Jobs go together when that is faster by a tenth at least,
 and when those who wait gain more time in sum than they lose: the first of them waits for the pictures of the others.
@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flux_core.generation import GenerationRequest
+from flux_core.loras import LoraUse
+from flux_core.models import Mode
 
 WINDOW = 16
 """How far along the line company is looked for: some people's turns, not a whole evening's."""
@@ -39,6 +41,13 @@ class Shape:
     height: int
     steps: int
     guidance: float | None
+    mode: Mode = Mode.QUALITY
+    lora: LoraUse | None = None
+
+    @property
+    def paced_as(self) -> str:
+        """Return the name by which paces are kept: the model, and the mode where it is not quality."""
+        return self.model if self.mode is Mode.QUALITY else f"{self.model} {self.mode}"
 
     @property
     def scale(self) -> int:
@@ -52,10 +61,15 @@ def scale_of(pixels: int) -> int:
 
 
 def shape_of(request: GenerationRequest) -> Shape | None:
-    """Return a request's shape; None for one that starts from a picture: it is drawn alone."""
-    if request.input_picture is not None:
+    """Return a request's shape; None for one that is drawn alone: from a picture, or in turbo.
+
+    Which steps turbo leaves out is decided for all pictures at once, so company would change them.
+    """
+    if request.input_picture is not None or request.mode is Mode.TURBO:
         return None
-    return Shape(request.model, request.width, request.height, request.steps, request.guidance)
+    return Shape(
+        request.model, request.width, request.height, request.steps, request.guidance, request.mode, request.lora
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from io import BytesIO
 
 from PIL import Image
@@ -16,12 +17,13 @@ from flux_core.assignment import Assignment, Phase
 from flux_core.batching import shape_of
 from flux_core.database.queue import JobQueue
 from flux_core.errors import DrawingBroken, InputGone, PictureGone, StorageUnavailable, TimedOut
-from flux_core.generation import GenerationRequest
+from flux_core.generation import InputPicture
 from flux_core.images.store import PictureStore
 from flux_core.insistence import insist
 from flux_core.jobs import Job
 from flux_core.metrics import definitions as m
-from flux_core.providers.base import Drawing, DrawsTogether, DrawTask, Provider
+from flux_core.models import Mode
+from flux_core.providers.base import Drawing, DrawsTogether, DrawTask, Prepares, Provider
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ class Company:
     def __init__(self, members: Sequence[Assignment]) -> None:
         """Bring ``members`` together, of one shape."""
         self.members = members
-        self.units = sum(member.job.request.megapixel_steps for member in members)
+        self.units = sum(member.job.request.work for member in members)
         self.pictures = sum(member.job.request.count for member in members)
         self.measured = False
         """Whether the time of the drawing was kept, or will not be."""
@@ -58,6 +60,23 @@ class Company:
         """Tell one of them what came of it, unless nobody listens any more."""
         if not (known := self._outcomes[held.job.id]).done():
             known.set_result(outcome)
+
+
+class Turn:
+    """The right to draw: of those who are still wanted, until they need the engine no longer."""
+
+    def __init__(self, going: list[Assignment], free: Callable[[], None]) -> None:
+        """Begin the turn of ``going``; ``free`` gives it on."""
+        self.going = going
+        self._free: Callable[[], None] | None = free
+
+    def end(self) -> None:
+        """Let the next one begin. More than once does no harm."""
+        if (free := self._free) is not None:
+            self._free = None
+            for held in self.going:
+                held.leave_engine()
+            free()
 
 
 class Easel:
@@ -80,9 +99,9 @@ class Easel:
     async def draw(self, held: Assignment) -> tuple[Drawing, float]:
         """Draw one job by itself; return the drawing and the seconds it took, and raise what the provider raises."""
         task = await self._task(held.job)
-        async with self._turn(held):
+        async with self._turn(held) as turn:
             m.COMPANY.labels(held.job.request.model).observe(1)
-            drawing = await self._provider.draw(task, held)
+            drawing = await self._provider.draw(replace(task, let_next=turn.end), held)
             return drawing, held.drawing_seconds
 
     async def draw_together(self, company: Company) -> None:
@@ -90,12 +109,13 @@ class Easel:
         assert isinstance(self._provider, DrawsTogether)
         bind_contextvars(jobs=", ".join(held.job.id for held in company.members))  # it is a task of its own
         outcomes: list[Outcome] = []
-        async with self._turn(*company.members) as going:
-            if going:
-                tasks = [await self._task(held.job) for held in going]
+        tasks = {held.job.id: await self._task(held.job) for held in company.members}
+        async with self._turn(*company.members) as turn:
+            if going := turn.going:
                 m.COMPANY.labels(going[0].job.request.model).observe(len(going))
+                theirs = [replace(tasks[held.job.id], let_next=turn.end) for held in going]
                 try:
-                    drawings = await self._provider.draw_together(tasks, going)
+                    drawings = await self._provider.draw_together(theirs, going)
                 except Exception as error:
                     log.exception("%d jobs drawn together broke", len(going))
                     drawings = [DrawingBroken(f"{type(error).__name__}: {error}")] * len(going)
@@ -106,34 +126,38 @@ class Easel:
         for held, outcome in zip(going, outcomes, strict=True):
             company.tell(held, outcome)
 
-    async def measure(self, held: Assignment, company: Company, seconds: float) -> None:
-        """Keep how long a job took: its part of the time of its company, so that the work of all adds up."""
-        request = held.job.request
-        part = seconds * request.megapixel_steps / company.units
-        shape = shape_of(request)
+    async def measure(self, held: Assignment, company: Company, mode: Mode) -> None:
+        """Keep how long a job kept others waiting: its part of the time of its company, so that all work adds up.
+
+        ``mode``: the one it was drawn in, which says how much work there was.
+        """
+        request, seconds = held.job.request, held.engine_seconds
+        part = seconds * request.work / company.units
+        drawn = request.model_copy(update={"mode": mode})
+        shape, work = shape_of(request), request.work if self._provider.hosted else drawn.work
         with suppress(StorageUnavailable):
-            await self._queue.record_speed(self._provider.name, request.model, request.megapixel_steps, part)
-            if self._measures and shape is not None and not company.measured:
+            await self._queue.record_speed(self._provider.name, request.model, work, part)
+            if self._measures and shape is not None and mode is request.mode and not company.measured:
                 company.measured = True
                 await self._queue.record_pace(self._provider.device, shape, company.pictures, company.units, seconds)
 
     @asynccontextmanager
-    async def _turn(self, *helds: Assignment) -> AsyncIterator[list[Assignment]]:
+    async def _turn(self, *helds: Assignment) -> AsyncIterator[Turn]:
         """Wait for a free place, then let the time of those run who are still wanted, and tell how far they are."""
         limits: list[asyncio.TimerHandle] = []
         reports: list[asyncio.Task[None]] = []
-        going: list[Assignment] = []
+        await self._free.acquire()
+        turn = Turn([held for held in helds if held.verdict is None], self._free.release)
         try:
-            async with self._free:
-                going = [held for held in helds if held.verdict is None]
-                for held in going:
-                    held.phase = Phase.DRAWING
-                    late = TimedOut(seconds=self._job_timeout)
-                    limits.append(asyncio.get_running_loop().call_later(self._job_timeout, held.stop, late))
-                    reporting = held.report(self._pictures)
-                    reports.append(asyncio.create_task(reporting, name=f"report {held.job.id}"))
-                yield going
+            for held in turn.going:
+                held.phase = Phase.DRAWING
+                late = TimedOut(seconds=self._job_timeout)
+                limits.append(asyncio.get_running_loop().call_later(self._job_timeout, held.stop, late))
+                reporting = held.report(self._pictures)
+                reports.append(asyncio.create_task(reporting, name=f"report {held.job.id}"))
+            yield turn
         finally:
+            turn.end()
             for limit in limits:
                 limit.cancel()
             for held in helds:
@@ -144,18 +168,22 @@ class Easel:
     # What a drawing starts from
 
     async def _task(self, job: Job) -> DrawTask:
-        return DrawTask(
+        task = DrawTask(
             job_id=job.id,
             request=job.request,
-            input_image=await self._input(job.request),
+            input_image=await self._input(job.request.input_picture),
+            input_mask=await self._input(job.request.input_mask),
             provider_job_id=job.provider_job_id if job.provider == self._provider.name else None,
             publish=self._publish if self._pictures.has_links else None,
         )
+        if isinstance(self._provider, Prepares):
+            await self._provider.prepare(task)
+        return task
 
-    async def _input(self, request: GenerationRequest) -> Image.Image | None:
-        if request.input_picture is None:
+    async def _input(self, picture: InputPicture | None) -> Image.Image | None:
+        if picture is None:
             return None
-        key = request.input_picture.key
+        key = picture.key
         try:
             data = await insist(lambda: self._pictures.get(key))
         except PictureGone:

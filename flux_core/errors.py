@@ -7,9 +7,10 @@
     │   ├── InvalidRequest
     │   │   ├── PromptMissing, PromptTooLong
     │   │   ├── NotANumber, OutOfRange
-    │   │   ├── UnknownModel, UnknownAspect, UnknownFormat, UnknownFlag
+    │   │   ├── UnknownModel, UnknownAspect, UnknownFormat, UnknownMode, UnknownFlag
     │   │   ├── InvalidSize, SizeContradiction
-    │   │   └── OperationUnavailable, StrengthWithoutPicture
+    │   │   └── OperationUnavailable, StrengthWithoutPicture, MaskWithoutPicture
+    │   │   └── UnknownLora, LoraNotForModel
     │   ├── InvalidPicture
     │   │   ├── PictureEmpty, PictureTooHeavy, PictureTooLarge, PictureUnreadable, PictureUnsupported
     │   │   └── PictureNotFetched
@@ -21,7 +22,7 @@
     ├── GenerationFailed           a job ended without pictures and was refunded
     │   ├── Refused, OutcomeUnknown, InputGone
     │   │   └── Rejected, OutputRefused, ApprovalExpired     (under Refused)
-    │   ├── ModelUnavailable, OutOfMemory, DrawingBroken, TimedOut, WorkerLost
+    │   ├── ModelUnavailable, LoraUnusable, OutOfMemory, DrawingBroken, TimedOut, WorkerLost
     │   └── ProviderFault          a hosted provider did not draw; another may
     │       └── ProviderBusy, ProviderDown, ProviderBroken, ProviderClosed, RequestRejected
     ├── Cancelled                  the member stopped the job
@@ -111,6 +112,12 @@ class UnknownFormat(InvalidRequest):
     code = "unknown_format"
 
 
+class UnknownMode(InvalidRequest):
+    """Refuse a mode that there is not. Facts: value, known (list)."""
+
+    code = "unknown_mode"
+
+
 class UnknownFlag(InvalidRequest):
     """Refuse a flag inside the prompt that means nothing. Facts: value, known (list)."""
 
@@ -133,7 +140,7 @@ class SizeContradiction(InvalidRequest):
 
 
 class OperationUnavailable(InvalidRequest):
-    """Refuse an operation the model lacks. Facts: model, operation."""
+    """Refuse an operation the model lacks. Facts: model, operation, does (list of those it has)."""
 
     code = "operation_unavailable"
 
@@ -142,6 +149,24 @@ class StrengthWithoutPicture(InvalidRequest):
     """Refuse a strength where there is no picture to start from."""
 
     code = "strength_without_picture"
+
+
+class MaskWithoutPicture(InvalidRequest):
+    """Refuse a mask where there is no picture that it could belong to."""
+
+    code = "mask_without_picture"
+
+
+class UnknownLora(InvalidRequest):
+    """Refuse a LoRA that the operator has not listed. Facts: value, known (list of names)."""
+
+    code = "unknown_lora"
+
+
+class LoraNotForModel(InvalidRequest):
+    """Refuse a LoRA that is for another model. Facts: lora, model, fits (the model it is for)."""
+
+    code = "lora_not_for_model"
 
 
 class InvalidPicture(MemberError):
@@ -376,6 +401,12 @@ class ModelUnavailable(GenerationFailed):
     """End a job whose model cannot be loaded here. Facts: model."""
 
     code = "model_unavailable"
+
+
+class LoraUnusable(GenerationFailed):
+    """End a job whose LoRA is not there, or does not fit its model. Facts: lora, model."""
+
+    code = "lora_unusable"
 
 
 class OutOfMemory(GenerationFailed):

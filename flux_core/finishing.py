@@ -13,6 +13,7 @@ from flux_core.images.store import PictureStore
 from flux_core.images.threads import in_picture_thread
 from flux_core.insistence import insist
 from flux_core.jobs import Job, Picture
+from flux_core.models import Mode
 from flux_core.moderation.output import CERTAIN, OutputCheck, fate, needs_check
 from flux_core.policy import OutputRule
 from flux_core.providers.base import Drawing, Drawn
@@ -38,7 +39,7 @@ async def store_pictures(
     source = await _source(store, job, drawing)
     known = [None] * len(drawing.pictures) if unsafe is None else unsafe
     return [
-        replace(await _store(store, job, position, drawn, source, tell_prompt), unsafe=sure)
+        replace(await _store(store, job, position, drawn, source, tell_prompt, drawing.mode), unsafe=sure)
         for position, (drawn, sure) in enumerate(zip(drawing.pictures, known, strict=True))
     ]
 
@@ -81,9 +82,15 @@ async def _source(store: PictureStore, job: Job, drawing: Drawing) -> DigitalSou
 
 
 async def _store(
-    store: PictureStore, job: Job, position: int, drawn: Drawn, source: DigitalSource, tell_prompt: bool
+    store: PictureStore,
+    job: Job,
+    position: int,
+    drawn: Drawn,
+    source: DigitalSource,
+    tell_prompt: bool,
+    mode: Mode,
 ) -> Picture:
-    encoded = await in_picture_thread(lambda: _encoded(job, drawn, source, tell_prompt))
+    encoded = await in_picture_thread(lambda: _encoded(job, drawn, source, tell_prompt, mode))
     key = f"{PICTURES}{job.id}/{position}.{encoded.extension}"
     await insist(lambda: store.put(key, encoded.data, encoded.content_type))
     return Picture(
@@ -97,7 +104,7 @@ async def _store(
     )
 
 
-def _encoded(job: Job, drawn: Drawn, source: DigitalSource, tell_prompt: bool) -> EncodedPicture:
+def _encoded(job: Job, drawn: Drawn, source: DigitalSource, tell_prompt: bool, mode: Mode) -> EncodedPicture:
     request = job.request
     made = Provenance(
         prompt=request.prompt if tell_prompt else None,
@@ -108,7 +115,9 @@ def _encoded(job: Job, drawn: Drawn, source: DigitalSource, tell_prompt: bool) -
         height=drawn.image.height,
         guidance=request.guidance,
         strength=request.strength,
+        lora=None if request.lora is None else str(request.lora),
         job_id=job.id,
         source=source,
+        mode=mode,
     )
     return encode(drawn.image, request.output_format, made)

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict
 
 from flux_core.errors import (
     InvalidSize,
+    MaskWithoutPicture,
     NotANumber,
-    OperationUnavailable,
     OutOfRange,
     PromptMissing,
     PromptTooLong,
@@ -22,7 +22,9 @@ from flux_core.errors import (
     StrengthWithoutPicture,
     UnknownAspect,
     UnknownFormat,
+    UnknownMode,
 )
+from flux_core.loras import LoraUse, chosen
 from flux_core.models import (
     ASPECTS,
     MAX_PIXELS,
@@ -34,7 +36,6 @@ from flux_core.models import (
     Catalogue,
     Mode,
     ModelSpec,
-    Operation,
     steps_taken,
 )
 
@@ -84,6 +85,8 @@ class RequestOptions(BaseModel):
     """Who shall draw it: "local" or a hosted provider's name."""
     mode: str | None = None
     """A name of ``Mode``."""
+    lora: str | None = None
+    """As typed: "ink", or "ink:0.8" with its weight."""
 
 
 class GenerationRequest(BaseModel):
@@ -101,17 +104,15 @@ class GenerationRequest(BaseModel):
     seed: int
     count: int
     input_picture: InputPicture | None = None
+    input_mask: InputPicture | None = None
+    """White where that picture is painted anew, black where it stays."""
     strength: float | None = None
     output_format: OutputFormat = OutputFormat.WEBP
     provider: str | None = None
     """Who shall draw it, where the member has said so; whether there is such a one is known when it is submitted."""
     mode: Mode = Mode.QUALITY
     """What the member wants; who cannot draw so draws in quality, and the job says which it was."""
-
-    @property
-    def operation(self) -> Operation:
-        """Tell whether the drawing starts from noise or from a picture."""
-        return Operation.TEXT_TO_IMAGE if self.input_picture is None else Operation.IMAGE_TO_IMAGE
+    lora: LoraUse | None = None
 
     @property
     def seeds(self) -> range:
@@ -128,10 +129,20 @@ class GenerationRequest(BaseModel):
         """Return the work in it: megapixels drawn × steps taken × pictures, the unit in which speed is measured."""
         return self.width * self.height / MEGAPIXEL * self.steps_taken * self.count
 
+    @property
+    def work(self) -> float:
+        """Return the work in it as estimates reckon it: less where the mode leaves some of it out."""
+        return self.megapixel_steps * self.mode.work
+
     def price(self, catalogue: Catalogue) -> int:
         """Return the cost in thousandths of a credit; raises UnknownModel."""
         return catalogue[self.model].price(
-            width=self.width, height=self.height, steps=self.steps, count=self.count, strength=self.strength
+            width=self.width,
+            height=self.height,
+            steps=self.steps,
+            count=self.count,
+            strength=self.strength,
+            picture=self.input_picture is not None,
         )
 
 
@@ -145,14 +156,15 @@ def resolve(
     catalogue: Catalogue,
     *,
     picture: InputPicture | None = None,
+    mask: InputPicture | None = None,
     draw_seed: Callable[[], int] = random_seed,
 ) -> GenerationRequest:
     """Turn ``options`` into an exact request, or raise the InvalidRequest that says what is wrong."""
     prompt = _prompt(options.prompt)
     spec = catalogue[options.model] if options.model is not None else catalogue.default
-    operation = Operation.TEXT_TO_IMAGE if picture is None else Operation.IMAGE_TO_IMAGE
-    if operation not in spec.operations:
-        raise OperationUnavailable(model=spec.id, operation=operation.value)
+    if mask is not None and picture is None:
+        raise MaskWithoutPicture()
+    spec.operation(picture=picture is not None, mask=mask is not None)
     width, height = _size(options, spec, picture)
     return GenerationRequest(
         prompt=prompt,
@@ -164,10 +176,23 @@ def resolve(
         seed=draw_seed() if options.seed is None else int(_within("seed", options.seed, SEED)),
         count=int(_within("count", options.count, spec.count)),
         input_picture=picture,
+        input_mask=mask,
         strength=_strength(options.strength, spec, picture),
         output_format=_format(options.output_format),
         provider=None if options.provider is None else options.provider.strip().lower() or None,
+        mode=mode_named(options.mode),
+        lora=chosen(options.lora, catalogue.loras, spec.id),
     )
+
+
+def mode_named(value: str | None) -> Mode:
+    """Return the mode of that name, in any case; quality where none is given. Raises UnknownMode."""
+    if value is None or not value.strip():
+        return Mode.QUALITY
+    try:
+        return Mode(value.strip().lower())
+    except ValueError:
+        raise UnknownMode(value=value, known=[known.value for known in Mode]) from None
 
 
 def _prompt(text: str) -> str:

@@ -10,6 +10,7 @@ from enum import IntEnum, StrEnum
 from typing import Any, Literal
 
 from flux_core.generation import GenerationRequest
+from flux_core.models import Mode
 
 
 class JobState(StrEnum):
@@ -114,7 +115,7 @@ class Remark:
 
     code: str
     """``routed`` (facts: provider, why), ``passed_on`` (provider, code), ``partly_withheld`` (missing, reason,
-    refunded: thousandths of a credit) or ``from_words`` (provider)."""
+    refunded: thousandths of a credit), ``from_words`` (provider) or ``other_mode`` (provider, mode, reason)."""
     facts: Mapping[str, Any]
 
 
@@ -186,6 +187,8 @@ class Job:
     """Whether its member wants a direct message when the pictures are there."""
     microdollars: int | None = None
     """What a hosted provider charged, or was expected to, in millionths of a dollar; None when nobody was paid."""
+    drawn_mode: Mode | None = None
+    """The mode it was drawn in; None until it is, and for jobs of versions without modes."""
 
     def evolve(self, **changes: Any) -> Job:
         """Return a copy with ``changes``; raises ValueError for a state that cannot follow this one."""

@@ -6,9 +6,13 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import ceil, floor, log, sqrt
+from typing import TYPE_CHECKING
 
-from flux_core.errors import ConfigurationError, UnknownModel
+from flux_core.errors import ConfigurationError, OperationUnavailable, UnknownModel
 from flux_core.tiny import definition as tiny
+
+if TYPE_CHECKING:
+    from flux_core.loras import Lora
 
 MULTIPLE = 16
 """Sides are multiples of this: the VAE shrinks 8 times and FLUX packs 2 × 2 latents into one token."""
@@ -31,6 +35,27 @@ class Operation(StrEnum):
 
     TEXT_TO_IMAGE = "text-to-image"
     IMAGE_TO_IMAGE = "image-to-image"
+    """Starts from a picture under noise; ``strength`` says how much."""
+    EDIT = "edit"
+    """Changes in a picture what the words say."""
+    VARIATION = "variation"
+    """Draws something like a picture, which it only looks at."""
+    INPAINT = "inpaint"
+    """Paints anew what a mask shows white, inside of a picture or around it."""
+
+
+WITH_PICTURE = (Operation.IMAGE_TO_IMAGE, Operation.EDIT, Operation.VARIATION)
+"""What can be made of words and a picture; a model does one of them."""
+
+
+class Architecture(StrEnum):
+    """How a model is built: which pipelines draw it (``flux_core.gpu.pipelines``)."""
+
+    FLUX = "flux"
+    KONTEXT = "kontext"
+    FILL = "fill"
+    REDUX = "redux"
+    KLEIN = "klein"
 
 
 class Mode(StrEnum):
@@ -42,6 +67,15 @@ class Mode(StrEnum):
     """The network computes in 8 bits, where the card can."""
     TURBO = "turbo"
     """As fast, and steps that would change little are taken from the one before."""
+
+    @property
+    def work(self) -> float:
+        """Return the work of a drawing in this mode, relative to quality: what estimates reckon with.
+
+        The parts are those of the aims for FLUX.1 [dev] on one card (3.4, 2.2 and 1.6 s a picture). Where a card's own
+        are others, its measured speed makes up for the mix of modes that it is asked for.
+        """
+        return {Mode.QUALITY: 1.0, Mode.FAST: 0.65, Mode.TURBO: 0.47}[self]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +108,8 @@ class ModelSpec:
     strength: Bounds | None = Bounds(0.05, 1.0, 0.6)
     """None for a model that edits a picture by instruction: the prompt says what shall change, no number does."""
     count: Bounds = Bounds(1, 4, 4)
-    operations: frozenset[Operation] = frozenset(Operation)
+    operations: frozenset[Operation] = frozenset({Operation.TEXT_TO_IMAGE, Operation.IMAGE_TO_IMAGE})
+    architecture: Architecture = Architecture.FLUX
     native_short_side: int | None = None
     """Short side in pixels that a small model always draws at; None: free sizes of about one megapixel."""
     enlarge: int = 1
@@ -83,15 +118,46 @@ class ModelSpec:
     """T5 tokens; the padding is attended, so this belongs to the model."""
     millicredits_per_megapixel_step: int = 250
     """Schnell's four steps at one megapixel make one credit."""
+    picture_work: float = 1.0
+    """How many times the work of a step grows when the network reads a picture beside the one it draws."""
+    step_cache: float | None = 0.12
+    """In mode turbo, how much the first block may change from one step to the next for the others to be left out. 0.12
+    is what ParaAttention, where the method comes from, uses for FLUX.1 [dev]; None: it has no such mode."""
     weights: bool = True
     """Whether its weights are published; otherwise only hosted providers draw it."""
     source: str | None = None
     """Hub id or folder of the weights in diffusers' layout; None where only hosted providers draw it."""
+    drawn_by: str | None = None
+    """The model whose weights draw for this one, which only tells them what to draw."""
+    base: ModelSpec | None = None
+    """That model, where it is configured."""
 
     @property
     def local(self) -> bool:
         """Whether the operator has said where its weights are, so that our own cards can draw it."""
         return self.source is not None
+
+    @property
+    def starts_from_pictures(self) -> bool:
+        """Whether it makes something of a picture."""
+        return any(operation in self.operations for operation in (*WITH_PICTURE, Operation.INPAINT))
+
+    @property
+    def setting(self) -> str:
+        """Return the name of the setting that says where its weights are."""
+        return _SETTINGS.get(self.id, f"{self.id.replace('-', '_').upper()}_PATH")
+
+    def operation(self, *, picture: bool, mask: bool = False) -> Operation:
+        """Return what it does when it is given words, and perhaps a picture and a mask; raises OperationUnavailable."""
+        wanted: tuple[Operation, ...] = (Operation.TEXT_TO_IMAGE,)
+        if picture:
+            wanted = (Operation.INPAINT,) if mask else WITH_PICTURE
+        for operation in wanted:
+            if operation in self.operations:
+                return operation
+        raise OperationUnavailable(
+            model=self.id, operation=wanted[0].value, does=sorted(one.value for one in self.operations)
+        )
 
     def size_for_ratio(self, ratio: float) -> tuple[int, int]:
         """Return (width, height) in pixels, drawn before enlarging, that comes nearest to ``ratio`` = width / height.
@@ -108,13 +174,23 @@ class ModelSpec:
         """Return (width, height) in pixels for one of ``ASPECTS``."""
         return self.size_for_ratio(ASPECTS[aspect])
 
-    def price(self, *, width: int, height: int, steps: int, count: int, strength: float | None = None) -> int:
+    def price(
+        self,
+        *,
+        width: int,
+        height: int,
+        steps: int,
+        count: int,
+        strength: float | None = None,
+        picture: bool = False,
+    ) -> int:
         """Return the cost in thousandths of a credit of ``count`` pictures drawn at ``width`` × ``height``.
 
-        Delivered pixels count, enlarging included. An image-to-image job pays for the steps it takes.
+        Delivered pixels count, enlarging included. An image-to-image job pays for the steps it takes, one with a
+        ``picture`` that the network reads for the work of that.
         """
         megapixels = width * height * self.enlarge**2 / MEGAPIXEL
-        work = megapixels * steps_taken(steps, strength)
+        work = megapixels * steps_taken(steps, strength) * (self.picture_work if picture else 1.0)
         return count * max(1, ceil(work * self.millicredits_per_megapixel_step))
 
 
@@ -153,6 +229,72 @@ FLUX_DEV = ModelSpec(
     guidance=Bounds(1.0, 10.0, 3.5),
     max_sequence_length=512,
 )
+_DEV_LICENCE = "FLUX.1 [dev] Non-Commercial License"
+FLUX_KREA = ModelSpec(
+    id="flux-krea-dev",
+    title="FLUX.1 Krea [dev]",
+    summary="As dev, with a photographer's eye. Non-commercial licence: not to be used for business.",
+    licence=_DEV_LICENCE,
+    commercial=False,
+    steps=Bounds(1, 50, 28),
+    guidance=Bounds(1.0, 10.0, 4.5),
+)
+FLUX_KONTEXT_DEV = ModelSpec(
+    id="flux-kontext-dev",
+    title="FLUX.1 Kontext [dev]",
+    summary="Give it a picture and say what shall change. Non-commercial licence.",
+    licence=_DEV_LICENCE,
+    commercial=False,
+    steps=Bounds(1, 50, 28),
+    guidance=Bounds(1.0, 10.0, 2.5),
+    strength=None,
+    operations=frozenset({Operation.EDIT}),
+    architecture=Architecture.KONTEXT,
+    picture_work=2.2,
+)
+FLUX_FILL = ModelSpec(
+    id="flux-fill-dev",
+    title="FLUX.1 Fill [dev]",
+    summary="Give it a picture and a mask: what is white is painted anew. Non-commercial licence.",
+    licence=_DEV_LICENCE,
+    commercial=False,
+    steps=Bounds(1, 50, 50),
+    guidance=Bounds(1.0, 60.0, 30.0),
+    strength=None,
+    operations=frozenset({Operation.INPAINT}),
+    architecture=Architecture.FILL,
+)
+FLUX_REDUX = ModelSpec(
+    id="flux-redux-dev",
+    title="FLUX.1 Redux [dev]",
+    summary="Give it a picture: it draws others like it. Non-commercial licence.",
+    licence=_DEV_LICENCE,
+    commercial=False,
+    steps=Bounds(1, 50, 28),
+    guidance=Bounds(1.0, 10.0, 2.5),
+    strength=None,
+    operations=frozenset({Operation.VARIATION}),
+    architecture=Architecture.REDUX,
+    picture_work=1.2,
+    drawn_by="flux-dev",
+)
+FLUX_KLEIN = ModelSpec(
+    id="flux-klein-4b",
+    title="FLUX.2 [klein] 4B",
+    summary="Fast and small: draws in 4 steps, and edits pictures by your words. Apache-2.0, any use.",
+    licence="Apache-2.0",
+    commercial=True,
+    steps=Bounds(1, 12, 4),
+    guidance=None,
+    strength=None,
+    operations=frozenset({Operation.TEXT_TO_IMAGE, Operation.EDIT}),
+    architecture=Architecture.KLEIN,
+    millicredits_per_megapixel_step=125,
+    step_cache=None,  # diffusers' cache does not know the blocks of FLUX.2, and four steps leave little out
+    picture_work=2.2,
+)
+"""The work of a step is that of the real networks at one megapixel with 512 words, relative to schnell's; the factors
+for a picture follow from its tokens, which attention weighs by the square (tests/gpu/test_work.py counts them)."""
 FLUX_TINY = ModelSpec(
     id="flux-tiny",
     title="flux-tiny",
@@ -164,6 +306,8 @@ FLUX_TINY = ModelSpec(
     native_short_side=min(tiny.NATIVE_SIZES["1:1"]),
     enlarge=tiny.ENLARGE,
     max_sequence_length=tiny.MAX_SEQUENCE_LENGTH,
+    # Its few steps are far apart: less than this leaves none of them out.
+    step_cache=0.3,
 )
 _ANSWER = Bounds(1, 1, 1)
 """Steps of a model that is only hosted: whoever hosts it chooses them, and a picture has one price."""
@@ -189,6 +333,7 @@ FLUX_KONTEXT = ModelSpec(
     steps=_ANSWER,
     guidance=None,
     strength=None,
+    operations=frozenset({Operation.TEXT_TO_IMAGE, Operation.EDIT}),
     weights=False,
     millicredits_per_megapixel_step=13_000,
 )
@@ -201,11 +346,23 @@ FLUX_2_PRO = ModelSpec(
     steps=_ANSWER,
     guidance=None,
     strength=None,
+    operations=frozenset({Operation.TEXT_TO_IMAGE, Operation.EDIT}),
     weights=False,
     millicredits_per_megapixel_step=10_000,
 )
-FAMILY = (FLUX_SCHNELL, FLUX_DEV, FLUX_TINY, FLUX_2_PRO, FLUX_PRO, FLUX_KONTEXT)
-"""In the order in which a studio prefers them as its default."""
+FAMILY = (
+    *(FLUX_SCHNELL, FLUX_DEV, FLUX_KREA, FLUX_KLEIN, FLUX_TINY, FLUX_2_PRO, FLUX_PRO, FLUX_KONTEXT),
+    *(FLUX_KONTEXT_DEV, FLUX_FILL, FLUX_REDUX),
+)
+"""In the order in which a studio prefers them as its default; one that draws nothing from words alone is none."""
+_SETTINGS = {
+    "flux-krea-dev": "FLUX_KREA_PATH",
+    "flux-kontext-dev": "FLUX_KONTEXT_PATH",
+    "flux-fill-dev": "FLUX_FILL_PATH",
+    "flux-redux-dev": "FLUX_REDUX_PATH",
+    "flux-klein-4b": "FLUX_KLEIN_PATH",
+}
+"""Model → its setting, where the id alone does not say it."""
 
 
 def steps_taken(steps: int, strength: float | None) -> int:
@@ -228,14 +385,17 @@ class Catalogue:
         hosted: Collection[str] = (),
         default: str | None = None,
         non_commercial: bool = True,
+        loras: Mapping[str, Lora] | None = None,
     ) -> None:
         """Offer the models in ``weights`` (id → folder or hub id) and those in ``hosted`` (ids).
 
-        Without ``non_commercial``, those whose licence forbids commercial use are left out.
+        ``loras``: those that the operator has listed. Without ``non_commercial``, models whose licence forbids
+        commercial use are left out.
         Raises ConfigurationError for an id outside the family, for weights that nobody has published, for no model at
         all, or for a default that is not offered.
         """
         family = {spec.id: spec for spec in FAMILY}
+        self.loras: Mapping[str, Lora] = {} if loras is None else loras
         if unknown := [id for id in (*weights, *hosted) if id not in family]:
             raise ConfigurationError(f"Unknown model {unknown[0]!r}; flux-bot knows {', '.join(family)}.")
         if closed := [id for id in weights if not family[id].weights]:
@@ -243,6 +403,15 @@ class Catalogue:
         configured = {
             id: replace(spec, source=weights.get(id)) for id, spec in family.items() if id in weights or id in hosted
         }
+        for id, spec in configured.items():
+            if id in weights and spec.drawn_by is not None:
+                if spec.drawn_by not in weights:
+                    base = family[spec.drawn_by]
+                    raise ConfigurationError(
+                        f"{spec.setting} is set, but {spec.title} is drawn with the weights of {base.title}: "
+                        f"set {base.setting} as well."
+                    )
+                configured[id] = replace(spec, base=configured[spec.drawn_by])
         self._specs = {id: spec for id, spec in configured.items() if non_commercial or spec.commercial}
         if default is not None and default in configured.keys() - self._specs.keys():
             raise ConfigurationError(
@@ -260,7 +429,16 @@ class Catalogue:
             )
         if default is not None and default not in self._specs:
             raise ConfigurationError(f"DEFAULT_MODEL is {default!r}, but only {', '.join(self._specs)} is offered.")
-        self.default = self._specs[default or next(iter(self._specs))]
+        drawing = [id for id, spec in self._specs.items() if Operation.TEXT_TO_IMAGE in spec.operations]
+        if not drawing:
+            raise ConfigurationError(
+                f"{', '.join(self._specs)} cannot draw from words alone. Configure one that can, such as flux-tiny."
+            )
+        if default is not None and default not in drawing:
+            raise ConfigurationError(
+                f"DEFAULT_MODEL is {default!r}, which draws nothing from words alone. Name {' or '.join(drawing)}."
+            )
+        self.default = self._specs[default or drawing[0]]
 
     def __iter__(self) -> Iterator[ModelSpec]:
         return iter(self._specs.values())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from math import ceil, log
 
 from pydantic import BaseModel, ConfigDict
 
 from flux_core.generation import RATIO_TOLERANCE, GenerationRequest
-from flux_core.models import MAX_SIDE, MEGAPIXEL, MULTIPLE, Catalogue, Operation
+from flux_core.models import MAX_SIDE, MEGAPIXEL, MULTIPLE, Catalogue, Mode, ModelSpec, Operation
 
 MICRO = 1_000_000
 """Money is whole millionths of a US dollar."""
@@ -110,12 +110,18 @@ class Offer(BaseModel):
     """None: nothing is paid."""
     image_input: ImageInput | None = None
     """None: it draws from words only."""
+    masks: bool = False
+    """Whether it paints anew what a mask shows."""
+    loras: tuple[str, ...] = ()
+    """Names of those it has for this model."""
     picture_sizes: Sizes | None = None
     """Sizes when it starts from a picture, where they are others: many vendors then follow the picture."""
     picture_price: Price | None = None
     """Price when it starts from a picture, where it is another."""
     prompt_limit: int | None = None
     """Characters."""
+    modes: tuple[Mode, ...] = (Mode.QUALITY,)
+    """Those it draws in; what is asked for in another is drawn in quality."""
 
     @property
     def operations(self) -> frozenset[Operation]:
@@ -130,6 +136,10 @@ class Offer(BaseModel):
         """
         if request.input_picture is not None and not variation and not self.starts_from_pictures(links=links):
             return "from words only"
+        if request.input_mask is not None and not self.masks:
+            return "no masks"
+        if request.lora is not None and request.lora.name not in self.loras:
+            return "not this LoRA" if self.loras else "no LoRAs"
         if self.prompt_limit is not None and len(request.prompt) > self.prompt_limit:
             return f"prompts of at most {self.prompt_limit} characters"
         if self.size(request) is None:
@@ -163,14 +173,22 @@ class Offer(BaseModel):
         return request.input_picture is not None and self.image_input is not None
 
 
-def own_offers(catalogue: Catalogue) -> Mapping[str, Offer]:
-    """Return what the weights in ``catalogue`` let our own cards draw: whatever a request may ask for, for nothing."""
+def own_offers(
+    catalogue: Catalogue, modes: Callable[[ModelSpec], tuple[Mode, ...]] = lambda spec: (Mode.QUALITY,)
+) -> Mapping[str, Offer]:
+    """Return what the weights in ``catalogue`` let our own cards draw: whatever a request may ask for, for nothing.
+
+    ``modes`` says in which a card draws a model.
+    """
     anything = Sizes(low=MULTIPLE, high=MAX_SIDE, multiple=MULTIPLE)
     return {
         spec.id: Offer(
             theirs=spec.source,
             sizes=anything,
-            image_input=ImageInput.INLINE if Operation.IMAGE_TO_IMAGE in spec.operations else None,
+            image_input=ImageInput.INLINE if spec.starts_from_pictures else None,
+            masks=Operation.INPAINT in spec.operations,
+            loras=tuple(lora.name for lora in catalogue.loras.values() if lora.fits(spec.id)),
+            modes=modes(spec),
         )
         for spec in catalogue
         if spec.source is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from flux_core.errors import BeyondLimit, ModelDenied, OutOfRange, UnknownAspect, UnknownFormat
-from flux_core.generation import OutputFormat
+from flux_core.generation import OutputFormat, mode_named
 from flux_core.models import ASPECTS, Catalogue
 from flux_core.permitted import Permitted
 
@@ -20,6 +20,7 @@ class Preferences(BaseModel):
     aspect: str | None = None
     count: int | None = None
     output_format: str | None = None
+    mode: str | None = None
     private: bool | None = None
     """Whether pictures are shown to the member alone."""
     notify: bool | None = None
@@ -32,7 +33,7 @@ NOTHING_SET = Preferences()
 def check(given: Preferences, catalogue: Catalogue, permitted: Permitted) -> None:
     """Raise what is wrong with ``given`` for a member who may do what ``permitted`` says.
 
-    Raises UnknownModel, ModelDenied, UnknownAspect, OutOfRange, BeyondLimit or UnknownFormat.
+    Raises UnknownModel, ModelDenied, UnknownAspect, OutOfRange, BeyondLimit, UnknownFormat or UnknownMode.
     """
     if given.model is not None:
         spec = catalogue[given.model]
@@ -49,3 +50,4 @@ def check(given: Preferences, catalogue: Catalogue, permitted: Permitted) -> Non
     known = [one.value for one in OutputFormat]
     if given.output_format is not None and given.output_format not in known:
         raise UnknownFormat(value=given.output_format, known=known)
+    mode_named(given.mode)

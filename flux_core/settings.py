@@ -17,8 +17,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from flux_core import provider_settings
+from flux_core import provider_settings, shards
 from flux_core.errors import ConfigurationError
+from flux_core.loras import Lora, listed
 from flux_core.models import FAMILY, Catalogue
 from flux_core.provider_settings import ProviderSettings
 from flux_core.router import RoutingPolicy
@@ -56,6 +57,20 @@ class Settings(BaseSettings):
         default=frozenset(),
         description="User ids, separated by commas, that may use /admin besides the application's owner.",
     )
+
+    shards: str = Field(
+        default="",
+        description="Shards of Discord that this process keeps, such as 0-3 or 0,2; empty: all of them. auto: "
+        "SHARDS_PER_BOT of them, by the number at the end of the host's name, as the pods of a StatefulSet have.",
+    )
+    shard_count: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="Shards of the whole bot, the same in each of its processes; 0: as many as Discord recommends, "
+        "where one process keeps them all.",
+    )
+    shards_per_bot: int = Field(default=1, ge=1, description="With SHARDS=auto: shards of each process.")
 
     # What is kept, and where
     data_dir: Path = Field(
@@ -98,6 +113,33 @@ class Settings(BaseSettings):
     flux_dev_path: str = Field(
         default="", description="Folder or hub id of flux-dev's weights; empty: not offered. Non-commercial licence."
     )
+    flux_krea_path: str = Field(
+        default="",
+        description="Folder or hub id of flux-krea-dev's weights; empty: not offered. Non-commercial licence.",
+    )
+    flux_kontext_path: str = Field(
+        default="",
+        description="Folder or hub id of flux-kontext-dev's weights, which edits pictures; empty: not offered. "
+        "Non-commercial licence.",
+    )
+    flux_fill_path: str = Field(
+        default="",
+        description="Folder or hub id of flux-fill-dev's weights, which paints anew what a mask shows; empty: not "
+        "offered. Non-commercial licence.",
+    )
+    flux_redux_path: str = Field(
+        default="",
+        description="Folder or hub id of flux-redux-dev's weights, which draws others like a picture and needs "
+        "FLUX_DEV_PATH as well; empty: not offered. Non-commercial licence.",
+    )
+    flux_klein_path: str = Field(
+        default="", description="Folder or hub id of flux-klein-4b's weights (FLUX.2); empty: not offered."
+    )
+    loras: Annotated[Mapping[str, Lora], NoDecode] = Field(
+        default_factory=dict,
+        description="LoRAs that members may use, separated by commas: name=path-or-hub-id, with :model behind it where "
+        "it is for one model only.",
+    )
     hf_token: SecretStr | None = Field(
         default=None,
         description="Token of the Hugging Face hub, for gated weights; by default the one that `hf auth login` keeps.",
@@ -108,7 +150,7 @@ class Settings(BaseSettings):
 
     non_commercial_models: bool = Field(
         default=True,
-        description="false: models whose licence is non-commercial (flux-dev) are not offered, "
+        description="false: models whose licence is non-commercial (flux-dev and its family) are not offered, "
         "whoever would draw them.",
     )
     offered_elsewhere: Annotated[frozenset[str], NoDecode] = Field(
@@ -150,7 +192,22 @@ class Settings(BaseSettings):
     # Workers
     workers: int = Field(default=1, ge=0, description="Worker processes that `flux-bot run` starts and supervises.")
     device: str = Field(default="auto", description="Torch device of a worker: auto, cpu, cuda, cuda:1, mps.")
+    gpu_profile: str = Field(
+        default="auto", description="How models are held on a worker's card; auto: as suits its free memory."
+    )
     torch_threads: int = Field(default=0, ge=0, description="CPU threads of a worker; 0 leaves it to torch.")
+    warm_up: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Models, separated by commas, that a worker loads when it starts, before it takes jobs; by default "
+        "DEFAULT_MODEL, or the first one it has; off: each is loaded when it is first asked for.",
+    )
+    stall_seconds: float = Field(
+        default=60.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds that a drawing step may always take. One that takes longer, and twenty times as long as "
+        "any before it, means that the card hangs: the worker ends by force and is started anew. 0: nobody looks.",
+    )
     preview_every: int = Field(default=2, ge=0, description="Steps between live previews; 0 turns them off.")
     batch_pictures: int = Field(
         default=8,
@@ -159,7 +216,10 @@ class Settings(BaseSettings):
         "to be faster; 1: every job alone.",
     )
     lease_seconds: float = Field(
-        default=30.0, gt=0, description="How long a worker may be silent before its job goes back to the queue."
+        default=30.0,
+        gt=0,
+        description="How long a worker may be silent before its job goes back to the queue, and a bot before another "
+        "stands in for it.",
     )
     max_attempts: int = Field(default=3, ge=1, description="How often a job is started before it fails for good.")
     job_timeout: float = Field(default=1800.0, gt=0, description="Seconds a drawing may take.")
@@ -227,12 +287,17 @@ class Settings(BaseSettings):
         super().__init__(**given)
         self._env_file = given.get("_env_file", ".env")
 
-    @field_validator("owner_ids", "offered_elsewhere", "output_check_labels", mode="before")
+    @field_validator("owner_ids", "offered_elsewhere", "output_check_labels", "warm_up", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         return [part.strip() for part in value.strip().strip("[]").split(",") if part.strip()]
+
+    @field_validator("loras", mode="before")
+    @classmethod
+    def _read_loras(cls, value: object) -> object:
+        return listed(value, tuple(spec.id for spec in FAMILY if spec.weights)) if isinstance(value, str) else value
 
     @field_validator("offered_elsewhere")
     @classmethod
@@ -240,6 +305,22 @@ class Settings(BaseSettings):
         known = [spec.id for spec in FAMILY]
         if not value <= set(known):
             raise ValueError(f"only these models are known: {', '.join(known)}")
+        return value
+
+    @field_validator("shards")
+    @classmethod
+    def _some_shards(cls, value: str) -> str:
+        value = value.strip().lower()
+        if value not in ("", shards.AUTO):
+            shards.parse(value)
+        return value
+
+    @field_validator("warm_up")
+    @classmethod
+    def _off_or_models(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        known = [spec.id for spec in FAMILY if spec.weights]
+        if value != ("off",) and not set(value) <= set(known):
+            raise ValueError(f"this is off, or of these models: {', '.join(known)}")
         return value
 
     @field_validator("data_dir")
@@ -277,6 +358,10 @@ class Settings(BaseSettings):
         if "@" in urlsplit(value).netloc:
             raise ValueError("it takes no user name and no password")
         return value
+
+    def kept_shards(self, host: str) -> tuple[int, ...] | None:
+        """Return the shards that a bot on ``host`` keeps, None for all of them; raises ConfigurationError."""
+        return shards.kept(self.shards, self.shard_count, per_bot=self.shards_per_bot, host=host)
 
     @property
     def database(self) -> str:
@@ -338,20 +423,28 @@ class Settings(BaseSettings):
     @cached_property
     def catalogue(self) -> Catalogue:
         """Return the models that are configured; raises ConfigurationError when there is none."""
-        paths = {
-            "flux-schnell": self.flux_schnell_path,
-            "flux-dev": self.flux_dev_path,
-            "flux-tiny": self.flux_tiny_path,
-        }
         known = provider_settings.vendors()
         hosted = {id for name, given in self.providers.items() for id in known[name](given.access(known[name])).offers}
+        paths = {spec.id: getattr(self, spec.setting.lower()) for spec in FAMILY if spec.weights}
         weights = {id: path for id, path in paths.items() if path}
         return Catalogue(
             weights,
             hosted=hosted | self.offered_elsewhere,
             default=self.default_model,
             non_commercial=self.non_commercial_models,
+            loras=self.loras,
         )
+
+    @property
+    def warmed_up(self) -> tuple[str, ...]:
+        """Return the models that a worker loads when it starts; raises ConfigurationError for one without weights."""
+        if self.warm_up == ("off",):
+            return ()
+        local = [spec.id for spec in self.catalogue if spec.local]
+        if missing := [model for model in self.warm_up if model not in local]:
+            raise ConfigurationError(f"WARM_UP names {', '.join(missing)}, whose weights are not configured.")
+        default = self.catalogue.default
+        return self.warm_up or ((default.id,) if default.local else tuple(local[:1]))
 
 
 def load_settings(**changes: Any) -> Settings:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from flux_core.errors import PictureGone
 from flux_core.generation import GenerationRequest, InputPicture, random_seed
 from flux_core.jobs import Job, Picture
-from flux_core.models import Catalogue, Operation
+from flux_core.models import Catalogue
 
 
 def reroll_request(job: Job, *, draw_seed: Callable[[], int] = random_seed) -> GenerationRequest:
@@ -21,12 +21,13 @@ def variation_request(
     """Return a request that draws as many pictures as ``job`` had, starting from one of them, with a new seed.
 
     Where nobody's version of the model starts from pictures, it draws the same words with a new seed instead, from no
-    picture. Raises PictureGone, or UnknownModel when the model is no longer offered.
+    picture. Where the job had a mask, it goes on to hold.
+    Raises PictureGone, or UnknownModel when the model is no longer offered.
     """
     if picture.key is None:
         raise PictureGone(job=job.id)
     spec = catalogue[job.request.model]
-    if Operation.IMAGE_TO_IMAGE not in spec.operations:
+    if not spec.starts_from_pictures:
         return job.request.model_copy(update={"seed": draw_seed(), "input_picture": None, "strength": None})
     return job.request.model_copy(
         update={

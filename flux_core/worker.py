@@ -37,7 +37,8 @@ from flux_core.insistence import RETRY_SECONDS, insist
 from flux_core.jobs import Job, JobState
 from flux_core.metrics import work as metrics
 from flux_core.moderation.output import OutputCheck, shows_drafts
-from flux_core.providers.base import Drawing, DrawsTogether, Provider
+from flux_core.providers.base import Drawing, DrawsTogether, Loads, Provider, WarmsUp
+from flux_core.repertoire import Repertoire
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class Worker:
         batch_pictures: int = 1,
         tell_prompt: bool = True,
         check: OutputCheck | None = None,
+        warm_up: Sequence[str] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Work as ``worker_id``; ``changed`` is ``Database.changed``.
@@ -85,7 +87,8 @@ class Worker:
         that the provider may be paid a day, in millionths of a dollar. ``batch_pictures``: the most that are drawn at
         once, by a provider that can, where that is faster (``flux_core.batching``); 1: every job alone.
         ``tell_prompt``: whether the files say which words they were drawn from, where the community does not mind.
-        ``check`` looks at every picture before anybody sees it.
+        ``check`` looks at every picture before anybody sees it. ``warm_up``: models that a provider which can gets
+        ready before any job is claimed.
         """
         self._queue = queue
         self._pictures = pictures
@@ -100,6 +103,7 @@ class Worker:
         self._money_cap = money_cap
         self._tell_prompt = tell_prompt
         self._check = check
+        self._warm_up = tuple(warm_up) if isinstance(provider, WarmsUp) else ()
         self._clock = clock
         self._said: str | None = provider.closed
         """Why the provider takes no jobs, as others know it."""
@@ -111,8 +115,10 @@ class Worker:
         self._closing = asyncio.Event()
         self._heard: float | None = None
         """When a heartbeat began that got through, on the monotonic clock."""
-        self._unavailable: dict[str, str] = {}
-        """Models that did not load when they were needed last, and why."""
+        self._repertoire = Repertoire()
+        self._repertoire_changed = asyncio.Event()
+        self._warm = asyncio.Event()
+        """Set when the models to begin with are ready, or known not to load."""
 
     @property
     def trouble(self) -> str | None:
@@ -121,9 +127,14 @@ class Worker:
             return "it stops"
         if self._heard is None or time.monotonic() - self._heard > self._lease_seconds:
             return "no heartbeat gets through"
-        if self._unavailable and set(self._unavailable) >= set(self._provider.offers):
-            return next(iter(self._unavailable.values()))
-        return self._provider.closed
+        if not self._warm.is_set():
+            return f"{', '.join(self._warm_up)}: being loaded"
+        return self._closed
+
+    @property
+    def _closed(self) -> str | None:
+        """Why no jobs are taken, as others know it."""
+        return self._repertoire.trouble(self._provider.offers) or self._provider.closed
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop``, then finish or hand back what is in hand, within a bound, and retire.
@@ -135,7 +146,8 @@ class Worker:
         claims = asyncio.create_task(self._claim_jobs(), name="claims")
         watch = asyncio.create_task(self._watch_changes(), name="watch")
         beat = asyncio.create_task(self._beat(), name="heartbeat")
-        loops = {claims, watch, beat}
+        models = asyncio.create_task(self._look_after_models(), name="models")
+        loops = {claims, watch, beat, models}
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
             # A loop ends only when something unforeseen broke it: then the worker ends as well, and is started anew.
@@ -143,11 +155,12 @@ class Worker:
         finally:
             self._closing.set()
             self._wake.set()
+            self._warm.set()
             await asyncio.wait({claims})  # never cancelled: a claim must not get lost on its way here
             await self._clear_desk()
-            for task in (stopping, watch, beat):
+            for task in (stopping, watch, beat, models):
                 task.cancel()
-            await asyncio.wait({stopping, watch, beat})
+            await asyncio.wait({stopping, watch, beat, models})
             with suppress(StorageUnavailable):
                 await self._queue.retire(self._id)
         for task in loops:
@@ -170,9 +183,50 @@ class Worker:
             started_at=self._clock(),
         )
 
+    # Models
+
+    async def _look_after_models(self) -> None:
+        """Get the first models ready, and try those again, when their time has come, that did not load."""
+        for model in self._warm_up:
+            await self._try(model)
+        self._warm.set()
+        while True:
+            self._repertoire_changed.clear()
+            for model in self._repertoire.due:
+                await self._try(model)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._repertoire_changed.wait(), self._repertoire.pause)
+
+    async def _try(self, model: str) -> None:
+        """Find out whether ``model`` loads. A provider that cannot say is asked with the next job."""
+        try:
+            if isinstance(self._provider, WarmsUp):
+                await self._provider.warm_up(model)
+        except GenerationFailed as error:
+            await self._offer_no_longer(model, error)
+        else:
+            if self._repertoire.loaded(model):
+                log.info("%s can be drawn again", model)
+                await self._tell_offers()
+
+    async def _offer_no_longer(self, model: str, error: GenerationFailed) -> None:
+        if self._repertoire.failed(model, str(error)):
+            log.error("%s is not offered until it loads: %s", model, error)
+        self._repertoire_changed.set()
+        await self._tell_offers()
+
+    async def _tell_offers(self) -> None:
+        offers = self._repertoire.offered(self._provider.offers)
+        try:
+            await self._queue.offer(self._id, offers, closed=self._closed)
+        except StorageUnavailable as error:
+            log.warning("What is offered cannot be told: %s", error)
+        self._wake.set()
+
     # Finding work
 
     async def _claim_jobs(self) -> None:
+        await self._warm.wait()
         failures = 0
         while not self._closing.is_set():
             self._wake.clear()
@@ -199,8 +253,11 @@ class Worker:
                 await self._queue.beat(self._id, closed=self._said)
             job = await self._queue.claim_hosted(self._id)
             return [] if job is None else [job]
-        models = list(self._provider.offers)
-        return await self._queue.claim_together(self._id, models, self._provider.device, self._batch_pictures)
+        models = list(self._repertoire.offered(self._provider.offers))
+        if not models:
+            return []
+        loaded = self._provider.loaded if isinstance(self._provider, Loads) else None
+        return await self._queue.claim_together(self._id, models, self._provider.device, self._batch_pictures, loaded)
 
     def _has_room(self) -> bool:
         """Whether to claim another job.
@@ -267,7 +324,8 @@ class Worker:
             asked = dict(self._held)
             began = time.monotonic()
             try:
-                await self._queue.beat(self._id, closed=self._provider.closed)
+                if not await self._queue.beat(self._id, closed=self._closed):
+                    await self._queue.introduce(self._introduction())
                 self._obey(await self._queue.heartbeat(self._id, list(asked)), asked)
                 renewed = self._heard = began
             except StorageUnavailable as error:
@@ -314,7 +372,7 @@ class Worker:
             held.phase = Phase.FINISHING
             self._wake.set()
             ended = await self._finish(job, drawing, seconds)
-            await self._easel.measure(held, company, seconds)
+            await self._easel.measure(held, company, drawing.mode)
         except LeaseLost:
             raise
         except HandedBack:
@@ -369,11 +427,12 @@ class Worker:
                 missing=job.request.count - len(finished),
                 from_words=drawing.from_words,
                 microdollars=drawing.microdollars,
+                mode=drawing.mode,
+                why_mode=drawing.why_mode,
             )
         )
         shown = "" if ended.state is JobState.SUCCEEDED else f", {ended.state} by its community's rules"
         log.info("Job %s: %d pictures in %.1f s%s", job.id, len(finished), seconds, shown)
-        self._unavailable.pop(job.request.model, None)
         metrics.drawn(
             job,
             self._provider.name,
@@ -392,8 +451,8 @@ class Worker:
     async def _fail(self, job: Job, error: GenerationFailed) -> None:
         log.warning("Job %s failed (%s): %s", job.id, error.code, error)
         metrics.failed(job, self._provider.name, error)
-        if isinstance(error, ModelUnavailable):
-            self._unavailable[job.request.model] = str(error)
+        if isinstance(error, ModelUnavailable) and not self._provider.hosted:
+            await self._offer_no_longer(job.request.model, error)
         if self._may_pass_on(job, error):
             after = await insist(lambda: self._queue.pass_on(self._id, job.id, error))
             if not after.state.ended:

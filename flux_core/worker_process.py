@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import logging
 import os
 import platform
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flux_core.bootstrap import hosted_providers, job_queue, maintained, open_database, retention
-from flux_core.errors import ConfigurationError
+from flux_core.database import schema
+from flux_core.errors import ConfigurationError, StorageUnavailable
 from flux_core.images.store import PictureStore
 from flux_core.lifetime import end_with_supervisor, obey_signals
 from flux_core.metrics.exposing import exposed
 from flux_core.metrics.house import database_answers
+from flux_core.outgrown import until_outgrown
 from flux_core.providers.base import Measured, Provider
 from flux_core.settings import Settings
+from flux_core.watchdog import Watchdog
 from flux_core.worker import Worker
 
 if TYPE_CHECKING:
@@ -29,6 +35,8 @@ log = logging.getLogger(__name__)
 
 STOP_SECONDS = 8.0
 """What a drawing gets to end when its worker is stopped; container runtimes kill after ten seconds."""
+HUNG = 75
+"""Exit code of a worker whose card hangs: sysexits' EX_TEMPFAIL, "try again"."""
 ORPHAN_SECONDS = 3 * STOP_SECONDS
 """After this long without its supervisor a worker ends by force."""
 
@@ -57,7 +65,7 @@ async def run_worker(
     Raises ConfigurationError or StorageUnavailable when it cannot begin.
     """
     stop = _stop(supervised)
-    drawing = provider if provider is not None else await asyncio.to_thread(local_provider, settings)
+    drawing = provider if provider is not None else await asyncio.to_thread(local_provider, settings, _end_by_force)
     await _work(settings, [Post(worker_id or _new_id(), drawing)], stop)
 
 
@@ -89,7 +97,10 @@ def _new_id() -> str:
 
 
 async def _work(settings: Settings, posts: Sequence[Post], stop: asyncio.Event) -> None:
-    """Run a worker for each post until ``stop``; when one breaks, all end, and its error is raised."""
+    """Run a worker for each post until ``stop``; when one breaks, all end, and its error is raised.
+
+    Raises ConfigurationError as soon as the database is too new for this program.
+    """
     check = await asyncio.to_thread(output_check, settings)
     # A wrong setting shall be seen in the log at once, not with the first picture.
     preparing = None if check is None else asyncio.create_task(check.prepare(), name="output check")
@@ -111,6 +122,7 @@ async def _work(settings: Settings, posts: Sequence[Post], stop: asyncio.Event) 
                     batch_pictures=settings.batch_pictures,
                     tell_prompt=settings.prompt_in_pictures,
                     check=check,
+                    warm_up=() if post.provider.hosted else settings.warmed_up,
                 )
                 for post in posts
             ]
@@ -135,9 +147,17 @@ async def _work(settings: Settings, posts: Sequence[Post], stop: asyncio.Event) 
                 gc.collect()
                 gc.freeze()
                 gc.set_threshold(*COLLECTIONS)
-                for error in await asyncio.gather(*map(run, workers), return_exceptions=True):
-                    if error is not None:
-                        raise error
+                fitting = asyncio.create_task(until_outgrown(database), name="version")
+                fitting.add_done_callback(lambda _: stop.set())
+                ended = await asyncio.gather(*map(run, workers), return_exceptions=True)
+                fitting.cancel()
+                errors = [error for error in ended if error is not None]
+                if errors or not fitting.cancelled():
+                    # What a newer version has taken away may be behind it all: that is what the operator has to know.
+                    with suppress(StorageUnavailable):
+                        await database.read(schema.check)
+                for error in errors:
+                    raise error
     finally:
         try:
             async with asyncio.timeout(STOP_SECONDS):
@@ -172,9 +192,13 @@ def output_check(settings: Settings) -> Classifier | None:
     )
 
 
-def local_provider(settings: Settings) -> Provider:
-    """Return the engine of this machine; raises ConfigurationError. Takes seconds: it imports torch."""
+def local_provider(settings: Settings, on_hang: Callable[[str], None] | None = None) -> Provider:
+    """Return the engine of this machine; raises ConfigurationError. Takes seconds: it imports torch.
+
+    ``on_hang`` is called, from a thread of its own, when a step comes to no end (STALL_SECONDS).
+    """
     _before_torch()
+    _keep_compiled(settings.data_dir / "compiled")
     from flux_core.gpu.quiet import silence
 
     silence()
@@ -184,9 +208,34 @@ def local_provider(settings: Settings) -> Provider:
     return LocalProvider(
         settings.catalogue,
         device=settings.device,
+        profile=settings.gpu_profile,
         threads=settings.torch_threads,
         hub_token=None if token is None else token.get_secret_value(),
+        watchdog=Watchdog(on_hang if settings.stall_seconds else None),
+        stall_seconds=settings.stall_seconds,
     )
+
+
+def _end_by_force(said: str) -> None:
+    """End a worker whose card hangs: no thread of it can be ended, and whoever came next would hang as well.
+
+    Its leases run out, or are taken over by the worker that is started in its place, and the jobs are drawn again.
+    """
+    faulthandler.dump_traceback(all_threads=True)
+    log.critical("%s. The worker ends by force; its jobs go back to the queue", said)
+    os._exit(HUNG)
+
+
+def _keep_compiled(folder: Path) -> None:
+    """Have torch keep what it compiles in ``folder``, over restarts, unless the operator has named a place.
+
+    Torch finds there only what was compiled from the same code by its own version for the same card, and compiles
+    anew what it cannot read.
+    """
+    with suppress(OSError):  # then it is compiled at each start
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder.resolve()))
 
 
 def _before_torch() -> None:

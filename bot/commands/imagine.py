@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import discord
 from discord import app_commands
 
-from bot import choices, defaults, orders, prompt_flags, provider_choices
+from bot import choices, defaults, mode_choices, orders, prompt_flags, provider_choices
 from bot.choices import CHOICE_LIMIT, MOST_CHOICES
 from bot.whereabouts import account_of, whereabouts
 from bot.wording import shorten
@@ -36,11 +36,14 @@ KNOWN_WITHIN = 1.0
     provider="Who draws: local, or a hosted provider. Left out: the studio decides",
     aspect="Shape of the picture",
     size="Exact size in pixels instead of an aspect, such as 1024x768",
+    mode="How much exactness to give for speed",
     steps="More steps are finer, and slower",
     guidance="How closely to follow the words",
     seed="The same seed and options draw the same picture again",
     count="How many pictures",
     image="Start from this picture: PNG, JPEG, WebP or GIF",
+    mask="Of your picture: white where it shall be painted anew, black where it stays",
+    lora="A style that this studio has, with its weight if you like, such as ink:0.8",
     strength="How much of your picture may change: 0.3 keeps much of it, 0.9 little",
     format="File format of the pictures",
     spoiler="Hide the pictures until clicked",
@@ -58,12 +61,15 @@ async def imagine(
     provider: str | None = None,
     aspect: str | None = None,
     size: str | None = None,
+    mode: str | None = None,
     steps: int | None = None,
     guidance: float | None = None,
     seed: int | None = None,
     count: int | None = None,
     image: discord.Attachment | None = None,
+    mask: discord.Attachment | None = None,
     strength: float | None = None,
+    lora: str | None = None,
     format: str | None = None,
     spoiler: bool | None = None,
     private: bool | None = None,
@@ -76,19 +82,17 @@ async def imagine(
         provider=provider,
         aspect=aspect,
         size=size,
+        mode=mode,
         steps=steps,
         guidance=guidance,
         seed=seed,
         count=count,
         strength=strength,
+        lora=lora,
         output_format=format,
     )
     typed = prompt_flags.combine(prompt_flags.parse(prompt), given)
-    declared = None
-    if image is not None:
-        bot.attachments.check(size=image.size, content_type=image.content_type)
-        # What Discord says of its size serves until the picture itself is here.
-        declared = InputPicture(key="", width=image.width or 1024, height=image.height or 1024)
+    declared, declared_mask = (_declared(bot, attachment) for attachment in (image, mask))
     account, where = account_of(interaction), whereabouts(interaction)
     # Whether the answer may be seen by others is part of it, so nothing can be answered before it is known.
     async with asyncio.timeout(KNOWN_WITHIN):
@@ -100,15 +104,17 @@ async def imagine(
         bot.studio.catalogue,
         known.permitted,
         picture=declared,
+        mask=mask is not None,
         private=private,
         spoiler=spoiler,
     )
     options = settled.options
-    draft = resolve(options, bot.studio.catalogue, picture=declared)
+    draft = resolve(options, bot.studio.catalogue, picture=declared, mask=declared_mask)
 
-    async def with_picture(image: discord.Attachment) -> GenerationRequest:
-        picture = await bot.studio.store_input(await bot.attachments.read(image.url))
-        return resolve(options.model_copy(update={"seed": draft.seed}), bot.studio.catalogue, picture=picture)
+    async def with_pictures(*attachments: discord.Attachment) -> GenerationRequest:
+        kept = [await bot.studio.store_input(await bot.attachments.read(one.url)) for one in attachments]
+        exact = options.model_copy(update={"seed": draft.seed})
+        return resolve(exact, bot.studio.catalogue, picture=kept[0], mask=kept[1] if len(kept) > 1 else None)
 
     order = orders.Order(
         account=account,
@@ -119,7 +125,16 @@ async def imagine(
         spoiler=settled.spoiler,
         notify=bool(known.preferences.notify),
     )
-    await orders.take(bot.studio, interaction, order, None if image is None else partial(with_picture, image))
+    given_pictures = [one for one in (image, mask) if one is not None]
+    await orders.take(bot.studio, interaction, order, partial(with_pictures, *given_pictures) if image else None)
+
+
+def _declared(bot: FluxBot, attachment: discord.Attachment | None) -> InputPicture | None:
+    """Return what Discord says of an upload, which serves until the picture itself is here."""
+    if attachment is None:
+        return None
+    bot.attachments.check(size=attachment.size, content_type=attachment.content_type)
+    return InputPicture(key="", width=attachment.width or 1024, height=attachment.height or 1024)
 
 
 @imagine.autocomplete("model")
@@ -144,6 +159,35 @@ async def offer_providers(interaction: discord.Interaction[FluxBot], typed: str)
         for name, label in found.items()
         if wanted in name or wanted in label.lower()
     ][:MOST_CHOICES]
+
+
+@imagine.autocomplete("mode")
+async def offer_modes(interaction: discord.Interaction[FluxBot], typed: str) -> list[app_commands.Choice[str]]:
+    """Offer the modes, each with what it gives up, and whether anybody here draws the chosen model in it."""
+    bot = interaction.client
+    spec = await _chosen_model(interaction)
+    try:
+        workers = await bot.studio.venues()
+    except StorageUnavailable:
+        log.warning("the living workers could not be read", exc_info=True)
+        workers = []
+    return [
+        app_commands.Choice(name=shorten(label, CHOICE_LIMIT), value=mode.value)
+        for mode, label in mode_choices.choices(workers, spec).items()
+        if typed.strip().lower() in label.lower()
+    ]
+
+
+@imagine.autocomplete("lora")
+async def offer_loras(interaction: discord.Interaction[FluxBot], typed: str) -> list[app_commands.Choice[str]]:
+    """Offer the LoRAs for the model that was chosen, with the weight that was typed."""
+    spec = await _chosen_model(interaction)
+    name, colon, weight = typed.strip().lower().partition(":")
+    fitting = [lora.name for lora in interaction.client.studio.catalogue.loras.values() if lora.fits(spec.id)]
+    found = [f"{one}{colon}{weight}" for one in fitting if name in one]
+    return [app_commands.Choice(name=shorten(one, CHOICE_LIMIT), value=one[:CHOICE_LIMIT]) for one in found][
+        :MOST_CHOICES
+    ]
 
 
 async def _chosen_model(interaction: discord.Interaction[FluxBot]) -> ModelSpec:

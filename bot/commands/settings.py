@@ -9,6 +9,7 @@ from discord import app_commands
 
 from bot import choices
 from bot.answers import answer
+from bot.mode_choices import MODES
 from bot.settings_card import NAMES, named
 from bot.settings_card import settings as settings_card
 from bot.whereabouts import account_of, whereabouts
@@ -37,12 +38,14 @@ async def show(interaction: discord.Interaction[FluxBot]) -> None:
     aspect="Shape of the picture",
     count="How many pictures",
     format="File format of the pictures",
+    mode="How much exactness to give for speed",
     private="Show the pictures to you alone",
     notify="Send you a direct message when the pictures are there",
 )
 @app_commands.choices(
     aspect=[app_commands.Choice(name=aspect, value=aspect) for aspect in ASPECTS],
     format=[app_commands.Choice(name=known.name, value=known.value) for known in OutputFormat],
+    mode=[app_commands.Choice(name=f"{mode}: {what}", value=mode.value) for mode, what in MODES.items()],
 )
 async def set_some(
     interaction: discord.Interaction[FluxBot],
@@ -50,6 +53,7 @@ async def set_some(
     aspect: str | None = None,
     count: int | None = None,
     format: str | None = None,
+    mode: str | None = None,
     private: bool | None = None,
     notify: bool | None = None,
 ) -> None:
@@ -60,6 +64,7 @@ async def set_some(
         aspect=aspect,
         count=count,
         output_format=format,
+        mode=mode,
         private=private,
         notify=notify,
     )

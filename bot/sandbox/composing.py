@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import errors
-from .community import APPLICATION_ID, GUILD_ID, Channel, User
+from .community import APPLICATION_ID, Channel, User
 from .events import MessageCreated, MessageUpdated
 from .files import SentFile, describe, safe_filename
 from .messages import COMPONENTS_V2, EPHEMERAL, LOADING, Message
@@ -186,7 +186,7 @@ def _blank(world: World, channel: Channel, ephemeral_for: str | None, about: Map
         **(about or {}),
     }
     if not channel.is_direct:
-        raw["guild_id"] = GUILD_ID
+        raw["guild_id"] = channel.guild_id
     return Message(raw, ephemeral_for)
 
 

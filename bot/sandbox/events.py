@@ -60,12 +60,16 @@ class ChannelDeleted:
 
 @dataclass(frozen=True, slots=True)
 class BotRemoved:
-    """The guild has thrown the bot out."""
+    """A guild has thrown the bot out."""
+
+    guild_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class BotInvited:
-    """The guild has let the bot in again."""
+    """A guild has let the bot in again."""
+
+    guild_id: str
 
 
 @dataclass(frozen=True, slots=True)

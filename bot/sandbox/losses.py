@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import events
+from .community import GUILD_ID
 from .world import World
 
 
@@ -36,14 +37,16 @@ def reopen_thread(world: World, channel_id: str) -> None:
 
 
 def remove_bot(world: World) -> None:
-    """Throw the bot out of the guild."""
-    if world.community.has_bot:
-        world.community.has_bot = False
-        world.bus.publish(events.BotRemoved())
+    """Throw the bot out of the first guild."""
+    guild = world.community.guilds[GUILD_ID]
+    if guild.has_bot:
+        guild.has_bot = False
+        world.bus.publish(events.BotRemoved(guild.id))
 
 
 def invite_bot(world: World) -> None:
-    """Let the bot into the guild again."""
-    if not world.community.has_bot:
-        world.community.has_bot = True
-        world.bus.publish(events.BotInvited())
+    """Let the bot into the first guild again."""
+    guild = world.community.guilds[GUILD_ID]
+    if not guild.has_bot:
+        guild.has_bot = True
+        world.bus.publish(events.BotInvited(guild.id))

@@ -79,6 +79,7 @@ class Page:
         channels = [
             {
                 "id": channel.id,
+                "guild_id": channel.guild_id,
                 "name": channel.name,
                 "topic": channel.topic,
                 "type": channel.kind,
@@ -100,6 +101,7 @@ class Page:
             "name": community.bot.username,
             "avatar": f"/embed/avatars/{community.bot.avatar_index}.png",
             "online": self._gateway.online,
+            "shards": self._gateway.shards,
         }
         guild = {"id": GUILD_ID, "name": community.name}
         return web.json_response({"guild": guild, "channels": channels, "roles": roles, "members": people, "bot": bot})

@@ -229,7 +229,7 @@ def left_for_us(connection: Connection, terms: Terms, now: float, most: int = 50
         if job is None:
             continue
         decided = policies.get(guild_id, NOTHING_DECIDED)
-        venues = crew.venues(job.request.model, job.request.megapixel_steps, {}, guild_id=guild_id, policy=decided)
+        venues = crew.venues(job.request.model, job.request.work, {}, guild_id=guild_id, policy=decided)
         verdict = route(errand_of(job), venues, decided.routing or terms.policy)
         if isinstance(verdict, Choice) and verdict.provider == LOCAL:
             found.append(job_id)

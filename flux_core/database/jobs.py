@@ -13,6 +13,7 @@ from flux_core.database.tables import jobs, members, pauses
 from flux_core.errors import FluxError
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Account, Job, JobState, Lane, Origin, Remark, ReplyTo
+from flux_core.models import Mode
 from flux_core.router import LOCAL
 
 c = jobs.c
@@ -78,7 +79,7 @@ COLUMNS: tuple[sa.Column[Any], ...] = (
     *(c.spoiler, c.start_tag, c.finish_tag, c.attempts, c.worker_id, c.lease_until, c.started_at, c.ended_at),
     *(c.cancel_requested, c.steps_done, c.steps_total, c.preview_key, c.provider, c.provider_job_id, c.error_code),
     *(c.error_facts, c.delivered_at, c.venue, c.tried, c.remarks, c.microdollars, c.lane, c.price, c.held),
-    *(c.age_restricted, c.notify),
+    *(c.age_restricted, c.notify, c.drawn_mode),
 )
 """What ``job_of`` reads."""
 
@@ -133,6 +134,7 @@ def job_of(row: Any) -> Job:
         held=row.held,
         age_restricted=row.age_restricted,
         notify=row.notify,
+        drawn_mode=None if row.drawn_mode is None else Mode(row.drawn_mode),
     )
 
 
@@ -147,11 +149,12 @@ def values_of(job: Job, key: str | None = None) -> dict[str, Any]:
         "model": job.request.model,
         "request": job.request.model_dump_json(),
         "input_key": job.request.input_picture and job.request.input_picture.key,
+        "mask_key": job.request.input_mask and job.request.input_mask.key,
         "origin": job.origin.value,
         "parent_id": job.parent_id,
         "parent_position": job.parent_position,
         "cost": job.cost,
-        "units": job.request.megapixel_steps,
+        "units": job.request.work,
         "created_at": job.created_at,
         "state": job.state.value,
         "waits_for": None if job.venue == "hosted" or job.held is not None else job.request.model,
@@ -190,6 +193,15 @@ _BY_ID = sa.select(*COLUMNS).where(c.id == bindparam("job"), _REMEMBERED)
 def find(connection: Connection, job_id: str) -> Job | None:
     """Return the job, or None: also for one that retention has forgotten."""
     row = connection.execute(_BY_ID, {"job": job_id}).one_or_none()
+    return None if row is None else job_of(row)
+
+
+_BY_KEY = sa.select(*COLUMNS).where(c.key == bindparam("known_as"), _REMEMBERED)
+
+
+def find_by_key(connection: Connection, key: str) -> Job | None:
+    """Return the job that was submitted under ``key``, or None."""
+    row = connection.execute(_BY_KEY, {"known_as": key}).one_or_none()
     return None if row is None else job_of(row)
 
 

@@ -13,7 +13,15 @@ from flux_core.database.crew import errand_of
 from flux_core.database.hosted import Terms
 from flux_core.database.jobs import CLAIMED_BY_NOBODY, COLUMNS, IS_QUEUED, admit_all, job_of, remark
 from flux_core.database.tables import jobs
-from flux_core.errors import FluxError, GenerationFailed, OutcomeUnknown, ProviderBroken, ProviderFault, from_code
+from flux_core.errors import (
+    FluxError,
+    GenerationFailed,
+    ModelUnavailable,
+    OutcomeUnknown,
+    ProviderBroken,
+    ProviderFault,
+    from_code,
+)
 from flux_core.jobs import Job, JobState, Remark
 from flux_core.router import LOCAL, Choice, Nobody, Verdict, route
 
@@ -63,20 +71,23 @@ def pass_on(
     """Give a job on which its provider failed to somebody else, to the same again, or end it; raises LeaseLost."""
     job = leases.owned(connection, worker_id, job_id)
     provider = job.provider or LOCAL  # a hosted one is noted with its claim
+    crew = terms.look(connection, now)
+    others = [worker for worker in crew.able(job.request.model) if worker.id != worker_id]
+    if isinstance(error, ModelUnavailable) and provider == LOCAL and others and not job.cancel_requested:
+        return leases.requeue(connection, worker_id, job_id, counted=False)
     if not isinstance(error, ProviderBroken):  # what came was no picture, and may well have been billed
         spending.correct(connection, job_id, provider, 0)
     job = remark(connection, job, Remark("passed_on", {"provider": provider, "code": error.code}))
     job = _let_go(connection, job, (*job.tried, provider))
     if job.cancel_requested:
         return leases.end_without_pictures(connection, worker_id, job_id, JobState.CANCELLED, now)
-    crew = terms.look(connection, now)
     decided = policies.policy_of(connection, job.account.guild_id)
     policy = decided.routing or terms.policy
 
     def verdict(*, expected: bool) -> Verdict:
         venues = crew.venues(
             job.request.model,
-            job.request.megapixel_steps,
+            job.request.work,
             {},
             expected=expected,
             guild_id=job.account.guild_id,

@@ -108,7 +108,7 @@ def place_of(connection: Connection, job: Job, terms: Terms, now: float) -> Plac
     if job.state is JobState.RUNNING:
         return Place(0, _running(crew, job), len(able))
     held = job.held is not None or holding(connection, job.account.guild_id)
-    model, units = job.request.model, job.request.megapixel_steps
+    model, units = job.request.model, job.request.work
     ahead: Work = ahead_of(connection, job.id, crew.rivals(model))
     limit = _one_by_one(connection, crew, job)
     if limit is not None:

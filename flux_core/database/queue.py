@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
 from flux_core.batching import Shape
-from flux_core.database import alike, batches, claims, hosted, leases, passing, pictures, policies, speeds, workers
+from flux_core.database import (
+    alike,
+    batches,
+    claims,
+    hosted,
+    leases,
+    passing,
+    pictures,
+    policies,
+    speeds,
+    warm,
+    workers,
+)
 from flux_core.database.engine import Database
 from flux_core.database.hosted import Terms
 from flux_core.database.policies import DEFAULT_ROUTING
 from flux_core.database.workers import WorkerInfo
 from flux_core.errors import GenerationFailed, LeaseLost, Refused, StorageUnavailable
 from flux_core.jobs import Job, JobState, Picture
+from flux_core.models import Mode
+from flux_core.offers import Offer
 from flux_core.policy import GuildPolicy
 from flux_core.quota import UTC
 from flux_core.router import RoutingPolicy
@@ -50,16 +64,30 @@ class JobQueue:
     def _terms(self) -> Terms:
         return Terms(policy=self._policy, zone=self._zone, lease_seconds=self.lease_seconds)
 
-    async def claim(self, worker_id: str, models: Sequence[str]) -> Job | None:
-        """Return the job whose turn it is among ``models``, now running and leased to the worker; None: none waits."""
+    async def claim(self, worker_id: str, models: Sequence[str], loaded: Set[str] | None = None) -> Job | None:
+        """Return the job whose turn it is among ``models``, now running and leased to the worker; None: none waits.
+
+        ``loaded``: which of them are in memory, where the others would have to be loaded first. A job for one of those
+        may then come before its turn, within the bounds of ``flux_core.affinity``.
+        """
+        if loaded and not loaded >= set(models) and await self._db.read(warm.is_better, models, loaded):
+            now = self._db.clock()
+            return await self._db.write(warm.take, worker_id, models, loaded, now, self.lease_seconds)
         return await self._db.write(claims.claim, worker_id, models, self._db.clock(), self.lease_seconds)
 
-    async def claim_together(self, worker_id: str, models: Sequence[str], device: str, most_pictures: int) -> list[Job]:
+    async def claim_together(
+        self,
+        worker_id: str,
+        models: Sequence[str],
+        device: str,
+        most_pictures: int,
+        loaded: Set[str] | None = None,
+    ) -> list[Job]:
         """Return the job whose turn it is, as ``claim`` does, and those that are drawn faster together with it.
 
         ``device``: whose paces count; ``most_pictures``: drawn at once at most. Empty: none waits.
         """
-        job = await self.claim(worker_id, models)
+        job = await self.claim(worker_id, models, loaded)
         if job is None or most_pictures < 2:
             return [] if job is None else [job]
         party = alike.Party(job, models, device, most_pictures)
@@ -118,12 +146,15 @@ class JobQueue:
         missing: int = 0,
         from_words: bool = False,
         microdollars: int | None = None,
+        mode: Mode = Mode.QUALITY,
+        why_mode: str | None = None,
     ) -> Job:
         """End a job with its pictures and settle its cost; raises LeaseLost.
 
         ``seconds`` is what the drawing took: the job's ``started_at`` becomes the moment it really began. What
         ``missing`` pictures cost goes back, and ``withheld`` says why there are none. ``from_words``: the picture to
-        start from was left aside. ``microdollars``: what the provider charged; None: what was expected.
+        start from was left aside. ``microdollars``: what the provider charged; None: what was expected. ``mode``: that
+        it was drawn in, and ``why_mode``, where it is not the one asked for.
         """
         drawn = leases.Drawn(
             provider=provider,
@@ -132,6 +163,8 @@ class JobQueue:
             missing=missing,
             from_words=from_words,
             microdollars=microdollars,
+            mode=mode,
+            why_mode=why_mode,
         )
         return await self._db.write(leases.succeed, worker_id, job_id, pictures, drawn, self._db.clock())
 
@@ -149,6 +182,7 @@ class JobQueue:
     async def pass_on(self, worker_id: str, job_id: str, error: GenerationFailed) -> Job:
         """Give a job on which its provider failed for good to somebody who has not; raises LeaseLost.
 
+        One whose model did not load here waits for another of our own workers, where one offers that model.
         It goes back to its place in the queue, as though this attempt had not been. When nobody else draws it and the
         fault is a transient one, it comes back as well, three times, after longer and longer pauses; else the job ends
         as failed, with its cost back.
@@ -170,9 +204,20 @@ class JobQueue:
         """Make a worker known. Jobs still leased to an earlier process with its id are due for rescue at once."""
         await self._db.write(_register, worker, self._db.clock())
 
-    async def beat(self, worker_id: str, *, closed: str | None = None) -> None:
-        """Give a sign of life, with the reason why no jobs are taken now; the silent count in nobody's estimate."""
-        await self._db.write(workers.beat, worker_id, self._db.clock(), closed)
+    async def introduce(self, worker: WorkerInfo) -> None:
+        """Make a worker known again that was struck from the list while the database was away; its leases stay."""
+        await self._db.write(workers.register, worker, self._db.clock())
+
+    async def beat(self, worker_id: str, *, closed: str | None = None) -> bool:
+        """Give a sign of life, with the reason why no jobs are taken now; the silent count in nobody's estimate.
+
+        False: it is not in the list, having been silent for too long, and has to introduce itself again.
+        """
+        return await self._db.write(workers.beat, worker_id, self._db.clock(), closed)
+
+    async def offer(self, worker_id: str, offers: Mapping[str, Offer], *, closed: str | None = None) -> None:
+        """Tell what a worker draws from now on, with the reason why it takes no jobs where that is nothing."""
+        await self._db.write(workers.offer, worker_id, offers, self._db.clock(), closed)
 
     async def retire(self, worker_id: str) -> None:
         """Take a worker out. Jobs still leased to it are due for rescue at once."""
@@ -211,14 +256,14 @@ class JobQueue:
         return await self._db.write(passing.abandon, gone, now) if gone else []
 
     async def record_speed(self, provider: str, model: str, units: float, seconds: float) -> None:
-        """Add a measurement: a job of ``units`` megapixel-steps (``request.megapixel_steps``) took ``seconds``."""
+        """Add a measurement: a job of ``units`` megapixel-steps (``request.work``, as drawn) took ``seconds``."""
         if units > 0 and seconds > 0:
             await self._db.write(speeds.record, provider, model, units, seconds)
 
     async def record_pace(self, device: str, shape: Shape, pictures: int, units: float, seconds: float) -> None:
         """Add a measurement: ``pictures`` drawn at once, ``units`` megapixel-steps in all, took ``seconds``."""
         if seconds > 0:
-            await self._db.write(batches.record, device, shape.model, shape.scale, pictures, units, seconds)
+            await self._db.write(batches.record, device, shape.paced_as, shape.scale, pictures, units, seconds)
 
 
 def _fail(

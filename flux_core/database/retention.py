@@ -42,7 +42,7 @@ _DELETE_ROWS = sa.delete(pictures).where(_OF_JOBS)
 _ONLY_WORDS = sa.update(jobs).where(c.id.in_(bindparam("jobs", expanding=True))).values(kept="words")
 _SILENT: dict[str, Any] = dict.fromkeys(
     [
-        *("key", "input_key", "asked", "parent_id", "parent_position", "preview_key", "provider_job_id"),
+        *("key", "input_key", "mask_key", "asked", "parent_id", "parent_position", "preview_key", "provider_job_id"),
         *("error_facts", "remarks", "delivery_problem", "undeliverable_at"),
         *("application_id", "channel_id", "interaction_token", "token_expires_at", "message_id"),
     ]
@@ -90,4 +90,4 @@ def _drop_pictures_of(connection: Connection, ids: Sequence[str], now: float) ->
 
 
 def _without_words(request: str) -> str:
-    return json.dumps(json.loads(request) | {"prompt": "", "input_picture": None, "provider": None})
+    return json.dumps(json.loads(request) | {"prompt": "", "input_picture": None, "input_mask": None, "provider": None})

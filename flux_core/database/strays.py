@@ -25,8 +25,11 @@ _SHOWN = sa.select(pictures.c.key).where(
     pictures.c.job_id.in_(bindparam("jobs", expanding=True)), pictures.c.key.is_not(None)
 )
 _UPLOADED = sa.select(inputs.c.key).where(inputs.c.key.in_(bindparam("keys", expanding=True)))
-_STARTED_FROM = sa.select(jobs.c.input_key).where(
-    jobs.c.input_key.in_(bindparam("keys", expanding=True)), jobs.c.kept == sa.literal_column("'all'")
+_STARTED_FROM = sa.union(
+    *(
+        sa.select(used).where(used.in_(bindparam("keys", expanding=True)), jobs.c.kept == sa.literal_column("'all'"))
+        for used in (jobs.c.input_key, jobs.c.mask_key)
+    )
 )
 _FIRST_JOB = sa.select(jobs.c.created_at).order_by(jobs.c.id).limit(sa.literal_column("1"))
 _GONE_SOON = sa.select(discarded.c.key).where(discarded.c.key.in_(bindparam("keys", expanding=True)))

@@ -44,13 +44,14 @@ jobs = sa.Table(
     sa.Column("user_id", sa.BigInteger, nullable=False),
     sa.Column("model", sa.Text, nullable=False),
     sa.Column("request", sa.Text, nullable=False),
-    # Of the request's input picture.
+    # Of the request's input picture, and of its mask.
     sa.Column("input_key", sa.Text),
+    sa.Column("mask_key", sa.Text),
     sa.Column("origin", sa.Text, nullable=False),
     sa.Column("parent_id", sa.String(24)),
     sa.Column("parent_position", sa.Integer),
     sa.Column("cost", sa.BigInteger, nullable=False),
-    # Megapixel-steps: what the estimate multiplies with the measured speed.
+    # Megapixel-steps, less where the mode leaves some out: what the estimate multiplies with the measured speed.
     sa.Column("units", sa.Double, nullable=False),
     # In which mode it was drawn, where the one who drew it has several.
     sa.Column("drawn_mode", sa.Text),
@@ -62,6 +63,8 @@ jobs = sa.Table(
     # In the virtual time of its guild and lane.
     sa.Column("start_tag", sa.Double, nullable=False),
     sa.Column("finish_tag", sa.Double, nullable=False),
+    # Jobs that were taken before it though it was its turn, because their models were at hand.
+    sa.Column("passed_over", sa.Integer, nullable=False, server_default="0"),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("worker_id", sa.Text),
     sa.Column("lease_until", sa.Double),
@@ -180,6 +183,7 @@ _partial(
 _partial("ix_jobs_undeliverable", _job.guild_id, _job.user_id, _job.id, where="undeliverable_at IS NOT NULL")
 _partial("ix_jobs_previews", _job.id, where="preview_key IS NOT NULL AND ended_at IS NOT NULL")
 _partial("ix_jobs_inputs", _job.input_key, where="input_key IS NOT NULL")
+_partial("ix_jobs_masks", _job.mask_key, where="mask_key IS NOT NULL")
 _partial("ix_jobs_kept", _job.kept, _job.ended_at, where="ended_at IS NOT NULL AND kept <> 'nothing'")
 _partial("uq_jobs_key", _job.key, where="key IS NOT NULL", unique=True)
 

@@ -52,6 +52,11 @@ class WorkerInfo:
 
 
 _SEEN = sa.update(workers).where(c.id == bindparam("worker")).values(seen_at=bindparam("now"), closed=bindparam("why"))
+_OFFER = (
+    sa.update(workers)
+    .where(c.id == bindparam("worker"))
+    .values(offers=bindparam("models"), closed=bindparam("why"), seen_at=bindparam("now"))
+)
 _DELETE = sa.delete(workers).where(c.id == bindparam("worker"))
 _INSERT = sa.insert(workers).inline()
 _ALIVE = sa.select(workers).where(c.seen_at >= bindparam("since")).order_by(c.started_at, c.id)
@@ -68,7 +73,7 @@ def register(connection: Connection, worker: WorkerInfo, now: float) -> None:
         "device": worker.device,
         "provider": worker.provider,
         "hosted": worker.hosted,
-        "offers": _OFFERS.dump_json(dict(worker.offers), exclude_defaults=True).decode(),
+        "offers": _text(worker.offers),
         "closed": worker.closed,
         "slots": worker.slots,
         "links": worker.links,
@@ -79,10 +84,19 @@ def register(connection: Connection, worker: WorkerInfo, now: float) -> None:
     connection.execute(_INSERT, row)
 
 
+def offer(connection: Connection, worker_id: str, offers: Mapping[str, Offer], now: float, closed: str | None) -> None:
+    """Note what a worker draws from now on, and whether it takes jobs."""
+    connection.execute(_OFFER, {"worker": worker_id, "models": _text(offers), "now": now, "why": closed})
+
+
+def _text(offers: Mapping[str, Offer]) -> str:
+    return _OFFERS.dump_json(dict(offers), exclude_defaults=True).decode()
+
+
 @locks.may_be_undone
-def beat(connection: Connection, worker_id: str, now: float, closed: str | None) -> None:
-    """Note that a worker lives, and whether it takes jobs."""
-    connection.execute(_SEEN, {"worker": worker_id, "now": now, "why": closed})
+def beat(connection: Connection, worker_id: str, now: float, closed: str | None) -> bool:
+    """Note that a worker lives, and whether it takes jobs; False where it is not in the list (any more)."""
+    return connection.execute(_SEEN, {"worker": worker_id, "now": now, "why": closed}).rowcount == 1
 
 
 def retire(connection: Connection, worker_id: str) -> None:
@@ -92,7 +106,7 @@ def retire(connection: Connection, worker_id: str) -> None:
 
 @lru_cache(maxsize=256)
 def _offers(text: str) -> Mapping[str, Offer]:
-    # A worker's offers stay the same for as long as it lives, and every claim of a hosted provider reads them.
+    # A worker's offers hardly ever change while it lives, and every claim of a hosted provider reads them.
     return _OFFERS.validate_json(text)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from flux_core.errors import Cancelled
 from flux_core.gpu.latents import unpack
 from flux_core.gpu.previews import LatentPreview, predicted
 from flux_core.providers.base import Progress
@@ -32,6 +33,18 @@ class Audience:
                 progress.step(done, total)
             except Exception as error:
                 self.leave(place, error)
+
+    def look(self) -> None:
+        """Let those go who do not want the rest any more, between steps as well; raises as ``step`` does."""
+        for place in range(len(self._progresses)):
+            if not self.wants(place) and len(self.left) == len(self._progresses):
+                raise next(iter(self.left.values()))
+
+    def wants(self, place: int) -> bool:
+        """Say whether the one at ``place`` is still there, and still wants the drawing."""
+        if place not in self.left and self._progresses[place].cancelled:
+            self.left[place] = Cancelled("Nobody wants the drawing any more.")
+        return place not in self.left
 
     def leave(self, place: int, error: Exception) -> None:
         """Go on without the one at ``place``; raises as ``step`` does."""
@@ -58,20 +71,26 @@ class StepWatch:
         preview: LatentPreview,
         *,
         latent_size: tuple[int, int],
+        unpack: Callable[[torch.Tensor, int, int], torch.Tensor] = unpack,
         rows: Mapping[int, slice],
         batch: int,
         batches: int,
+        on_step: Callable[[], None],
     ) -> None:
-        """Watch batch number ``batch`` of ``batches``; ``latent_size`` is (height, width) of the latents.
+        """Watch batch number ``batch`` of ``batches``; ``latent_size`` is (height, width) of the latents,
+        which ``unpack`` makes of tokens.
 
-        ``rows``: which pictures of the batch belong to whom in the audience.
+        ``rows``: which pictures of the batch belong to whom in the audience. ``on_step`` is called after each step,
+        before anybody hears of it.
         """
         self._audience = audience
         self._preview = preview
         self._latent_size = latent_size
+        self._unpack = unpack
         self._rows = rows
         self._batch = batch
         self._batches = batches
+        self._on_step = on_step
         self._before: torch.Tensor | None = None
         self._behind: torch.cuda.Event | None = None
 
@@ -79,6 +98,7 @@ class StepWatch:
         """Take note of one finished step."""
         latents: torch.Tensor = tensors["latents"]
         self._keep_pace(latents.device)
+        self._on_step()
         total = pipeline.num_timesteps
         self._audience.step(self._batch * total + index + 1, self._batches * total)
         before, self._before = self._before, latents
@@ -88,7 +108,8 @@ class StepWatch:
 
             @cache
             def x0() -> torch.Tensor:
-                return unpack(predicted(before, latents, float(noise[at - 1]), float(noise[at])), *self._latent_size)
+                heading = predicted(before, latents, float(noise[at - 1]), float(noise[at]))
+                return self._unpack(heading, *self._latent_size)
 
             for place, rows in self._rows.items():
                 self._audience.preview(place, lambda rows=rows: self._preview.show(x0()[rows]))  # type: ignore[misc]

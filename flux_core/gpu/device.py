@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
 from flux_core.errors import ConfigurationError
+from flux_core.gpu.rungs import Facts
 
 MEMINFO = Path("/proc/meminfo")
 
@@ -36,11 +38,6 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def precision(device: torch.device) -> torch.dtype:
-    """Return bf16 for an accelerator, fp32 for a CPU. Never fp16: FLUX overflows it and draws black."""
-    return torch.float32 if device.type == "cpu" else torch.bfloat16
-
-
 def title(device: torch.device) -> str:
     """Return the device's name for people, such as "NVIDIA H200" or "cpu"."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
@@ -63,13 +60,25 @@ def free_bytes(device: torch.device) -> int | None:
     return None
 
 
-def weight_bytes(source: str, dtype: torch.dtype) -> int | None:
-    """Return how much memory the weights in the folder ``source`` take in ``dtype``; None for what is no folder.
+PACKAGES = ("torchao", "bitsandbytes", "triton", "flash_attn_interface")
+"""What makes drawing faster where it is installed."""
 
-    Weights ship with 16 bits a number.
-    """
-    folder = Path(source).expanduser()
-    if not folder.is_dir():
-        return None
-    on_disk = sum(file.stat().st_size for file in folder.glob("*/*.safetensors"))
-    return on_disk * dtype.itemsize // 2
+
+def facts_of(device: torch.device) -> Facts:
+    """Return what decides how models are drawn there. What we hold there already counts as free."""
+    packages = frozenset(name for name in PACKAGES if find_spec(name) is not None)
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return Facts(
+            kind="cuda",
+            name=title(device),
+            total=int(total),
+            free=int(free) + torch.cuda.memory_reserved(device),
+            main_free=free_bytes(torch.device("cpu")),
+            capability=torch.cuda.get_device_capability(device),
+            packages=packages,
+        )
+    if device.type == "mps":
+        most = int(torch.mps.recommended_max_memory())
+        return Facts(kind="mps", name="Apple GPU", total=most, free=most, packages=packages)
+    return Facts(kind="cpu", name="cpu", total=None, free=free_bytes(device), packages=packages)

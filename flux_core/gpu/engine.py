@@ -1,82 +1,95 @@
-"""Draw requests with FLUX on one device."""
+"""Draw requests with FLUX on one device, in stages: words, steps, pixels.
+
+The steps of a drawing belong to one thread, since they use the scheduler that all pipelines of a model share. Words
+and pixels need none of it: other threads may read the words of the next drawing, and decode the last one, meanwhile.
+"""
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
+from flux_core.downloads import folder_of
 from flux_core.errors import DrawingBroken, FluxError, OutOfMemory
 from flux_core.generation import GenerationRequest
+from flux_core.gpu.decoding import DECODE_BYTES_PER_PIXEL, Decoder
 from flux_core.gpu.denoising import Audience, StepWatch
-from flux_core.gpu.device import free_bytes, precision, weight_bytes
-from flux_core.gpu.latents import unpack
-from flux_core.gpu.loading import HEADROOM, LoadedModel, load
-from flux_core.models import MEGAPIXEL, ModelSpec
+from flux_core.gpu.descent import Descent
+from flux_core.gpu.developing import Darkroom, collect, first_line, is_the_same, needs_mending, ran_out
+from flux_core.gpu.device import facts_of, free_bytes
+from flux_core.gpu.drawing import Flawed, Latent, Outcome, Piece, Shot, Sketch
+from flux_core.gpu.idle import IdleClock
+from flux_core.gpu.loading import RANDOM, LoadedModel, held_as, load
+from flux_core.gpu.modes import stepping
+from flux_core.gpu.pipelines import Words, illustrated, words_as_options
+from flux_core.gpu.profile import Encoders, Offload, Profile
+from flux_core.gpu.words import Reader
+from flux_core.loras import Lora
+from flux_core.metrics import definitions as m
+from flux_core.models import MEGAPIXEL, Mode, ModelSpec
 from flux_core.providers.base import Progress
+from flux_core.watchdog import LOAD_SECONDS, StepPace, Watchdog
+
+log = logging.getLogger(__name__)
 
 BATCH_PIXELS = {"cpu": MEGAPIXEL}
 BATCH_PIXELS_ELSEWHERE = 4 * MEGAPIXEL
 """Most pixels drawn at once: larger batches gain nothing and their memory grows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """One request among those drawn side by side."""
-
-    request: GenerationRequest
-    input_image: Image.Image | None
-    progress: Progress
-
-    @property
-    def shape(self) -> tuple[object, ...]:
-        """Return what all pieces of a drawing have in common."""
-        request = self.request
-        size = (request.model, request.width, request.height)
-        return (*size, request.steps, request.guidance, request.strength, self.input_image is None)
-
-    @property
-    def start(self) -> Image.Image:
-        """Return the picture that the drawing starts from, cropped to its size."""
-        assert self.input_image is not None
-        size = (self.request.width, self.request.height)
-        return ImageOps.fit(self.input_image.convert("RGB"), size, Image.Resampling.LANCZOS)
-
-
-class Shot(NamedTuple):
-    """One picture to draw: for which piece, from which seed."""
-
-    piece: int
-    seed: int
-
-
-class Words(NamedTuple):
-    """A prompt as the network reads it, each with a batch of one."""
-
-    embeds: torch.Tensor
-    pooled: torch.Tensor
+READING_BYTES = 1 << 30
+"""What must be free on a card for words to be read while it draws."""
+STALL_SECONDS = 60.0
 
 
 class Engine:
-    """The models of one device. Not thread-safe: one call at a time, all from one thread."""
+    """The models of one device. ``read`` and ``develop`` may be called from any thread, all else from one alone."""
 
-    def __init__(self, device: torch.device, *, hub_token: str | None = None) -> None:
-        """Take a device; nothing is loaded yet. ``hub_token`` opens gated repositories of the hub."""
+    def __init__(
+        self,
+        device: torch.device,
+        *,
+        hub_token: str | None = None,
+        watchdog: Watchdog | None = None,
+        stall_seconds: float = STALL_SECONDS,
+        profile: str = "auto",
+        loras: Mapping[str, Lora] | None = None,
+    ) -> None:
+        """Take a device; nothing is loaded yet. ``hub_token`` opens gated repositories of the hub.
+
+        ``loras``: those that requests may name.
+
+        ``profile``: GPU_PROFILE; raises ConfigurationError for one that this device cannot do. ``watchdog`` is told
+        what is done; a step may always take ``stall_seconds``.
+        """
         self.device = device
+        self.profiles = Descent(facts_of(device), profile)
         self._hub_token = hub_token
+        self._loras: Mapping[str, Lora] = loras or {}
+        self._watchdog = watchdog or Watchdog()
+        self._pace = StepPace(stall_seconds)
+        self._idle = IdleClock(device)
         self._loaded: dict[str, LoadedModel] = {}
+        self._readers: dict[str, Reader] = {}
+        self._darkroom = Darkroom(device, self._watchdog, self._pace)
 
     @property
     def loaded(self) -> list[str]:
-        """Return the ids of the models in memory, the longest unused first."""
+        """Return what is in memory (``held_as``), the longest unused first."""
         return list(self._loaded)
 
+    # A whole drawing
+
     def draw(
-        self, spec: ModelSpec, request: GenerationRequest, input_image: Image.Image | None, progress: Progress
+        self,
+        spec: ModelSpec,
+        request: GenerationRequest,
+        input_image: Image.Image | None,
+        progress: Progress,
+        input_mask: Image.Image | None = None,
     ) -> list[Image.Image]:
         """Draw all pictures of ``request``: RGB, ``request.width`` × ``request.height`` pixels.
 
@@ -84,93 +97,226 @@ class Engine:
         seed + i, give or take one level in 8 bits. Raises ModelUnavailable, OutOfMemory, DrawingBroken, or what
         ``progress.step`` raised.
         """
-        (outcome,) = self.draw_together(spec, [Piece(request, input_image, progress)])
+        (outcome,) = self.draw_together(spec, [Piece(request, input_image, progress, input_mask)])
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
-    def draw_together(self, spec: ModelSpec, pieces: Sequence[Piece]) -> list[list[Image.Image] | Exception]:
+    def draw_together(self, spec: ModelSpec, pieces: Sequence[Piece]) -> list[Outcome]:
         """Draw requests of one shape (``flux_core.batching``) side by side; return the pictures of each, as ``draw``.
 
         In the place of a piece that ended by itself is what its ``progress.step`` raised, or its own DrawingBroken.
         Raises what ``draw`` does for what befell all.
         """
+        sketch = self.denoise(spec, pieces)
+        return self.mend(sketch, self.develop(sketch))
+
+    # Its stages
+
+    def load(self, spec: ModelSpec) -> None:
+        """Have a model in memory, as lean as it takes; raises ModelUnavailable and OutOfMemory."""
+        while True:
+            try:
+                self._model(spec)
+                return
+            except RuntimeError as error:
+                if not ran_out(error):
+                    raise
+                said = first_line(error)
+            if not self._make_room(spec, Mode.QUALITY, said):
+                raise OutOfMemory(f"{spec.id} does not fit into memory: {said}")
+
+    def read(self, spec: ModelSpec, prompt: str, mode: Mode = Mode.QUALITY) -> None:
+        """Read words beforehand, from any thread; nothing where that has to wait for the drawing itself."""
+        held = held_as(spec, self.profiles.standing(spec, mode))
+        model, reader = self._loaded.get(held), self._readers.get(held)
+        if model is not None and reader is not None and self._has_room(model, READING_BYTES):
+            self._words(reader, spec, prompt)
+
+    def denoise(self, spec: ModelSpec, pieces: Sequence[Piece], *, since: float | None = None) -> Sketch:
+        """Take all steps of a drawing; ``since``: when it was asked for, on the monotonic clock.
+
+        Raises what ``draw_together`` does. Who left on the way is noted in the sketch, also where that was everybody.
+        """
         audience = Audience([piece.progress for piece in pieces])
+        while True:
+            try:
+                return self._attempt(spec, pieces, audience, since)
+            except FluxError:
+                if len(audience.left) < len(pieces):
+                    raise
+                return Sketch(spec, pieces, audience)
+            except Exception as error:
+                if len(audience.left) == len(pieces):
+                    return Sketch(spec, pieces, audience)
+                said = first_line(error)
+                if not ran_out(error):
+                    raise DrawingBroken(f"{spec.id}: {type(error).__name__}: {said}") from error
+            # Here the error is gone, and its traceback with the very tensors that did not fit.
+            if not self._make_room(spec, pieces[0].request.mode, said):
+                size = f"{pieces[0].request.width}×{pieces[0].request.height}"
+                raise OutOfMemory(f"{spec.id} at {size}: {said}")
+            since = None
+
+    def _attempt(self, spec: ModelSpec, pieces: Sequence[Piece], audience: Audience, since: float | None) -> Sketch:
+        audience.look()
+        model = self._model(spec, pieces[0].request.mode)
+        audience.look()
+        model.wardrobe.change(pieces[0].request.lora, self._loras)
+        with torch.inference_mode():
+            return self._sketch(model, pieces, audience, self._denoise(model, pieces, audience, since))
+
+    def develop(self, sketch: Sketch) -> list[Outcome]:
+        """Decode the pictures of a drawing, from any thread where ``sketch.beside`` says so.
+
+        Returns what ``draw_together`` does, but for the pieces that ``mend`` has to look after.
+        """
+        return self._darkroom.develop(sketch)
+
+    def mend(self, sketch: Sketch, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Draw once more, in the safest way there is, what came out Flawed or did not fit into memory."""
+        return [
+            self._mended(sketch.spec, piece, outcome) if needs_mending(outcome) else outcome
+            for piece, outcome in zip(sketch.pieces, outcomes, strict=True)
+        ]
+
+    def _mended(self, spec: ModelSpec, piece: Piece, outcome: Outcome) -> Outcome:
+        blank = outcome.pictures if isinstance(outcome, Flawed) else None
+        short = isinstance(outcome, OutOfMemory)
+        if short and not self._make_room(spec, piece.request.mode, str(outcome)):
+            return outcome
+        log.warning("%s It is drawn once more", outcome)
+        m.REDRAWN.labels(spec.id, "memory" if short else "broken" if blank is None else "blank").inc()
+        if not short:
+            piece = replace(piece, request=piece.request.model_copy(update={"mode": Mode.QUALITY}))
         try:
-            model = self._model(spec)
-            with torch.inference_mode():
-                pictures = self._draw(model, pieces, audience)
-            return [audience.left.get(place, drawn) for place, drawn in enumerate(pictures)]
-        except torch.OutOfMemoryError as error:
-            # The traceback holds on to the very tensors that did not fit.
-            size = f"{pieces[0].request.width}×{pieces[0].request.height}"
-            raise OutOfMemory(f"{spec.id} at {size}: {_first_line(error)}") from None
-        except Exception as error:
-            if len(audience.left) == len(pieces):
-                return [audience.left[place] for place in range(len(pieces))]
-            if isinstance(error, FluxError):
-                raise
-            raise DrawingBroken(f"{spec.id}: {type(error).__name__}: {_first_line(error)}") from error
+            (again,) = self._darkroom.develop(self.denoise(spec, [piece]), careful=not short)
+        except FluxError as error:
+            return error
+        if not isinstance(again, Flawed):
+            return again
+        if blank is not None and again.pictures is not None and is_the_same(blank, again.pictures):
+            return [piece.finished(spec, picture) for picture in again.pictures]  # so it is what was asked for
+        return DrawingBroken(f"{again} It was drawn twice.")
 
     def unload(self) -> None:
         """Forget every model and give its memory back."""
         self._loaded.clear()
-        gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        self._readers.clear()
+        collect(self.device)
 
-    def _model(self, spec: ModelSpec) -> LoadedModel:
-        model = self._loaded.pop(spec.id, None)
-        if model is None or model.spec != spec:
-            if self._loaded and not self._room_for(spec):
+    # Models
+
+    def _model(self, spec: ModelSpec, mode: Mode = Mode.QUALITY) -> LoadedModel:
+        """Return the model as it is drawn in ``mode``: there may be one of all bits and one of fewer."""
+        base = None if spec.base is None else self._model(spec.base, mode)
+        profile = self.profiles.standing(spec, mode)
+        held = held_as(spec, profile)
+        model = self._loaded.pop(held, None)
+        moved = model is not None and base is not None and model.pipeline is not base.pipeline
+        if model is None or model.spec != spec or model.profile.weights != profile.weights or moved:
+            model = None  # its memory is wanted
+            self._readers.pop(held, None)
+            if base is None and self._loaded and not self._room_for(profile):
                 self.unload()
-            model = self._load(spec)
-        self._loaded[spec.id] = model
+            if spec.source not in (None, RANDOM):
+                folder_of(spec, self._hub_token)  # which may take an hour, and is no loading that hangs
+            with self._watchdog.over(f"loading {spec.id}", LOAD_SECONDS):
+                model = self._load(spec, profile, base)
+            self._readers[held] = Reader(model)
+        self._loaded[held] = model
         return model
 
-    def _load(self, spec: ModelSpec) -> LoadedModel:
-        try:
-            return load(spec, self.device, self._hub_token)
-        except torch.OutOfMemoryError:
-            if not self._loaded:
-                raise
-        self.unload()
-        return load(spec, self.device, self._hub_token)
+    def _load(self, spec: ModelSpec, profile: Profile, base: LoadedModel | None) -> LoadedModel:
+        log.info("%s is loaded as %s: %s", spec.id, profile.name, profile.why)
+        return load(spec, self.device, self._hub_token, profile, base=base)
 
-    def _room_for(self, spec: ModelSpec) -> bool:
-        wanted, free = weight_bytes(spec.source or "", precision(self.device)), free_bytes(self.device)
-        return wanted is not None and free is not None and wanted * HEADROOM < free
+    def _room_for(self, profile: Profile) -> bool:
+        free = free_bytes(self.device)
+        return free is not None and profile.card_bytes < free
 
-    def _draw(self, model: LoadedModel, pieces: Sequence[Piece], audience: Audience) -> list[list[Image.Image]]:
+    def _make_room(self, spec: ModelSpec, mode: Mode, said: str) -> bool:
+        """Let go of other models, or else hold this one in a leaner way until the next start; False: neither helps."""
+        standing = self.profiles.standing(spec, mode)
+        held = held_as(spec, standing)
+        if self._loaded.keys() - {held}:
+            self._loaded = {name: model for name, model in self._loaded.items() if name == held}
+            self._readers = {name: reader for name, reader in self._readers.items() if name == held}
+            log.warning("%s ran out of memory as %s (%s): the other models go", spec.id, standing.name, said)
+        elif (below := self.profiles.fall(spec, mode)) is not None:
+            self._loaded.clear()
+            self._readers.clear()
+            log.warning(
+                "%s ran out of memory as %s (%s): from now on it is %s", spec.id, standing.name, said, below.name
+            )
+            m.LEANER.labels(spec.id, below.name).inc()
+        else:
+            collect(self.device)
+            return False
+        collect(self.device)
+        return True
+
+    def _has_room(self, model: LoadedModel, wanted: int) -> bool:
+        """Whether another stage of a drawing may go on beside the steps of the next: all is in place, and room left."""
+        if self.device.type != "cuda":
+            return self.device.type == "cpu"
+        if model.profile.offload is not Offload.NONE or model.profile.encoders is Encoders.STREAMED:
+            return False  # parts come onto the card in turn, and go
+        unused = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        return (free_bytes(self.device) or 0) + unused > wanted
+
+    # Steps
+
+    def _denoise(
+        self, model: LoadedModel, pieces: Sequence[Piece], audience: Audience, since: float | None
+    ) -> list[Latent]:
         request = pieces[0].request
         if any(piece.shape != pieces[0].shape for piece in pieces):
             raise ValueError("Only pictures of one shape can be drawn side by side.")
         most = max(1, BATCH_PIXELS.get(self.device.type, BATCH_PIXELS_ELSEWHERE) // (request.width * request.height))
         shots = [Shot(place, seed) for place, piece in enumerate(pieces) for seed in piece.request.seeds]
-        words: list[Words] = []
-        while True:
-            batches = [shots[at : at + most] for at in range(0, len(shots), most)]
-            audience.step(0, request.steps_taken * len(batches))
-            try:
-                # One prompt at a time, so that company changes nothing of what a prompt says.
-                words = words or [self._encoded(model, piece.request.prompt) for piece in pieces]
-                drawn: list[list[Image.Image]] = [[] for _ in pieces]
-                for number, batch in enumerate(batches):
-                    wanted = [shot for shot in batch if shot.piece not in audience.left]
-                    if wanted:
-                        self._draw_batch(model, pieces, words, wanted, drawn, number, len(batches), audience)
-                return drawn
-            except torch.OutOfMemoryError:
-                if most == 1:
-                    raise
-            most = max(1, min(most, len(shots)) // 2)
-            torch.cuda.empty_cache()
+        audience.step(0, request.steps_taken * -(-len(shots) // most))
+        words = []
+        for piece in pieces:
+            said = self._words(self._readers[model.held_as], model.spec, piece.request.prompt)
+            if model.prior is not None and piece.input_image is not None:
+                said = illustrated(said, model.prior, piece.input_image, self.device)
+            words.append(said)
+            audience.look()
+        with self._idle.over(since):
+            while True:
+                try:
+                    return self._draw_batches(model, pieces, words, shots, most, audience)
+                except RuntimeError as error:
+                    if min(most, len(shots)) == 1 or not ran_out(error):
+                        raise
+                most = max(1, min(most, len(shots)) // 2)
+                collect(self.device)
+                audience.step(0, request.steps_taken * -(-len(shots) // most))
 
-    def _encoded(self, model: LoadedModel, prompt: str) -> Words:
-        embeds, pooled, _ = model.text_to_image.encode_prompt(
-            prompt, max_sequence_length=model.spec.max_sequence_length
-        )
-        return Words(embeds, pooled)
+    def _draw_batches(
+        self,
+        model: LoadedModel,
+        pieces: Sequence[Piece],
+        words: Sequence[Words],
+        shots: Sequence[Shot],
+        most: int,
+        audience: Audience,
+    ) -> list[Latent]:
+        batches = [shots[at : at + most] for at in range(0, len(shots), most)]
+        drawn: list[Latent] = []
+        for number, batch in enumerate(batches):
+            wanted = [shot for shot in batch if audience.wants(shot.piece)]
+            if wanted:
+                drawn += self._draw_batch(model, pieces, words, wanted, number, len(batches), audience)
+        return drawn
+
+    def _words(self, reader: Reader, spec: ModelSpec, prompt: str) -> Words:
+        kind = ("words", spec.id)
+        with self._watchdog.over(f"reading a prompt for {spec.id}", self._pace.bound(kind)) as guarded:
+            words = reader.read(prompt)
+            self._pace.took(kind, guarded.seconds)
+        return words
 
     def _draw_batch(
         self,
@@ -178,56 +324,63 @@ class Engine:
         pieces: Sequence[Piece],
         words: Sequence[Words],
         shots: Sequence[Shot],
-        drawn: list[list[Image.Image]],
         number: int,
         batches: int,
         audience: Audience,
-    ) -> None:
-        """Draw ``shots`` at once and add the pictures to ``drawn``, each to those of its piece."""
-        request, pipeline = pieces[0].request, model.text_to_image
+    ) -> list[Latent]:
+        """Take all steps of ``shots`` at once."""
+        request = pieces[0].request
+        operation, way = pieces[0].way(model.spec)
+        pipeline = model.pipelines[operation]
         scale = pipeline.vae_scale_factor
         latent_size = (request.height // scale, request.width // scale)
         owners = [shot.piece for shot in shots]
         rows = {owner: slice(owners.index(owner), owners.index(owner) + owners.count(owner)) for owner in owners}
         options: dict[str, Any] = {
-            "prompt_embeds": torch.cat([words[owner].embeds for owner in owners]),
-            "pooled_prompt_embeds": torch.cat([words[owner].pooled for owner in owners]),
+            **words_as_options([words[owner] for owner in owners]),
             "width": request.width,
             "height": request.height,
             "num_inference_steps": request.steps,
             "guidance_scale": 1.0 if request.guidance is None else request.guidance,
             # Noise comes from the CPU, so that a seed means the same picture on every kind of device.
             "generator": [torch.Generator("cpu").manual_seed(shot.seed) for shot in shots],
-            "callback_on_step_end": StepWatch(
-                audience, model.preview, latent_size=latent_size, rows=rows, batch=number, batches=batches
-            ),
             "output_type": "latent",
             "return_dict": False,
         }
-        if pieces[0].input_image is not None:
-            pipeline = model.image_to_image
-            starts = {owner: pieces[owner].start for owner in rows}
-            options |= {"image": [starts[owner] for owner in owners], "strength": request.strength}
-        latents = unpack(pipeline(**options)[0], *latent_size)
-        # One at a time: the decoder's memory does not grow with the batch, and a batch decodes as single runs do.
-        for n, owner in enumerate(owners):
-            if owner in audience.left:
-                continue
-            try:
-                drawn[owner].append(self._decode(pipeline, latents[n : n + 1]))
-            except DrawingBroken as error:
-                audience.leave(owner, error)
+        if way.one_start and len(rows) > 1:
+            raise ValueError(f"{operation} is drawn for one request at a time.")
+        starts = [start for owner in owners if (start := pieces[owner].start) is not None]
+        options |= way.options(model.spec, request, starts)
+        kind = (model.spec.id, request.mode, request.width, request.height, len(shots))
+        with self._watchdog.over(f"a step of {model.spec.id}", self._pace.bound(kind)) as guarded:
 
-    def _decode(self, pipeline: Any, latents: torch.Tensor) -> Image.Image:
-        vae = pipeline.vae
-        pixels = vae.decode(latents / vae.config.scaling_factor + (vae.config.shift_factor or 0.0), return_dict=False)[
-            0
-        ]
-        if not torch.isfinite(pixels).all():
-            raise DrawingBroken(f"{pipeline.__class__.__name__} drew numbers that are no colours.")
-        picture: Image.Image = pipeline.image_processor.postprocess(pixels, output_type="pil")[0]
-        return picture
+            def on_step() -> None:
+                self._pace.took(kind, guarded.seconds)
+                guarded.renew(self._pace.bound(kind))
 
+            options["callback_on_step_end"] = StepWatch(
+                audience,
+                model.preview,
+                latent_size=latent_size,
+                unpack=model.latents.unpack,
+                rows=rows,
+                batch=number,
+                batches=batches,
+                on_step=on_step,
+            )
+            profile = self.profiles.standing(model.spec, request.mode)
+            with stepping(pipeline.transformer, model.spec, profile):
+                latents = model.latents.unpack(pipeline(**options)[0], *latent_size)
+        return [Latent(owner, latents[n : n + 1]) for n, owner in enumerate(owners)]
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0]
+    def _sketch(
+        self, model: LoadedModel, pieces: Sequence[Piece], audience: Audience, latents: Sequence[Latent]
+    ) -> Sketch:
+        ready = None
+        if self.device.type == "cuda":
+            ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            ready.record(torch.cuda.current_stream(self.device))
+        request = pieces[0].request
+        beside = self._has_room(model, DECODE_BYTES_PER_PIXEL * request.width * request.height)
+        mode = self.profiles.standing(model.spec, request.mode).mode
+        return Sketch(model.spec, pieces, audience, latents, Decoder(model.text_to_image), ready, beside, mode)

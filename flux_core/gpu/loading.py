@@ -1,111 +1,154 @@
-"""Load a FLUX model from a diffusers folder or the Hugging Face hub, once for both operations."""
+"""Load a FLUX model from a diffusers folder or the Hugging Face hub, once for all its operations."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import FluxImg2ImgPipeline, FluxPipeline
-from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+from flux_core.downloads import explain, folder_of
 from flux_core.errors import ModelUnavailable
-from flux_core.gpu.device import precision
+from flux_core.gpu.adapters import Wardrobe
+from flux_core.gpu.device import facts_of
+from flux_core.gpu.fitting import fit, loading_options, number_type
+from flux_core.gpu.latents import LatentSpace
+from flux_core.gpu.pipelines import FAMILIES, pipelines_of
 from flux_core.gpu.previews import LatentPreview
+from flux_core.gpu.profile import Encoders, Offload, Profile, ladder
 from flux_core.gpu.quiet import silence
-from flux_core.models import ModelSpec
+from flux_core.gpu.shapes import SHAPES, build_pipeline
+from flux_core.gpu.sizes import size_of
+from flux_core.models import ModelSpec, Operation
 
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-HEADROOM = 1.15
-"""What drawing needs beside the weights, relative to them, for the weights to stay on the card as a whole."""
+RANDOM = "random"
+"""A source for which the real shapes are filled with random numbers: they draw nothing, and as fast as real ones."""
+PARTS = frozenset({"transformer", "text_encoder", "text_encoder_2", "vae"})
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """One set of weights, ready to draw in both ways."""
+    """One set of weights, ready to draw in all its ways."""
 
     spec: ModelSpec
-    text_to_image: FluxPipeline
-    image_to_image: FluxImg2ImgPipeline
+    pipeline: Any
+    """What encodes the words, and holds transformer, VAE and scheduler."""
+    pipelines: Mapping[Operation, Any]
+    """What draws each operation, of the same modules."""
     preview: LatentPreview
+    latents: LatentSpace
+    wardrobe: Wardrobe
+    """What it wears; pipelines of the same modules wear it, too."""
+    profile: Profile
+    prior: Any | None = None
+    """What looks at a picture for the words, where the weights of another model draw."""
+
+    @property
+    def text_to_image(self) -> Any:
+        """Return the pipeline that was loaded."""
+        return self.pipeline
+
+    @property
+    def image_to_image(self) -> Any:
+        """Return the pipeline that starts from pictures; raises KeyError where there is none."""
+        return self.pipelines[Operation.IMAGE_TO_IMAGE]
+
+    @property
+    def held_as(self) -> str:
+        """Return the name under which an engine holds it."""
+        return held_as(self.spec, self.profile)
 
 
-def load(spec: ModelSpec, device: torch.device, hub_token: str | None = None) -> LoadedModel:
-    """Load ``spec.source`` onto ``device``, in fp32 on a CPU and bf16 elsewhere.
+def held_as(spec: ModelSpec, profile: Profile) -> str:
+    """Return the name under which an engine holds ``spec``: a model may be there in all bits and in fewer, too."""
+    return spec.id if profile.transformer.exact else f"{spec.id} in {profile.transformer}"
 
-    A folder is loaded without any network; ``hub_token`` opens gated repositories of the hub. A model too large for
-    its card keeps each part in main memory until its turn. Raises ModelUnavailable with what the operator should do;
-    running out of memory is torch's own error.
+
+def load(
+    spec: ModelSpec,
+    device: torch.device,
+    hub_token: str | None = None,
+    profile: Profile | None = None,
+    *,
+    base: LoadedModel | None = None,
+) -> LoadedModel:
+    """Load ``spec.source`` onto ``device`` as ``profile`` says, or else as suits the machine best.
+
+    ``base``: the model whose weights draw for one that has none of its own (``spec.base``), already loaded.
+
+    A folder is loaded without any network; ``hub_token`` opens gated repositories of the hub. Raises ModelUnavailable
+    with what the operator should do; running out of memory is torch's own error.
     """
     if spec.source is None:
         raise ModelUnavailable(f"No place is configured for {spec.id}.", model=spec.id)
     silence()
-    folder = Path(spec.source).expanduser()
-    if not folder.is_dir() and not HUB_ID.fullmatch(spec.source):
-        raise ModelUnavailable(
-            f"{spec.id}: there is no folder {spec.source}; {_setting(spec)} names it.", model=spec.id
-        )
+    if spec.source == RANDOM:
+        profile = profile or ladder(facts_of(device), size_of(spec))[0]
+        return _furnished(spec, _at_random(spec, profile, device), profile, device, hub_token)
+    folder = folder_of(spec, hub_token)
+    loads = FAMILIES[spec.architecture].loads
+    _check_kind(spec, folder, loads.__name__)
+    profile = profile or ladder(facts_of(device), size_of(spec.base or spec))[0]
+    if spec.drawn_by is not None and base is None:
+        raise ModelUnavailable(f"{spec.id} is drawn with the weights of {spec.drawn_by}.", model=spec.id)
     try:
-        pipeline = FluxPipeline.from_pretrained(
-            str(folder) if folder.is_dir() else spec.source,
-            dtype=precision(device),
-            local_files_only=folder.is_dir(),
-            token=hub_token,
+        pipeline = loads.from_pretrained(
+            str(folder),
+            **({"dtype": number_type(profile)} if base is not None else loading_options(profile, PARTS)),
+            local_files_only=True,
         )
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
         # diffusers, transformers and the hub each raise errors of their own, often wrapped in plain OSError.
-        raise ModelUnavailable(explain(error, spec, local=folder.is_dir()), model=spec.id) from error
-    _place(pipeline, device)
+        raise ModelUnavailable(explain(error, spec, local=True), model=spec.id) from error
     pipeline.set_progress_bar_config(disable=True)
-    # Built from the very same modules: a second operation costs no memory. `from_pipe` may cast them.
-    variation = FluxImg2ImgPipeline(**pipeline.components)
-    variation.set_progress_bar_config(disable=True)
-    return LoadedModel(spec, pipeline, variation, LatentPreview.fit(pipeline.vae, device))
+    if base is not None:
+        pipeline.to(device)
+        ways = dict.fromkeys(FAMILIES[spec.architecture].ways, base.pipelines[Operation.TEXT_TO_IMAGE])
+        return replace(base, spec=spec, pipelines=ways, prior=pipeline)
+    return _furnished(spec, pipeline, profile, device, hub_token)
 
 
-def explain(error: BaseException, spec: ModelSpec, *, local: bool) -> str:
-    """Say what an operator should do about a model that did not load."""
-    source, kinds = spec.source, {type(cause) for cause in _causes(error)}
-    if GatedRepoError in kinds:
-        return (
-            f"{spec.id}: {source} is gated. Accept its licence at https://huggingface.co/{source} "
-            "and give a token of that account in HF_TOKEN."
+def _furnished(
+    spec: ModelSpec, pipeline: Any, profile: Profile, device: torch.device, hub_token: str | None
+) -> LoadedModel:
+    fit(pipeline, profile, device)
+    latents, wardrobe = LatentSpace(pipeline.vae), Wardrobe(pipeline, spec.id, hub_token)
+    preview = LatentPreview.fit(pipeline.vae, device, latents)
+    ways = pipelines_of(spec.architecture, pipeline)
+    return LoadedModel(spec, pipeline, ways, preview, latents, wardrobe, profile)
+
+
+def _at_random(spec: ModelSpec, profile: Profile, device: torch.device) -> Any:
+    """Build ``spec`` in its real shapes; raises ModelUnavailable for one whose shapes are not known, or for 4 bits."""
+    if spec.id not in SHAPES:
+        raise ModelUnavailable(f"Only {' and '.join(SHAPES)} have random weights, not {spec.id}.", model=spec.id)
+    if "quantization_config" in loading_options(profile, PARTS):
+        raise ModelUnavailable(
+            f"Random weights cannot be held in 4 bits, as profile {profile.name} has them; GPU_PROFILE names another.",
+            model=spec.id,
         )
-    if RepositoryNotFoundError in kinds:
-        return f"{spec.id}: there is neither a folder nor a hub repository {source}; check {_setting(spec)}."
-    if any(issubclass(kind, (LocalEntryNotFoundError, ConnectionError, TimeoutError)) for kind in kinds):
-        return f"{spec.id}: the hub cannot be reached and {source} was not downloaded before; check the network."
-    first = str(error).strip().split("\n", 1)[0]
-    if local:
-        return f"{spec.id}: {source} is no complete diffusers folder ({first}); check {_setting(spec)}."
-    return f"{spec.id}: {source} cannot be loaded from the hub ({first})."
+    whole = profile.offload is Offload.NONE and profile.encoders is Encoders.RESIDENT
+    pipeline = build_pipeline(spec.id, device if whole else "cpu", number_type(profile))
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
-def _setting(spec: ModelSpec) -> str:
-    return f"{spec.id.replace('-', '_').upper()}_PATH"
+def _check_kind(spec: ModelSpec, folder: Path, wanted: str) -> None:
+    """Refuse the weights of another architecture: many of them load, and then draw nonsense. Raises ModelUnavailable.
 
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _place(pipeline: FluxPipeline, device: torch.device) -> None:
-    if device.type == "cuda":
-        _, total = torch.cuda.mem_get_info(device)
-        if weights_in(pipeline) * HEADROOM > total:
-            pipeline.enable_model_cpu_offload(device=device)
-            return
-    pipeline.to(device)
-
-
-def weights_in(pipeline: Any) -> int:
-    """Return the bytes that a pipeline's weights take."""
-    modules = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
-    return sum(weight.numel() * weight.element_size() for module in modules for weight in module.parameters())
+    A folder without the file that names its pipeline is left to diffusers, which says what is missing.
+    """
+    try:
+        kind = json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("_class_name", wanted)
+    except (OSError, ValueError):
+        return
+    if kind != wanted:
+        raise ModelUnavailable(
+            f"{spec.id}: {spec.source} holds weights for {kind}, not for {wanted}; check {spec.setting}.",
+            model=spec.id,
+        )

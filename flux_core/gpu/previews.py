@@ -15,6 +15,8 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
+from flux_core.gpu.latents import LatentSpace
+
 FIT_SIDE = 256
 FIT_CELLS = (2, 4, 8, 16, 32)
 """Fitted on noise of these many cells a side: from smooth washes of colour to detail near the latents' own size."""
@@ -30,12 +32,12 @@ class LatentPreview:
 
     @classmethod
     @torch.no_grad()
-    def fit(cls, vae: Any, device: torch.device) -> LatentPreview:
-        """Fit the map to an AutoencoderKL that computes on ``device``, by least squares over a few seeded pictures."""
+    def fit(cls, vae: Any, device: torch.device, space: LatentSpace | None = None) -> LatentPreview:
+        """Fit the map to an autoencoder that computes on ``device``, by least squares over a few seeded pictures."""
         pictures = _sample_pictures()
-        latents = vae.encode(pictures.to(device, vae.dtype)).latent_dist.mode()
-        latents = ((latents - (vae.config.shift_factor or 0.0)) * vae.config.scaling_factor).float().cpu()
-        pixels = functional.adaptive_avg_pool2d(pictures, latents.shape[-2:])
+        encoded = vae.encode(pictures.to(device, vae.dtype)).latent_dist.mode()
+        latents = (space or LatentSpace(vae)).from_encoder(encoded).float().cpu()
+        pixels = functional.adaptive_avg_pool2d(pictures, (latents.shape[-2], latents.shape[-1]))
         samples = latents.movedim(1, -1).flatten(0, -2)
         samples = torch.cat([samples, torch.ones(len(samples), 1)], dim=1)
         solution = torch.linalg.lstsq(samples, pixels.movedim(1, -1).flatten(0, -2), driver="gelsd").solution

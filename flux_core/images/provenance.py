@@ -7,6 +7,8 @@ from enum import StrEnum
 
 from PIL import Image
 
+from flux_core.models import Mode
+
 EXIF_IFD = 0x8769
 USER_COMMENT = 0x9286
 SOFTWARE = 0x0131
@@ -39,8 +41,11 @@ class Provenance:
     height: int
     guidance: float | None = None
     strength: float | None = None
+    lora: str | None = None
+    """As a member types it: name and weight."""
     job_id: str | None = None
     source: DigitalSource = DigitalSource.TRAINED
+    mode: Mode = Mode.QUALITY
 
 
 def parameters_of(made: Provenance) -> str:
@@ -54,6 +59,10 @@ def parameters_of(made: Provenance) -> str:
     facts |= {"Seed": made.seed, "Size": f"{made.width}x{made.height}", "Model": made.model}
     if made.strength is not None:
         facts["Denoising strength"] = f"{made.strength:g}"
+    if made.mode is not Mode.QUALITY:
+        facts["Mode"] = made.mode.value
+    if made.lora is not None:
+        facts["Lora"] = made.lora
     facts["Version"] = "flux-bot"
     if made.job_id is not None:
         facts["Job"] = made.job_id

@@ -77,6 +77,27 @@ COMPANY = Histogram(
     buckets=(1, 2, 3, 4, 6, 8),
     registry=REGISTRY,
 )
+ENGINE_IDLE = Histogram(
+    "flux_engine_idle_seconds",
+    "From the last step of a drawing to the first of the next one, where that was in the worker's hands already; "
+    "loading of models included.",
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 10),
+    registry=REGISTRY,
+)
+REDRAWN = Counter(
+    "flux_redrawn_total",
+    "Jobs that were drawn once more at once, in the safest way. reason: broken (numbers that are no colours), blank "
+    "(all of one colour), memory.",
+    ("model", "reason"),
+    registry=REGISTRY,
+)
+LEANER = Counter(
+    "flux_leaner_total",
+    "Times that a model ran out of memory and is held in a leaner way since, until the worker starts anew. profile: "
+    "that way (GPU_PROFILE).",
+    ("model", "profile"),
+    registry=REGISTRY,
+)
 
 # Hosted providers
 
@@ -225,6 +246,12 @@ LATENCY = Reading(
     "flux_discord_gateway_latency_seconds", "From a shard's last heartbeat to Discord's answer.", ("shard",)
 )
 
+SHARD_UNKEPT = Reading(
+    "flux_shard_unkept",
+    "1: no process of the bot keeps this shard. Nothing is told of those that are kept; every bot tells it.",
+    ("shard",),
+)
+
 # What a worker reads from its providers
 
 PROVIDER_OPEN = Reading(
@@ -245,11 +272,28 @@ HOUSE = (
     *(UNDELIVERABLE, WORKERS, SLOTS, REVIEWS, CREDITS, DOLLARS, CAPS),
 )
 """Those of the whole house. Every bot tells them all, so they are no sum over bots."""
-READINGS = (DATABASE_UP, *HOUSE, SHARD_UP, LATENCY, PROVIDER_OPEN, GPU_MEMORY, GPU_BUSY)
+READINGS = (DATABASE_UP, *HOUSE, SHARD_UP, LATENCY, SHARD_UNKEPT, PROVIDER_OPEN, GPU_MEMORY, GPU_BUSY)
 
 
 EVENTS = (
-    *(WAIT, RUN, FINISH, STEP, PICTURES, ATTEMPTS, FAILURES, IN_HAND, COMPANY, ORDERS, POLLS, FAULTS, REQUESTS),
+    *(
+        LEANER,
+        WAIT,
+        RUN,
+        FINISH,
+        STEP,
+        PICTURES,
+        ATTEMPTS,
+        FAILURES,
+        IN_HAND,
+        COMPANY,
+        ENGINE_IDLE,
+        REDRAWN,
+        ORDERS,
+        POLLS,
+        FAULTS,
+        REQUESTS,
+    ),
     *(REQUEST_SECONDS, UNANSWERED, RATE_LIMITED, ACKNOWLEDGED, GATEWAY_DROPS, GATEWAY_RESUMES, DELIVERIES, DELIVERY),
     LAG,
 )

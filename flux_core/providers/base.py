@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from PIL import Image
 from prometheus_client.registry import Collector
 
 from flux_core.generation import GenerationRequest
+from flux_core.models import Mode
 from flux_core.offers import Offer
 
 
@@ -21,11 +23,18 @@ class DrawTask:
     request: GenerationRequest
     input_image: Image.Image | None = None
     """RGB, decoded from the request's input picture."""
+    input_mask: Image.Image | None = None
+    """RGB, decoded from the request's mask: white where the picture is painted anew."""
     provider_job_id: str | None = None
     """What the provider told ``Progress.submitted`` last, in an earlier attempt: resume that, do not submit again."""
     publish: Callable[[bytes, str], Awaitable[str]] | None = None
     """Puts bytes of a content type where a provider may fetch them for an hour; returns the URL. None: no such place.
     """
+    since: float = field(default_factory=time.monotonic, compare=False)
+    """When the worker took it up, on the monotonic clock."""
+    let_next: Callable[[], None] | None = field(default=None, compare=False)
+    """To be called, in the event loop, as soon as the next task may be begun though this one is not ended: what remains
+    of it goes on beside the next. A provider that never calls it is done when its call ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +59,10 @@ class Drawing:
     """Whether the picture to start from was left aside, because the model here draws from words only."""
     microdollars: int | None = None
     """What the provider charged, where it tells or its price is known; millionths of a US dollar."""
+    mode: Mode = Mode.QUALITY
+    """The mode it was drawn in."""
+    why_mode: str | None = None
+    """Why that is not the one asked for: a part of a sentence, such as "the card computes in 16 bits"."""
 
 
 class Progress(Protocol):
@@ -120,6 +133,15 @@ class Measured(Protocol):
 
 
 @runtime_checkable
+class Loads(Protocol):
+    """What a provider can have besides that has to bring a model into memory before it draws with it."""
+
+    @property
+    def loaded(self) -> Set[str]:
+        """Return the models that are there now."""
+
+
+@runtime_checkable
 class DrawsTogether(Protocol):
     """What a provider can do besides that draws several tasks faster together than one after the other."""
 
@@ -131,3 +153,19 @@ class DrawsTogether(Protocol):
         Returns for each what ``draw`` would return or raise: one that is stopped, or fails by itself, leaves the others
         alone, and what fails for all is tried once more, each by itself. Cancelling the call gives all of them up.
         """
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """What a provider can do besides that does part of a task before its turn comes."""
+
+    async def prepare(self, task: DrawTask) -> None:
+        """Do what can be done while another task is drawn. Whatever fails is left to the drawing itself."""
+
+
+@runtime_checkable
+class WarmsUp(Protocol):
+    """What a provider can do besides whose first drawing with a model would take longer than those after it."""
+
+    async def warm_up(self, model: str) -> None:
+        """Have a model ready before anybody asks for it. Raises what ``draw`` would where it cannot be."""

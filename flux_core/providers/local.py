@@ -1,4 +1,4 @@
-"""Draw on this machine, in one engine thread of this process."""
+"""Draw on this machine: steps in one engine thread, words and pixels in others beside it."""
 
 from __future__ import annotations
 
@@ -6,21 +6,30 @@ import asyncio
 import contextvars
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 from PIL import Image
 
 from flux_core.errors import Cancelled
 from flux_core.gpu.card import Card
+from flux_core.gpu.developing import needs_mending
 from flux_core.gpu.device import choose_device, title, use_threads
-from flux_core.gpu.engine import Engine, Piece
-from flux_core.models import Catalogue, ModelSpec
+from flux_core.gpu.drawing import Flawed, Outcome, Piece
+from flux_core.gpu.engine import STALL_SECONDS, Engine
+from flux_core.gpu.rehearsal import rehearse
+from flux_core.models import Catalogue, Mode, ModelSpec
 from flux_core.offers import Offer, own_offers
 from flux_core.providers.base import Drawing, Drawn, DrawTask, Progress
 from flux_core.router import LOCAL
+from flux_core.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class LocalProvider:
@@ -32,13 +41,41 @@ class LocalProvider:
     closed: str | None = None
 
     def __init__(
-        self, catalogue: Catalogue, *, device: str = "auto", threads: int = 0, hub_token: str | None = None
+        self,
+        catalogue: Catalogue,
+        *,
+        device: str = "auto",
+        threads: int = 0,
+        hub_token: str | None = None,
+        watchdog: Watchdog | None = None,
+        stall_seconds: float = STALL_SECONDS,
+        profile: str = "auto",
     ) -> None:
-        """Choose the device; raises ConfigurationError when it is not here. 0 ``threads`` leaves them to torch."""
+        """Choose the device; raises ConfigurationError when it is not here. 0 ``threads`` leaves them to torch.
+
+        ``profile``: GPU_PROFILE; raises ConfigurationError for one that the device cannot do.
+        ``watchdog`` learns of every step; each may take ``stall_seconds`` at least.
+        """
         self._catalogue = catalogue
-        self._engine = Engine(choose_device(device), hub_token=hub_token)
-        # Pipelines share a scheduler and are not thread-safe; torch's thread count belongs to the thread that sets it.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine", initializer=use_threads, initargs=(threads,))
+        self._watchdog = watchdog or Watchdog()
+        self._engine = Engine(
+            choose_device(device),
+            hub_token=hub_token,
+            watchdog=self._watchdog,
+            stall_seconds=stall_seconds,
+            profile=profile,
+            loras=catalogue.loras,
+        )
+        self._offers = own_offers(catalogue, self._engine.profiles.modes)
+        self._in_hand = 0
+        """Drawings that somebody waits for."""
+
+        def thread(name: str) -> ThreadPoolExecutor:
+            # Torch's thread count belongs to the thread that sets it.
+            return ThreadPoolExecutor(1, thread_name_prefix=name, initializer=use_threads, initargs=(threads,))
+
+        # Pipelines share a scheduler and are not thread-safe: whatever takes steps does so in one thread.
+        self._drawing, self._reading, self._developing = thread("engine"), thread("words"), thread("pixels")
 
     @property
     def device(self) -> str:
@@ -48,7 +85,13 @@ class LocalProvider:
     @property
     def offers(self) -> Mapping[str, Offer]:
         """Return every model whose weights are configured; within its bounds, our own cards draw all of it."""
-        return own_offers(self._catalogue)
+        return self._offers
+
+    @property
+    def loaded(self) -> Set[str]:
+        """Return the models that are in memory."""
+        # The engine may hold one in a leaner way, and says so behind its id.
+        return frozenset(held.partition(" ")[0] for held in self._engine.loaded)
 
     @property
     def gauges(self) -> Card:
@@ -78,28 +121,88 @@ class LocalProvider:
         except Exception as error:
             return error
 
+    async def prepare(self, task: DrawTask) -> None:
+        """Read the words of ``task``, where its model is in memory and has room for that beside its drawing."""
+        spec = self._catalogue[task.request.model]
+        try:
+            await _in(self._reading, self._engine.read, spec, task.request.prompt, task.request.mode)
+        except Exception as error:
+            log.warning("The words of job %s are read when its turn comes: %s", task.job_id, error)
+
+    async def warm_up(self, model: str) -> None:
+        """Load ``model``; then draw something small with it in the background, as long as no task comes."""
+        spec = self._catalogue[model]
+        await _in(self._drawing, self._engine.load, spec)
+        self._drawing.submit(rehearse, self._engine, spec, is_wanted=lambda: self._in_hand == 0)
+
     async def _draw(self, tasks: Sequence[DrawTask], progresses: Sequence[Progress]) -> list[Drawing | Exception]:
         spec = self._catalogue[tasks[0].request.model]
         watched = [_GivenUp(progress) for progress in progresses]
-        pieces = [Piece(task.request, task.input_image, one) for task, one in zip(tasks, watched, strict=True)]
+        pieces = [
+            Piece(task.request, task.input_image, one, task.input_mask)
+            for task, one in zip(tasks, watched, strict=True)
+        ]
+        self._in_hand += 1
         try:
-            # In our context, so that what the engine logs names the job.
-            outcomes = await asyncio.get_running_loop().run_in_executor(
-                self._thread, contextvars.copy_context().run, self._engine.draw_together, spec, pieces
-            )
+            outcomes = await self._in_stages(spec, tasks, pieces)
         except asyncio.CancelledError:
             for one in watched:
                 one.given_up.set()
             raise
+        finally:
+            self._in_hand -= 1
         return [
-            outcome if isinstance(outcome, Exception) else await _finished(outcome, task, spec)
-            for outcome, task in zip(outcomes, tasks, strict=True)
+            outcome if isinstance(outcome, Exception) else await _finished(outcome, task, spec, mode, why)
+            for (outcome, mode, why), task in zip(outcomes, tasks, strict=True)
         ]
+
+    async def _in_stages(
+        self, spec: ModelSpec, tasks: Sequence[DrawTask], pieces: Sequence[Piece]
+    ) -> list[tuple[Outcome, Mode, str | None]]:
+        """Take the steps in the engine's thread, and decode in another one while the next task has that.
+
+        Returns with each outcome the mode it was drawn in, and why that is not the one asked for.
+        """
+        wanted = tasks[0].request.mode
+        since = min(task.since for task in tasks)
+        sketch = await _in(self._drawing, partial(self._engine.denoise, spec, pieces, since=since))
+        if not sketch.beside:
+            outcomes = await _in(self._drawing, self._engine.develop, sketch)
+        for task in tasks:
+            if task.let_next is not None:
+                task.let_next()
+        if sketch.beside:
+            outcomes = await _in(self._developing, self._engine.develop, sketch)
+        first = outcomes
+        if any(map(needs_mending, first)):
+            outcomes = await _in(self._drawing, self._engine.mend, sketch, first)
+        return [
+            (outcome, *self._manner(spec, wanted, sketch.mode, before))
+            for outcome, before in zip(outcomes, first, strict=True)
+        ]
+
+    def _manner(self, spec: ModelSpec, wanted: Mode, drawn: Mode, first: Outcome) -> tuple[Mode, str | None]:
+        """Return the mode of a piece and why it is not the one that was wanted; ``first``: what came out at first."""
+        profiles = self._engine.profiles
+        safe = profiles.standing(spec, Mode.QUALITY).mode
+        if isinstance(first, Flawed) and safe is not wanted:
+            return safe, f"the first try, in {wanted}, was no picture"
+        mode = profiles.standing(spec, wanted).mode if needs_mending(first) else drawn
+        return mode, None if mode is wanted else profiles.why(spec, wanted)
 
     async def close(self) -> None:
         """Unload every model, once the step in progress is over."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.unload)
-        self._thread.shutdown(wait=False)
+        self._in_hand += 1  # whatever is only rehearsed ends
+        await _in(self._drawing, self._engine.unload)
+        for threads in (self._reading, self._drawing, self._developing):
+            threads.shutdown(wait=False)
+        self._watchdog.close()
+
+
+async def _in(thread: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+    """Return what ``work`` returns there, in our context: what it logs names the job."""
+    call = partial(contextvars.copy_context().run, work, *args, **options)
+    return await asyncio.get_running_loop().run_in_executor(thread, call)
 
 
 class _GivenUp:
@@ -122,14 +225,16 @@ class _GivenUp:
 
     @property
     def cancelled(self) -> bool:
-        return self._progress.cancelled
+        return self.given_up.is_set() or self._progress.cancelled
 
 
-async def _finished(images: list[Image.Image], task: DrawTask, spec: ModelSpec) -> Drawing:
+async def _finished(images: list[Image.Image], task: DrawTask, spec: ModelSpec, mode: Mode, why: str | None) -> Drawing:
     if spec.enlarge > 1:
         images = await asyncio.to_thread(_enlarged, images, spec)
     return Drawing(
-        pictures=tuple(Drawn(image=image, seed=seed) for image, seed in zip(images, task.request.seeds, strict=True))
+        pictures=tuple(Drawn(image=image, seed=seed) for image, seed in zip(images, task.request.seeds, strict=True)),
+        mode=mode,
+        why_mode=why,
     )
 
 

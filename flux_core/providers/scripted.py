@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from flux_core.errors import GenerationFailed
 from flux_core.generation import GenerationRequest
-from flux_core.models import Catalogue
+from flux_core.models import Catalogue, Mode
 from flux_core.offers import Offer, own_offers
 from flux_core.providers.base import Drawing, Drawn, DrawTask, Progress
 from flux_core.router import LOCAL
@@ -57,7 +57,7 @@ class ScriptedProvider:
     @property
     def offers(self) -> Mapping[str, Offer]:
         """Return every model of the catalogue that has weights; none are ever read."""
-        return own_offers(self._catalogue)
+        return own_offers(self._catalogue, lambda spec: tuple(Mode))
 
     async def draw(self, task: DrawTask, progress: Progress) -> Drawing:
         """Draw flat pictures in the colours of their seeds, or fail as the script says."""
@@ -99,7 +99,8 @@ class ScriptedProvider:
             progress.preview(lambda: self._picture(task, task.request.seed))
 
     def _drawing(self, task: DrawTask) -> Drawing:
-        return Drawing(pictures=tuple(Drawn(image=self._picture(task, seed), seed=seed) for seed in task.request.seeds))
+        pictures = tuple(Drawn(image=self._picture(task, seed), seed=seed) for seed in task.request.seeds)
+        return Drawing(pictures=pictures, mode=task.request.mode)
 
     async def close(self) -> None:
         """Do nothing: there is nothing to give back."""

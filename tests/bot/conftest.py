@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import discord
 import pytest
 from discord.gateway import DiscordWebSocket
 
+from bot import session_starts
 from bot.client import FluxBot
 from bot.commands import COMMANDS
 from bot.sandbox.driver import Person
@@ -114,7 +116,9 @@ async def stage(
     monkeypatch.setattr(discord.http.Route, "BASE", discord.http.Route.BASE)
     monkeypatch.setattr(DiscordWebSocket, "DEFAULT_GATEWAY", DiscordWebSocket.DEFAULT_GATEWAY)
     monkeypatch.setattr(discord.asset.Asset, "BASE", discord.asset.Asset.BASE)
-    async with Sandbox(limits=limits) as sandbox:
+    # A bot that is started again need not wait for the turn of the one before; test_shards.py is about that.
+    monkeypatch.setattr(session_starts, "TURN", 0.0)
+    async with Sandbox(limits=replace(limits, identify_seconds=0)) as sandbox:
         settings = Settings(
             _env_file=None,
             discord_api_base=sandbox.api_base,

@@ -9,11 +9,14 @@ from typing import Any
 import aiohttp
 import discord
 import pytest
+import sqlalchemy as sa
 
 from bot import delivery
 from bot.client import FluxBot
 from bot.sandbox.driver import Person
+from bot.sandbox.messages import LOADING
 from bot.sandbox.reading import labels_of, pictures_of, text_of
+from flux_core.database.tables import jobs
 from flux_core.errors import OutOfMemory, Refused, StorageUnavailable
 from flux_core.generation import RequestOptions, resolve
 from flux_core.jobs import JobState, Origin, ReplyTo
@@ -293,6 +296,73 @@ async def test_an_order_whose_message_could_not_be_noted_is_an_order(
     reply = (await delivered(stage, job.id)).reply_to
     assert reply is not None
     assert str(reply.message_id) == card["id"]
+
+
+async def test_a_bot_that_dies_after_posting_anew_leaves_no_card_that_waits(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "LEASE", 0.2)
+    posted = asyncio.Event()
+
+    async def die(job_id: str) -> None:
+        posted.set()
+        await asyncio.Event().wait()
+
+    first = await ask(ada, prompt="late", count=1)
+    job = await stage.easel.take()
+    stage.sandbox.inject(expire_tokens=True)
+    with monkeypatch.context() as deadly:
+        deadly.setattr(stage.studio, "delivered", die)
+        await stage.easel.finish(job)
+        await asyncio.wait_for(posted.wait(), 15)
+        await stage.kill_bot()
+    await stage.start_bot()
+    await delivered(stage, job.id)
+    await ada.wait_gone(first["id"], 15)
+    assert [m["id"] for m in await ada.messages() if "Reroll" in labels_of(m)] == [
+        str((await stage.studio.job(job.id)).reply_to.message_id)  # type: ignore[union-attr]
+    ]
+
+
+async def test_a_bot_that_died_before_it_was_told_its_messages_id_learns_it_with_the_next_edit(
+    stage: Stage, ada: Person
+) -> None:
+    first = await ask(ada, prompt="nameless", count=1)
+    job = await stage.easel.take()
+    forget = sa.update(jobs).where(jobs.c.id == job.id).values(message_id=None)
+    await stage.easel.queue._db.write(lambda connection: connection.execute(forget).rowcount)
+    await stage.easel.step(job, 2)
+    await ada.wait_for(lambda m: m["id"] == first["id"] and "step 2 of 8" in text_of(m), 15)
+    async with asyncio.timeout(15):
+        while (await stage.studio.job(job.id)).reply_to.message_id is None:  # type: ignore[union-attr]
+            await stage.studio.changed(None, 1.0)
+            await asyncio.sleep(0.01)
+    stage.sandbox.inject(expire_tokens=True)
+    await stage.easel.finish(job)
+    await ada.wait_gone(first["id"], 15)
+    await delivered(stage, job.id)
+
+
+async def test_a_bot_that_dies_while_it_fetches_a_picture_leaves_what_discord_ends_by_itself(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetching = asyncio.Event()
+
+    async def never(url: str) -> Any:
+        fetching.set()
+        await asyncio.Event().wait()
+
+    assert stage.bot is not None
+    monkeypatch.setattr(stage.bot.attachments, "read", never)
+    picture = await ada.upload(png(), "a.png")
+    asked = await ada.command("imagine", prompt="a", image=picture, count=1)
+    await asyncio.wait_for(fetching.wait(), 15)
+    placeholder = await ada.message(str((await ada.outcome(asked)).response_message_id))
+    assert placeholder is not None
+    # "thinking…": after a quarter of an hour Discord's own clients say that nothing came of it.
+    assert placeholder["flags"] & LOADING
+    await stage.kill_bot()
+    assert await stage.studio.jobs_of(account_of(ada), active_only=False) == []
 
 
 @pytest.mark.parametrize(("how", "heard"), [("resume", True), ("reconnect", True), ("invalid", False)])

@@ -185,11 +185,11 @@ def test_memory_that_does_not_suffice_halves_the_batch(
     sizes: list[int] = []
     drawn = Engine._draw_batch
 
-    def small_card(self: Engine, model: Any, pieces: Any, words: Any, shots: list[Any], *rest: Any) -> None:
+    def small_card(self: Engine, model: Any, pieces: Any, words: Any, shots: list[Any], *rest: Any) -> Any:
         sizes.append(len(shots))
         if len(shots) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has …")
-        drawn(self, model, pieces, words, shots, *rest)
+        return drawn(self, model, pieces, words, shots, *rest)
 
     monkeypatch.setattr(Engine, "_draw_batch", small_card)
     assert all(difference(a, b) <= 1 for a, b in zip(whole, draw(engine, catalogue, request), strict=True))
@@ -197,23 +197,16 @@ def test_memory_that_does_not_suffice_halves_the_batch(
 
 
 def test_a_single_picture_that_does_not_fit_is_out_of_memory(
-    engine: Engine, catalogue: Catalogue, ask: Ask, monkeypatch: pytest.MonkeyPatch
+    catalogue: Catalogue, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    engine = Engine(torch.device("cpu"))
+
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
 
     monkeypatch.setattr(Engine, "_draw_batch", full)
     with pytest.raises(OutOfMemory, match=r"flux-tiny at 128×128: CUDA out of memory\. Tried to allocate 2\.00 GiB\.$"):
         draw(engine, catalogue, ask(count=4))
-
-
-def test_broken_numbers_are_no_picture(catalogue: Catalogue, ask: Ask) -> None:
-    engine = Engine(torch.device("cpu"))
-    draw(engine, catalogue, ask(steps=1))
-    with torch.no_grad():
-        engine._loaded["flux-tiny"].text_to_image.vae.decoder.conv_out.bias.fill_(torch.nan)
-    with pytest.raises(DrawingBroken, match="no colours"):
-        draw(engine, catalogue, ask(steps=1))
 
 
 def test_what_the_libraries_raise_becomes_our_own_error(engine: Engine, catalogue: Catalogue, ask: Ask) -> None:

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import FluxPipeline
 from httpx import Request, Response
+from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 from pydantic import SecretStr
 
 from flux_core.errors import ModelUnavailable
 from flux_core.generation import RequestOptions, resolve
-from flux_core.gpu.device import weight_bytes
-from flux_core.gpu.loading import explain, load, weights_in
+from flux_core.gpu.loading import explain, load
 from flux_core.models import FLUX_DEV, Catalogue
 from flux_core.providers.base import DrawTask
 from flux_core.settings import Settings
 from flux_core.worker_process import local_provider
+from tests.hub import Hub
 from tests.providers.recorder import Recorder
 
 CPU = torch.device("cpu")
@@ -33,16 +33,6 @@ def test_both_operations_share_every_weight(catalogue: Catalogue) -> None:
     assert model.text_to_image.transformer.dtype == torch.float32
     assert model.text_to_image.text_encoder_2.dtype == torch.float32
     assert not model.text_to_image.transformer.training
-
-
-def test_the_size_of_weights_is_known_before_they_are_loaded(
-    catalogue: Catalogue, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    estimate = weight_bytes(str(tiny_folder), torch.float32)
-    assert estimate == pytest.approx(weights_in(load(catalogue["flux-tiny"], CPU).text_to_image), rel=0.05)
-    monkeypatch.setenv("HOME", str(tiny_folder.parent))
-    assert weight_bytes(f"~/{tiny_folder.name}", torch.float32) == estimate
-    assert weight_bytes("black-forest-labs/FLUX.1-dev", torch.float32) is None
 
 
 @pytest.mark.parametrize("missing", ["model_index.json", "vae", "transformer/diffusion_pytorch_model.safetensors"])
@@ -65,23 +55,20 @@ def test_damaged_weights_say_so(catalogue: Catalogue, tiny_folder: Path, tmp_pat
         load(replace(catalogue["flux-tiny"], source=str(folder)), CPU)
 
 
-async def test_the_hub_is_asked_with_the_configured_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: dict[str, object] = {}
-
-    def hub(source: str, **options: object) -> None:
-        asked.update(options, source=source)
-        raise GatedRepoError("gated", response=Response(403, request=Request("GET", "https://huggingface.co")))
-
-    # Nobody can ask the hub in a test.
-    monkeypatch.setattr(FluxPipeline, "from_pretrained", hub)
+async def test_the_hub_is_asked_with_the_configured_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     place, token = "black-forest-labs/FLUX.1-dev", SecretStr("hf_secret")
+    hub = Hub(place, {"model_index.json": b"{}"})
+    hub.gated = True
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     settings = Settings(flux_dev_path=place, hf_token=token, device="cpu", _env_file=None)
     request = resolve(RequestOptions(prompt="a red circle", model="flux-dev"), settings.catalogue)
     provider = local_provider(settings)
     with pytest.raises(ModelUnavailable, match="HF_TOKEN") as caught:
         await provider.draw(DrawTask(job_id="1", request=request), Recorder())
     await provider.close()
-    assert (asked["source"], asked["token"], asked["local_files_only"]) == (place, "hf_secret", False)
+    hub.close()
+    assert set(hub.tokens) == {"Bearer hf_secret"}
     assert "hf_secret" not in str(caught.value)
 
 

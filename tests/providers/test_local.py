@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,11 @@ import pytest
 
 from flux_core.errors import ConfigurationError, DrawingBroken, ModelUnavailable
 from flux_core.generation import RequestOptions, resolve
+from flux_core.gpu import rehearsal
 from flux_core.gpu.engine import Engine
-from flux_core.models import Catalogue
+from flux_core.gpu.rehearsal import rehearsals
+from flux_core.metrics.definitions import ENGINE_IDLE
+from flux_core.models import FLUX_SCHNELL, Catalogue, Operation
 from flux_core.providers.base import Drawing, DrawTask
 from flux_core.providers.local import LocalProvider
 from flux_core.tiny.architecture import build_random
@@ -60,11 +65,11 @@ async def test_what_fails_for_all_is_tried_once_more_by_each(tmp_path: Path, mon
     sizes: list[int] = []
     draw = Engine._draw_batch
 
-    def fragile(self: Engine, model: Any, pieces: Any, words: Any, shots: Any, *rest: Any) -> None:
+    def fragile(self: Engine, model: Any, pieces: Any, words: Any, shots: Any, *rest: Any) -> Any:
         sizes.append(len(pieces))
         if any(piece.request.prompt == "too much" for piece in pieces):
             raise RuntimeError("CUBLAS_STATUS_EXECUTION_FAILED")
-        draw(self, model, pieces, words, shots, *rest)
+        return draw(self, model, pieces, words, shots, *rest)
 
     monkeypatch.setattr(Engine, "_draw_batch", fragile)
     bad, good = (
@@ -80,3 +85,114 @@ async def test_what_fails_for_all_is_tried_once_more_by_each(tmp_path: Path, mon
     assert isinstance(second, Drawing)
     assert sizes == [2, 1, 1]
     await provider.close()
+
+
+@pytest.fixture
+async def provider(tmp_path: Path) -> AsyncIterator[LocalProvider]:
+    catalogue = Catalogue({"flux-tiny": str(build_random(tmp_path / "tiny"))})
+    provider = LocalProvider(catalogue, device="cpu", threads=1)
+    await provider.draw(task(catalogue), Recorder())
+    yield provider
+    await provider.close()
+
+
+def pipeline(provider: LocalProvider) -> Any:
+    return provider._engine._loaded["flux-tiny"].text_to_image
+
+
+def awaited(event: threading.Event) -> None:
+    if not event.wait(60):
+        pytest.fail("It was waited for a minute.")
+
+
+async def test_a_drawing_is_decoded_beside_the_steps_of_the_next_which_change_nothing_in_it(
+    provider: LocalProvider,
+) -> None:
+    """The decoder waits until the next drawing has taken a step: one after the other, it would do so for ever."""
+    first, second = task(provider._catalogue), replace(task(provider._catalogue), job_id="b")
+    (apart,) = (await provider.draw(first, Recorder())).pictures
+    stepped = threading.Event()
+    hooks = [pipeline(provider).vae.decoder.register_forward_pre_hook(lambda *_: awaited(stepped))]
+    drawings: list[asyncio.Task[Drawing]] = []
+
+    def begin_next() -> None:
+        hooks.append(pipeline(provider).transformer.register_forward_hook(lambda *_: stepped.set()))
+        drawings.append(asyncio.create_task(provider.draw(second, Recorder())))
+
+    (beside,) = (await provider.draw(replace(first, let_next=begin_next), Recorder())).pictures
+    (following,) = (await drawings[0]).pictures
+    assert beside.image.tobytes() == apart.image.tobytes() == following.image.tobytes()
+    for hook in hooks:
+        hook.remove()
+
+
+async def test_the_next_words_are_read_beside_a_step(provider: LocalProvider) -> None:
+    read = threading.Event()
+    waiting = pipeline(provider).transformer.register_forward_pre_hook(lambda *_: awaited(read))
+    drawing = asyncio.create_task(provider.draw(task(provider._catalogue), Recorder()))
+    request = task(provider._catalogue).request.model_copy(update={"prompt": "words for the next one"})
+    following = DrawTask(job_id="b", request=request)
+    telling = pipeline(provider).text_encoder_2.register_forward_hook(lambda *_: read.set())
+    await provider.prepare(following)
+    await drawing
+    telling.remove()
+    again = pipeline(provider).text_encoder_2.register_forward_pre_hook(lambda *_: pytest.fail("it was read before"))
+    await provider.draw(following, Recorder())
+    waiting.remove()
+    again.remove()
+
+
+async def test_the_time_between_two_drawings_is_told_where_the_second_one_waited(provider: LocalProvider) -> None:
+    def gaps() -> float:
+        (family,) = ENGINE_IDLE.collect()
+        return next(sample.value for sample in family.samples if sample.name.endswith("_count"))
+
+    before, waiting = gaps(), task(provider._catalogue)
+    await provider.draw(task(provider._catalogue), Recorder())
+    assert gaps() == before, "it was not asked for when the one before ended"
+    await provider.draw(waiting, Recorder())
+    assert gaps() == before + 1
+
+
+async def test_a_model_is_loaded_and_tried_before_anybody_asks(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    catalogue = Catalogue({"flux-tiny": str(build_random(tmp_path / "tiny"))})
+    provider = LocalProvider(catalogue, device="cpu", threads=1)
+    await provider.warm_up("flux-tiny")
+    assert provider._engine.loaded == ["flux-tiny"]
+    calls: list[int] = []
+    pipeline(provider).transformer.register_forward_hook(lambda *_: calls.append(1))
+    await provider.draw(task(catalogue), Recorder())
+    assert len(calls) <= 2, "one step for nobody at most, one for the task"
+    await provider.close()
+    assert caplog.messages == []
+
+
+def test_a_card_tries_two_sizes_and_two_numbers_of_pictures() -> None:
+    spec = FLUX_SCHNELL
+    tried = [(one.count, one.width, one.height, one.steps) for one in rehearsals(spec, "cuda")]
+    assert tried == [(1, 1024, 1024, 1), (1, 1360, 768, 1), (2, 1024, 1024, 1), (2, 1360, 768, 1)]
+    assert [(one.count, one.width, one.height) for one in rehearsals(spec, "cpu")] == [(1, 256, 256)]
+    assert list(rehearsals(replace(spec, operations=frozenset({Operation.IMAGE_TO_IMAGE})), "cuda")) == []
+
+
+async def test_a_rehearsal_ends_when_somebody_comes(provider: LocalProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight long drawings for nobody; a task comes during the first."""
+    asked, calls = threading.Event(), list[int]()
+    request = task(provider._catalogue).request.model_copy(update={"steps": 50})
+    monkeypatch.setattr(rehearsal, "rehearsals", lambda *_: [request] * 8)
+
+    def on_step(*_: object) -> None:
+        calls.append(1)
+        awaited(asked)
+
+    hook = pipeline(provider).transformer.register_forward_hook(on_step)
+    await provider.warm_up("flux-tiny")
+    drawing = asyncio.create_task(provider.draw(task(provider._catalogue), Recorder()))
+    while not provider._in_hand:  # noqa: ASYNC110 (it tells nobody)
+        await asyncio.sleep(0)
+    asked.set()
+    await drawing
+    hook.remove()
+    assert len(calls) <= 2

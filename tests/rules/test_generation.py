@@ -22,10 +22,11 @@ from flux_core.errors import (
     StrengthWithoutPicture,
     UnknownAspect,
     UnknownFormat,
+    UnknownMode,
     UnknownModel,
 )
 from flux_core.generation import GenerationRequest, InputPicture, OutputFormat, RequestOptions, parse_size, resolve
-from flux_core.models import Catalogue, Operation
+from flux_core.models import Catalogue, Mode, Operation
 
 CATALOGUE = Catalogue({"flux-schnell": "a", "flux-dev": "b", "flux-tiny": "c"})
 DEV, TINY = {"model": "flux-dev"}, {"model": "flux-tiny"}
@@ -54,11 +55,11 @@ def test_what_was_said_counts() -> None:
 
 def test_a_picture_to_start_from_gives_shape_and_strength() -> None:
     request = asked(PICTURE)
-    assert request.operation is Operation.IMAGE_TO_IMAGE
+    assert CATALOGUE[request.model].operation(picture=True) is Operation.IMAGE_TO_IMAGE
     assert request.width / request.height == pytest.approx(4 / 3, rel=0.05)
     assert request.strength == 0.6
     assert asked(PICTURE, strength=0.3, aspect="1:1").width == 1024
-    assert asked().operation is Operation.TEXT_TO_IMAGE
+    assert CATALOGUE[asked().model].operation(picture=False) is Operation.TEXT_TO_IMAGE
 
 
 @pytest.mark.parametrize(
@@ -80,6 +81,7 @@ def test_a_picture_to_start_from_gives_shape_and_strength() -> None:
         ({"strength": 0.5}, StrengthWithoutPicture, {}),
         ({"aspect": "5:7"}, UnknownAspect, None),
         ({"output_format": "gif"}, UnknownFormat, {"value": "gif", "known": ["webp", "png", "jpeg"]}),
+        ({"mode": "warp"}, UnknownMode, {"value": "warp", "known": ["quality", "fast", "turbo"]}),
         ({"size": "big"}, InvalidSize, {"value": "big", "reason": "format", "limit": "1024x1024"}),
         ({"size": "0x1024"}, InvalidSize, {"value": "0x1024", "reason": "format", "limit": "1024x1024"}),
         ({"size": "1000x1024"}, InvalidSize, {"value": "1000×1024", "reason": "multiple", "limit": 16}),
@@ -157,3 +159,10 @@ def test_price_and_work_follow_what_is_drawn() -> None:
     assert varied.megapixel_steps == 2.0
     assert varied.price(CATALOGUE) == 500
     assert asked(model="flux-tiny", count=1).megapixel_steps == 8 / 64
+
+
+def test_a_mode_leaves_the_price_and_lessens_the_work() -> None:
+    exact, quick = asked(), asked(mode=" Turbo ")
+    assert (exact.mode, quick.mode) == (Mode.QUALITY, Mode.TURBO)
+    assert quick.price(CATALOGUE) == exact.price(CATALOGUE)
+    assert exact.work == exact.megapixel_steps == quick.megapixel_steps > asked(mode="fast").work > quick.work > 0

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from flux_core.generation import GenerationRequest, InputPicture
-from flux_core.models import Operation
 from flux_core.offers import ImageInput, Offer, Price
 from flux_core.router import LOCAL, Choice, Errand, Nobody, RoutingPolicy, Venue, Wait, route, takes_now
 
@@ -168,7 +167,7 @@ def test_a_picture_to_start_from_needs_a_provider_that_takes_it() -> None:
     words = hosted("words", 0.001, offers={"flux-dev": offer(0.001, image_input=None)})
     linked = hosted("linked", 0.01, offers={"flux-dev": offer(0.01, image_input=ImageInput.LINK)})
     asked = errand(input_picture=PICTURE, strength=0.6)
-    assert asked.request.operation is Operation.IMAGE_TO_IMAGE
+    assert asked.request.input_picture is not None
     assert chosen(route(asked, [words, hosted("a", 0.05)], RoutingPolicy())) == "a"
     assert isinstance(route(asked, [words, linked], RoutingPolicy()), Nobody)
     signing = hosted("linked", 0.01, offers=linked.offers, links=True)

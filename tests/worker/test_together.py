@@ -259,8 +259,13 @@ async def test_the_real_network_draws_together_what_it_draws_apart(floor: Floor,
         for job in jobs
     ]
     sizes: list[int] = []
-    draw = provider._engine.draw_together
-    provider._engine.draw_together = lambda spec, pieces: sizes.append(len(pieces)) or draw(spec, pieces)  # type: ignore[func-returns-value,method-assign]
+    denoise = provider._engine.denoise
+
+    def counted(spec: Any, pieces: Any, **options: Any) -> Any:
+        sizes.append(len(pieces))
+        return denoise(spec, pieces, **options)
+
+    provider._engine.denoise = counted  # type: ignore[method-assign]
     async with floor.worker(provider, batch_pictures=MOST):
         for job in jobs:
             assert (await floor.ended(job)).state is JobState.SUCCEEDED

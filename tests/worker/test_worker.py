@@ -14,7 +14,6 @@ from flux_core.database import speeds
 from flux_core.database.pictures import discarded_keys
 from flux_core.errors import (
     DrawingBroken,
-    ModelUnavailable,
     OutOfMemory,
     Refused,
 )
@@ -137,7 +136,6 @@ async def test_a_deleted_input_fails_the_job_and_gives_the_cost_back(floor: Floo
     [
         (Refused(reason="a rule"), JobState.REFUSED, "refused"),
         (OutOfMemory(), JobState.FAILED, "out_of_memory"),
-        (ModelUnavailable(model="flux-tiny"), JobState.FAILED, "model_unavailable"),
     ],
 )
 async def test_a_failure_is_kept_and_refunded(

@@ -76,7 +76,7 @@ async def send(call: Call) -> dict[str, Any]:
         _channel(call, Permission.ATTACH_FILES)
     if channel.recipient is not None and world.faults.closed_dms:
         raise errors.closed_direct_messages()
-    if channel.recipient is not None and not world.community.has_bot:
+    if channel.recipient is not None and not any(guild.has_bot for guild in world.community.guilds.values()):
         raise errors.no_mutual_guild()
     if channel.locked and not world.community.permissions(world.community.bot.id, channel) & Permission.MANAGE_THREADS:
         raise errors.archived_thread()

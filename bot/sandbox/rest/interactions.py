@@ -77,7 +77,7 @@ def check_place(world: World, interaction: Interaction) -> None:
     """Refuse where the interaction's channel, or the bot's place in the guild, has gone; raises ApiError."""
     if interaction.channel.id not in world.community.channels:
         raise errors.unknown_channel()
-    if not interaction.channel.is_direct and not world.community.has_bot:
+    if not interaction.channel.is_direct and not world.community.guild_of(interaction.channel).has_bot:
         raise errors.unknown_webhook()
 
 

@@ -1,0 +1,89 @@
+"""``flux-bot models``: which weights are configured and there, how large they are, and fetching them beforehand."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+
+from flux_core import downloads
+from flux_core.errors import ConfigurationError
+from flux_core.models import FAMILY, ModelSpec
+from flux_core.settings import Settings
+
+GIB = 1 << 30
+
+
+def show(settings: Settings, console: Console) -> None:
+    """Print every model whose weights are published: where they are, whether they are there, and their licence."""
+    table = Table()
+    for title in ("Model", "Weights", "Downloaded", "Licence"):
+        table.add_column(title, overflow="fold")
+    for spec in (one for one in FAMILY if one.weights):
+        source = _source(settings, spec)
+        table.add_row(spec.id, source or f"not offered: set {spec.setting}", _state(source), spec.licence)
+    console.print(table)
+    if settings.loras:
+        loras = Table()
+        for title in ("LoRA", "File", "For"):
+            loras.add_column(title, overflow="fold")
+        for lora in settings.loras.values():
+            loras.add_row(lora.name, lora.source, lora.model or "any model")
+        console.print(loras)
+
+
+def download(settings: Settings, model: str, console: Console) -> Path:
+    """Fetch what is missing of a model's weights, check all of it, and return the folder.
+
+    Raises ConfigurationError for a model without a place of its own, and ModelUnavailable with what to do.
+    """
+    spec = next((one for one in FAMILY if one.id == model and one.weights), None)
+    if spec is None:
+        known = ", ".join(one.id for one in FAMILY if one.weights)
+        raise ConfigurationError(f"There are no weights of {model!r}. flux-bot knows those of {known}.")
+    source = _source(settings, spec)
+    if not source:
+        raise ConfigurationError(f"{spec.setting} is not set: it names a folder or a repository of the hub.")
+    token = settings.hf_token.get_secret_value() if settings.hf_token is not None else None
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every request helps nobody here
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(source, total=None)
+
+        def tell(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        def fetch(name: str, *, token: str | None) -> Path:
+            # Where nobody watches a bar, the log has a line for each tenth.
+            return downloads.fetch(name, token=token, check_all=True, tell=tell if console.is_terminal else None)
+
+        return downloads.folder_of(replace(spec, source=source), token, fetch)
+
+
+def _source(settings: Settings, spec: ModelSpec) -> str:
+    path: str = getattr(settings, spec.setting.lower())
+    return path
+
+
+def _state(source: str) -> str:
+    if not source:
+        return ""
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return f"folder, {_gib(_size(folder))}"
+    if not downloads.HUB_ID.fullmatch(source):
+        return "there is no such folder"
+    known = downloads.in_cache(source)
+    return "not yet" if known is None else f"{_gib(_size(known))}"
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.glob("**/*") if file.is_file())
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.1f} GiB" if size >= GIB / 10 else f"{size / (1 << 20):.0f} MiB"

@@ -1,0 +1,305 @@
+"""Weights from the Hugging Face hub: what is missing is fetched, what broke off goes on, what is damaged comes anew.
+
+Files stay in the hub's own cache (HF_HOME). Their sizes are compared with what the hub says every time, their SHA-256
+when they were just fetched, or when somebody asks for a check of everything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from tqdm import tqdm
+
+from flux_core.errors import ModelUnavailable
+from flux_core.models import ModelSpec
+
+log = logging.getLogger(__name__)
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+PARTS = ("*/*.json", "*/*.safetensors", "*/*.txt", "*/*.model", "model_index.json")
+"""What diffusers loads. The same weights often lie beside it once more, as one file in the root."""
+LORA = ("*.safetensors",)
+BRANCH = "main"
+SPARE = 1 << 30
+"""Bytes that stay free on the disk."""
+
+
+class DownloadBroken(Exception):
+    """Say why weights are not there: a sentence for the operator, without the model's name."""
+
+
+class Tell(Protocol):
+    """Learns how far a download is."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """Take note that ``done`` of ``total`` bytes are there."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """One file as the hub describes it."""
+
+    path: str
+    size: int
+    sha256: str | None
+    """Known of large files."""
+
+
+def fetch(
+    source: str,
+    *,
+    token: str | None = None,
+    parts: tuple[str, ...] = PARTS,
+    check_all: bool = False,
+    tell: Tell | None = None,
+    endpoint: str | None = None,
+    cache: Path | None = None,
+) -> Path:
+    """Return the folder of the repository ``source`` with all of ``parts`` in it, fetching what is missing.
+
+    ``check_all``: compare the SHA-256 of what is there already, too. ``tell`` hears of the progress, which otherwise
+    goes into the log. Without a network, what was fetched whole before is used as it is. Raises DownloadBroken for a
+    disk that is too small or a file that arrives damaged; else what huggingface_hub raises (``explain``).
+    """
+    cache, endpoint = cache or Path(constants.HF_HUB_CACHE), endpoint or constants.ENDPOINT
+    try:
+        revision, files = _listed(source, token, parts, endpoint)
+    except DownloadBroken:
+        raise
+    except Exception as error:
+        if isinstance(error, HfHubHTTPError) and error.response.status_code < 500:
+            raise
+        # The hub is away. What was fetched whole is good for that; what was not raises LocalEntryNotFoundError.
+        known = snapshot_download(
+            source, allow_patterns=list(parts), local_files_only=True, cache_dir=cache, endpoint=endpoint
+        )
+        return Path(known)
+    missing = [file for file in files if not _is_there(source, file, revision, cache, check_all)]
+    if missing:
+        wanted = sum(file.size for file in missing)
+        _check_disk(source, cache, wanted - sum(_begun(cache, source, file) for file in missing))
+        counter = _Counter(wanted, tell or _LogLines(source))
+        for file in missing:
+            _get(source, file, token, endpoint, cache, counter)
+    folder = Path(_cached(source, files[0].path, revision, cache) or cache)
+    return folder.parents[files[0].path.count("/")]
+
+
+def in_cache(source: str) -> Path | None:
+    """Return the folder of a repository in the hub's cache, whole or in part; None where nothing of it is there."""
+    try:
+        return Path(snapshot_download(source, allow_patterns=["model_index.json"], local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+
+
+def _listed(
+    source: str, token: str | None, parts: tuple[str, ...], endpoint: str | None
+) -> tuple[str, list[RemoteFile]]:
+    """Return the newest revision of a repository and those of its files that match ``parts``."""
+    info = HfApi(endpoint=endpoint).model_info(source, files_metadata=True, token=token)
+    files = [
+        RemoteFile(one.rfilename, one.size or 0, one.lfs.sha256 if one.lfs is not None else None)
+        for one in info.siblings or ()
+        if any(_matches(one.rfilename, part) for part in parts)
+    ]
+    if not files:
+        raise DownloadBroken(f"{source} holds nothing of {', '.join(parts)}")
+    return info.sha or BRANCH, files
+
+
+def _matches(path: str, pattern: str) -> bool:
+    return path.count("/") == pattern.count("/") and Path(path).match(pattern)
+
+
+def _cached(source: str, path: str, revision: str, cache: Path) -> str | None:
+    found = try_to_load_from_cache(source, path, cache_dir=cache, revision=revision)
+    return found if isinstance(found, str) else None
+
+
+def _is_there(source: str, file: RemoteFile, revision: str, cache: Path, check_all: bool) -> bool:
+    """Say whether a file is in the cache as the hub has it; one that is not is taken out."""
+    known = _cached(source, file.path, revision, cache)
+    if known is None or not Path(known).exists():
+        return False
+    trouble = _damage(Path(known), file, hashed=check_all)
+    if trouble is None:
+        return True
+    log.warning("%s of %s %s: it is fetched again", file.path, source, trouble)
+    _forget(Path(known))
+    return False
+
+
+def _damage(place: Path, file: RemoteFile, *, hashed: bool) -> str | None:
+    """Return what is wrong with a file in the cache, in a few words."""
+    size = place.stat().st_size
+    if size != file.size:
+        return f"has {size:,} bytes instead of {file.size:,}"
+    if hashed and file.sha256 is not None and _sha256(place) != file.sha256:
+        return "was altered"
+    return None
+
+
+def _sha256(place: Path) -> str:
+    with place.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _forget(place: Path) -> None:
+    """Take a file out of the cache: the link in the snapshot, and the contents it leads to."""
+    contents = place.resolve()
+    place.unlink()
+    contents.unlink(missing_ok=True)
+
+
+def _begun(cache: Path, source: str, file: RemoteFile) -> int:
+    """Return how many bytes of a download that broke off are on the disk."""
+    blobs = cache / f"models--{source.replace('/', '--')}" / "blobs"
+    return max((one.stat().st_size for one in blobs.glob(f"{file.sha256}*.incomplete")), default=0)
+
+
+def _check_disk(source: str, cache: Path, wanted: int) -> None:
+    place = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    if wanted + SPARE > free:
+        raise DownloadBroken(
+            f"{source} takes {_gib(wanted)} more on the disk of {cache}, and {_gib(free)} are free; make room, or set "
+            "HF_HOME to a folder on a larger disk"
+        )
+
+
+def _get(
+    source: str,
+    file: RemoteFile,
+    token: str | None,
+    endpoint: str | None,
+    cache: Path,
+    counter: _Counter,
+) -> None:
+    for last in (False, True):
+        place = Path(
+            hf_hub_download(
+                source,
+                file.path,
+                revision=BRANCH,  # by its name, so that the cache knows which one is the newest when the hub is away
+                token=token,
+                endpoint=endpoint,
+                cache_dir=cache,
+                tqdm_class=counter.bar(),
+            )
+        )
+        trouble = _damage(place, file, hashed=True)
+        if trouble is None:
+            counter.ended(file.size)
+            return
+        _forget(place)
+        if last:
+            raise DownloadBroken(f"{file.path} of {source} {trouble} when it arrives, twice; try again later")
+        log.warning("%s of %s %s when it arrived: it is fetched again", file.path, source, trouble)
+
+
+class _Counter:
+    """Adds up what the bars of all files say."""
+
+    def __init__(self, total: int, tell: Tell) -> None:
+        self._total = total
+        self._tell = tell
+        self._whole = 0
+        self._tell(0, total)
+
+    def bar(self) -> type[tqdm[Any]]:
+        """Return a progress bar for one file that draws nothing and tells us."""
+        counter = self
+
+        class Bar(tqdm):  # type: ignore[misc]
+            def __init__(self, *args: Any, **options: Any) -> None:
+                options.pop("name", None)
+                self.there = int(options.get("initial") or 0)
+                super().__init__(*args, **(options | {"disable": True}))
+
+            def update(self, n: float | None = 1) -> bool | None:
+                self.there += int(n or 0)
+                counter._tell(min(counter._whole + self.there, counter._total), counter._total)
+                return None
+
+        return Bar
+
+    def ended(self, size: int) -> None:
+        """Take note that a whole file is there."""
+        self._whole += size
+        self._tell(min(self._whole, self._total), self._total)
+
+
+class _LogLines:
+    """Writes a line for each tenth."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._told = -1
+
+    def __call__(self, done: int, total: int) -> None:
+        tenth = 10 * done // max(1, total)
+        if tenth > self._told:
+            self._told = tenth
+            log.info("Fetching %s: %d %% of %s", self._source, 10 * tenth, _gib(total))
+
+
+def _gib(size: int) -> str:
+    return f"{size / (1 << 30):.1f} GiB" if size >= 1 << 27 else f"{size / (1 << 20):.1f} MiB"
+
+
+# What an operator is told
+
+
+def explain(error: BaseException, spec: ModelSpec, *, local: bool) -> str:
+    """Say what an operator should do about a model that did not load."""
+    source, kinds = spec.source, {type(cause) for cause in _causes(error)}
+    if isinstance(error, DownloadBroken):
+        return f"{spec.id}: {error}."
+    if GatedRepoError in kinds:
+        return (
+            f"{spec.id}: {source} is gated. Accept its licence at https://huggingface.co/{source} "
+            "and give a token of that account in HF_TOKEN."
+        )
+    if RepositoryNotFoundError in kinds:
+        return f"{spec.id}: there is neither a folder nor a hub repository {source}; check {spec.setting}."
+    if any(isinstance(one, HfHubHTTPError) and one.response.status_code == 401 for one in _causes(error)):
+        return f"{spec.id}: the hub does not know the token; check HF_TOKEN."
+    if any(issubclass(kind, (LocalEntryNotFoundError, ConnectionError, TimeoutError)) for kind in kinds):
+        return f"{spec.id}: the hub cannot be reached and {source} was not downloaded before; check the network."
+    first = str(error).strip().split("\n", 1)[0]
+    if local:
+        return f"{spec.id}: {source} is no complete diffusers folder ({first}); check {spec.setting}."
+    return f"{spec.id}: {source} cannot be loaded from the hub ({first})."
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def folder_of(spec: ModelSpec, token: str | None = None, fetch: Callable[..., Path] = fetch) -> Path:
+    """Return the folder of a model's weights, fetched from the hub where ``spec.source`` names a repository.
+
+    Raises ModelUnavailable with what the operator should do.
+    """
+    source = spec.source or ""
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return folder
+    if not HUB_ID.fullmatch(source):
+        raise ModelUnavailable(f"{spec.id}: there is no folder {source}; {spec.setting} names it.", model=spec.id)
+    try:
+        return fetch(source, token=token)
+    except Exception as error:
+        raise ModelUnavailable(explain(error, spec, local=False), model=spec.id) from error

@@ -1,0 +1,161 @@
+"""LoRAs on a loaded model: put on for a job that wants one, exchanged for the next one's, taken off for one without.
+
+Only the network that draws is changed. What a LoRA says for text encoders is left aside: prompts that were read once
+are kept, and would otherwise depend on who came before.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from flux_core.downloads import HUB_ID, LORA, fetch
+from flux_core.errors import LoraUnusable
+from flux_core.loras import Lora, LoraUse
+
+log = logging.getLogger(__name__)
+
+ADAPTER = "lora"
+"""The name of the one place for a LoRA in a pipeline: the next one takes the place of the last."""
+MOST_RANK = 64
+"""The room in that place where the network is compiled: larger ones are compiled anew."""
+_FOR_WORDS = ("text_encoder", "lora_te")
+
+
+class Wardrobe:
+    """What one pipeline wears. Used from the engine's thread alone."""
+
+    def __init__(self, pipeline: Any, model: str, hub_token: str | None = None) -> None:
+        """Begin with nothing on; ``model`` is the id that errors name, ``hub_token`` opens gated repositories."""
+        self._pipeline = pipeline
+        self._hub_token = hub_token
+        self._model = model
+        self.worn: Lora | None = None
+        self._weight: float | None = None
+
+    def change(self, use: LoraUse | None, known: Mapping[str, Lora]) -> None:
+        """Put on what ``use`` asks for, in place of what was on; None, or a weight of 0, takes everything off.
+
+        Raises LoraUnusable, with nothing on, for one that is not there or does not fit.
+        """
+        if use is None or use.weight == 0:
+            self.take_off()
+            return
+        lora = known.get(use.name)
+        if lora is None:
+            raise LoraUnusable(f"{use.name} is not in this worker's LORAS.", lora=use.name, model=self._model)
+        if self.worn != lora:
+            self._put_on(lora)
+        if self._weight != use.weight:
+            self._pipeline.set_adapters(ADAPTER, use.weight)
+            self._weight = use.weight
+
+    def take_off(self) -> None:
+        """Leave the network as it was loaded, to the bit."""
+        if self.worn is None:
+            return
+        self._pipeline.unload_lora_weights()
+        self.worn = self._weight = None
+
+    def _put_on(self, lora: Lora) -> None:
+        try:
+            with _for_network(file_of(lora, self._hub_token)) as file:
+                if self.worn is not None and self._exchanged(file):
+                    self.worn = lora
+                    return
+                self.take_off()
+                if _is_compiled(self._pipeline.transformer) and not _has_layers(self._pipeline.transformer):
+                    self._pipeline.enable_lora_hotswap(target_rank=MOST_RANK, check_compiled="ignore")
+                self._pipeline.load_lora_weights(file.parent, weight_name=file.name, adapter_name=ADAPTER)
+                self.worn, self._weight = lora, None
+                if not _has_layers(self._pipeline.transformer):
+                    raise ValueError("it has nothing for this network")
+        except torch.OutOfMemoryError:
+            self._undress()
+            raise
+        except LoraUnusable:
+            raise
+        except Exception as error:
+            # peft, diffusers and safetensors each raise errors of their own for a file that does not fit.
+            self._undress()
+            first = str(error).strip().split("\n", 1)[0]
+            raise LoraUnusable(
+                f"{lora.name} does not fit {self._model}: {first}", lora=lora.name, model=self._model
+            ) from error
+
+    def _exchanged(self, file: Path) -> bool:
+        """Write ``file`` into the layers that are there, if it fits: then nothing is compiled anew."""
+        try:
+            self._pipeline.load_lora_weights(file.parent, weight_name=file.name, adapter_name=ADAPTER, hotswap=True)
+        except Exception as error:
+            log.info("%s: a LoRA cannot take the place of %s, so it is loaded anew: %s", self._model, self.worn, error)
+            return False
+        self._weight = None
+        return True
+
+    def _undress(self) -> None:
+        """Take off whatever a loading that broke has left behind."""
+        self._pipeline.unload_lora_weights()
+        self.worn = self._weight = None
+
+
+def file_of(lora: Lora, hub_token: str | None = None) -> Path:
+    """Return the .safetensors file of ``lora``, fetched where it is on the hub.
+
+    Raises LoraUnusable where there is not exactly one.
+    """
+    place = Path(lora.source).expanduser()
+    if place.is_file():
+        return place
+    if not place.exists() and HUB_ID.fullmatch(lora.source):
+        try:
+            place = fetch(lora.source, token=hub_token, parts=LORA)
+        except Exception as error:
+            # The hub's client has errors of its own for each of its troubles.
+            raise LoraUnusable(f"{lora.name}: {lora.source}: {error}".split("\n", 1)[0], lora=lora.name) from error
+    if not place.is_dir():
+        raise LoraUnusable(f"{lora.name}: there is no {lora.source}; check LORAS.", lora=lora.name)
+    files = sorted(place.glob("*.safetensors"))
+    if len(files) != 1:
+        raise LoraUnusable(
+            f"{lora.name}: {lora.source} holds {len(files)} .safetensors files where one is needed; name the file "
+            "itself in LORAS.",
+            lora=lora.name,
+        )
+    return files[0]
+
+
+@contextmanager
+def _for_network(file: Path) -> Iterator[Path]:
+    """Give the file, or one for the while that holds only what is for the network that draws."""
+    with safe_open(file, framework="pt") as opened:
+        names = list(opened.keys())
+        kept = [name for name in names if not name.startswith(_FOR_WORDS)]
+        if len(kept) == len(names):
+            whole = True
+        else:
+            whole, metadata = False, opened.metadata()
+            weights = {name: opened.get_tensor(name) for name in kept}
+    if whole:
+        yield file
+        return
+    with tempfile.TemporaryDirectory(prefix="flux-bot-lora-") as folder:
+        copy = Path(folder, "network.safetensors")
+        save_file(weights, copy, metadata=metadata)
+        yield copy
+
+
+def _is_compiled(network: torch.nn.Module) -> bool:
+    return any(getattr(module, "_compiled_call_impl", None) is not None for module in network.modules())
+
+
+def _has_layers(network: Any) -> bool:
+    return bool(getattr(network, "peft_config", None))

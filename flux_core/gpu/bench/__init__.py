@@ -1,0 +1,1 @@
+"""``flux-bot bench``: how fast this machine draws, against what its matrix units could."""

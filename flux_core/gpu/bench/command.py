@@ -1,0 +1,64 @@
+"""The command line of ``flux-bot bench``: what was typed becomes a plan, what was found a table and a file."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from rich.console import Console
+
+from flux_core.errors import ConfigurationError
+from flux_core.generation import mode_named
+from flux_core.gpu.bench.report import show
+from flux_core.gpu.bench.trial import Plan, Trial, at_random
+from flux_core.logs import configure_logging
+from flux_core.models import FLUX_SCHNELL, Mode
+from flux_core.settings import Settings
+
+
+def run(
+    settings: Settings,
+    console: Console,
+    *,
+    model: str | None,
+    sizes: str | None,
+    modes: str | None,
+    steps: int | None,
+    random_weights: bool,
+    quick: bool,
+    file: Path | None,
+) -> None:
+    """Measure and print; write the figures to ``file`` as JSON.
+
+    Raises InvalidRequest or ConfigurationError for what cannot be measured, before anything is loaded.
+    """
+    configure_logging(settings)
+    if file is not None and not file.absolute().parent.is_dir():
+        raise ConfigurationError(f"There is no folder {file.absolute().parent}.")
+    plan = Plan(
+        sizes=_listed(sizes),
+        modes=[mode_named(name) for name in _listed(modes)] or tuple(Mode),
+        steps=steps,
+        **({"runs": 1, "batch": 2} if quick else {}),
+    )
+    catalogue = at_random(model or FLUX_SCHNELL.id) if random_weights else settings.catalogue
+    token = settings.hf_token
+    trial = Trial(
+        catalogue,
+        model or catalogue.default.id,
+        device=settings.device,
+        threads=settings.torch_threads,
+        hub_token=None if token is None else token.get_secret_value(),
+    )
+    if quick:
+        plan = plan.only_first(trial.spec)
+    trial.check(plan)
+    with Console(stderr=True).status("Starting") as status:
+        found = asyncio.run(trial.run(plan, lambda text: status.update(f"Measuring: {text}")))
+    show(found, console)
+    if file is not None:
+        file.write_text(found.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def _listed(text: str | None) -> list[str]:
+    return [part.strip() for part in (text or "").split(",") if part.strip()]

@@ -1,0 +1,309 @@
+"""Measure drawing on this machine: through the very provider that a worker uses, warmed up, the median of several."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import count, pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from flux_core.errors import ConfigurationError
+from flux_core.generation import GenerationRequest, InputPicture, RequestOptions, resolve
+from flux_core.gpu import fidelity
+from flux_core.gpu.bench import work
+from flux_core.gpu.bench.report import Bench, Drawn, Error
+from flux_core.gpu.device import choose_device, facts_of, free_bytes
+from flux_core.gpu.fitting import number_type
+from flux_core.gpu.loading import RANDOM
+from flux_core.gpu.profile import Profile, Weights, ladder
+from flux_core.gpu.shapes import SHAPES, Part, build, parameters
+from flux_core.gpu.sizes import size_of
+from flux_core.models import Catalogue, Mode, ModelSpec, Operation
+from flux_core.providers.base import DrawTask
+from flux_core.providers.local import LocalProvider
+
+PROMPT = "a red circle on a blue background, number {}"
+"""Another one each time, so that no words are known already."""
+NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to measure."""
+
+    sizes: Sequence[str] = ()
+    """Aspects or sizes as a member types them; empty: those that the model usually draws."""
+    modes: Sequence[Mode] = tuple(Mode)
+    runs: int = 3
+    batch: int = 4
+    steps: int | None = None
+    """None: as many as the model usually takes."""
+
+    def sizes_for(self, spec: ModelSpec) -> Sequence[str]:
+        """Return what is drawn where no size is named."""
+        return self.sizes or (("1:1", "16:9") if spec.native_short_side is not None else ("512x512", "1024x1024"))
+
+    def only_first(self, spec: ModelSpec) -> Plan:
+        """Return the plan with its first size alone."""
+        return replace(self, sizes=self.sizes_for(spec)[:1])
+
+
+@dataclass
+class _Clock:
+    """A Progress that notes when the steps of a drawing end."""
+
+    ends: list[float] = field(default_factory=list)
+    cancelled: bool = False
+
+    def step(self, done: int, total: int) -> None:
+        if done:
+            self.ends.append(time.perf_counter())
+
+    def preview(self, show: Callable[[], Image.Image]) -> None:
+        pass
+
+    async def submitted(self, provider_job_id: str) -> None:
+        raise NotImplementedError("Nothing is ordered elsewhere.")
+
+
+class Trial:
+    """One model on one device."""
+
+    def __init__(self, catalogue: Catalogue, model: str, *, device: str, threads: int, hub_token: str | None) -> None:
+        """Choose both; raises UnknownModel, or ConfigurationError for what this machine cannot do."""
+        self.spec = catalogue[model]
+        if self.spec.source is None:
+            raise ConfigurationError(f"{model} is drawn by hosted providers alone; {self.spec.setting} names weights.")
+        self.device = choose_device(device)
+        self._catalogue = catalogue
+        self._numbers = count(1)
+        self._hub_token = hub_token
+        self._threads = threads
+        self._provider: LocalProvider | None = None
+        if self.spec.source == RANDOM:
+            self._check_memory()
+
+    def _check_memory(self) -> None:
+        wanted = sum(parameters(self.spec.id).values()) * (4 if self.device.type == "cpu" else 2)
+        free = free_bytes(torch.device("cpu")) if self.device.type == "cpu" else None
+        if free is not None and free < wanted:
+            raise ConfigurationError(
+                f"{self.spec.id} takes {wanted / 2**30:.0f} GiB of memory here, and {free / 2**30:.0f} GiB are free."
+            )
+
+    def check(self, plan: Plan) -> None:
+        """Raise the InvalidRequest that says which of its sizes or steps nobody could ask for."""
+        for size in plan.sizes_for(self.spec):
+            self._request(size, Mode.QUALITY, plan.batch, plan)
+
+    def profile(self, mode: Mode = Mode.QUALITY) -> Profile:
+        """Return how the model is held for ``mode``."""
+        return ladder(facts_of(self.device), size_of(self.spec.base or self.spec), mode)[0]
+
+    async def run(self, plan: Plan, tell: Callable[[str], None] = lambda text: None) -> Bench:
+        """Measure all of ``plan``, and ``tell`` what is being measured."""
+        provider = self._provider = LocalProvider(
+            self._catalogue, device=str(self.device), threads=self._threads, hub_token=self._hub_token
+        )
+        try:
+            offered = provider.offers[self.spec.id].modes
+            modes = [mode for mode in plan.modes if mode in offered]
+            sizes = plan.sizes_for(self.spec)
+            tell("loading, and the first picture")
+            cold, _ = await self._timed(self._request(sizes[0], Mode.QUALITY, 1, plan))
+            tell("matrix rate")
+            rates = await asyncio.to_thread(self._rates)
+            drawings = []
+            for mode in modes:
+                for size in sizes:
+                    tell(f"{mode} at {size}")
+                    drawings.append(await self._drawn(size, mode, plan, rates))
+            tell("two queued jobs")
+            gap = await self._gap(self._request(sizes[0], Mode.QUALITY, 1, plan))
+        finally:
+            await provider.close()
+        tell("error against quality")
+        errors = await asyncio.to_thread(self._errors, plan.modes)
+        profile = self.profile()
+        return Bench(
+            device=provider.device,
+            model=self.spec.id,
+            weights="random numbers" if self.spec.source == RANDOM else "real",
+            profile=profile.name,
+            why=profile.why,
+            versions={name: version(name) for name in ("torch", "diffusers")},
+            threads=self._threads or torch.get_num_threads(),
+            command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            at=datetime.now(UTC).isoformat(timespec="seconds"),
+            rates=rates,
+            cold_seconds=cold,
+            gap_seconds=gap,
+            drawings=tuple(drawings),
+            errors=errors,
+            left_out=tuple(mode.value for mode in plan.modes if mode not in offered),
+        )
+
+    # One after another
+
+    async def _drawn(self, size: str, mode: Mode, plan: Plan, rates: dict[str, float]) -> Drawn:
+        request = self._request(size, mode, 1, plan)
+        several = self._request(size, mode, plan.batch, plan)
+        await self._timed(request)
+        self._forget_peak()
+        seconds = [(await self._timed(request))[0] for _ in range(plan.runs)]
+        await self._timed(several)
+        together = [(await self._timed(several))[0] for _ in range(plan.runs)]
+        operations = self._operations(request)
+        rate = "fp8" if self.profile(mode).transformer is Weights.FP8 and "fp8" in rates else self._numbers_name
+        return Drawn(
+            mode=mode.value,
+            width=request.width,
+            height=request.height,
+            steps=request.steps,
+            seconds=statistics.median(seconds),
+            slowest=max(seconds),
+            runs=plan.runs,
+            batch=plan.batch,
+            batch_seconds=statistics.median(together),
+            peak_bytes=self._peak(),
+            operations=operations,
+            floor=operations / rates[rate],
+            rate=rate,
+        )
+
+    async def _timed(self, request: GenerationRequest) -> tuple[float, _Clock]:
+        clock = _Clock()
+        task = self._task(request)
+        began = time.perf_counter()
+        assert self._provider is not None
+        await self._provider.draw(task, clock)
+        return time.perf_counter() - began, clock
+
+    async def _gap(self, request: GenerationRequest, pairs: int = 3) -> float:
+        """Return the median of the time between two queued jobs that goes to no step."""
+        assert self._provider is not None
+        gaps = []
+        for _ in range(pairs):
+            tasks, clocks = [self._task(request), self._task(request)], [_Clock(), _Clock()]
+            drawings = [self._provider.draw(task, clock) for task, clock in zip(tasks, clocks, strict=True)]
+            # As a worker does: the words of the next are read while the first is drawn.
+            await asyncio.gather(*drawings, self._provider.prepare(tasks[1]))
+            before, after = (clock.ends for clock in clocks)
+            steps = [late - early for ends in (before, after) for early, late in pairwise(ends)]
+            gaps.append(max(0.0, after[0] - before[-1] - (statistics.median(steps) if steps else 0.0)))
+        return statistics.median(gaps)
+
+    def _task(self, request: GenerationRequest) -> DrawTask:
+        number = next(self._numbers)
+        picture, mask = self._given()
+        return DrawTask(
+            job_id=f"bench-{number}",
+            request=request.model_copy(update={"prompt": PROMPT.format(number), "seed": number}),
+            input_image=picture,
+            input_mask=mask,
+        )
+
+    def _request(self, size: str, mode: Mode, pictures: int, plan: Plan) -> GenerationRequest:
+        """Raises the InvalidRequest that a member would get."""
+        options = RequestOptions(
+            prompt=PROMPT,
+            model=self.spec.id,
+            size=size if "x" in size.lower() else None,
+            aspect=None if "x" in size.lower() else size,
+            count=pictures,
+            seed=0,
+            steps=plan.steps,
+            mode=mode.value,
+        )
+        given = InputPicture(key="", width=1024, height=1024)
+        picture, mask = (None if one is None else given for one in self._given())
+        return resolve(options, self._catalogue, picture=picture, mask=mask)
+
+    def _given(self) -> tuple[Image.Image | None, Image.Image | None]:
+        """Return the picture and the mask for a model that draws nothing from words alone."""
+        if Operation.TEXT_TO_IMAGE in self.spec.operations:
+            return None, None
+        ramp = Image.linear_gradient("L").resize((1024, 1024))
+        picture = Image.merge("RGB", (ramp, ramp.rotate(90), ramp.rotate(180)))
+        half = Image.new("L", (1024, 1024))
+        half.paste(255, (0, 0, 512, 1024))
+        return picture, half.convert("RGB") if Operation.INPAINT in self.spec.operations else None
+
+    # What the device does
+
+    @property
+    def _numbers_name(self) -> str:
+        return NAMES[number_type(self.profile())]
+
+    def _rates(self) -> dict[str, float]:
+        rates = {self._numbers_name: work.matrix_rate(self.device, number_type(self.profile()))}
+        fp8 = work.fp8_rate(self.device)
+        return rates if fp8 is None else rates | {"fp8": fp8}
+
+    def _operations(self, request: GenerationRequest) -> int:
+        spec = self.spec
+        operation = spec.operation(picture=request.input_picture is not None, mask=request.input_mask is not None)
+        read = spec.size_for_ratio(1.0)
+        picture, words = work.tokens(request.width, request.height, spec.max_sequence_length, operation, read)
+        step = work.operations_per_step(
+            spec.architecture,
+            self._config(),
+            picture_tokens=picture,
+            word_tokens=words,
+        )
+        return step * request.steps_taken
+
+    def _config(self) -> dict[str, Any]:
+        """Return what the transformer's config.json says."""
+        drawing = self.spec.base or self.spec
+        if drawing.source == RANDOM:
+            return dict(build(Part.TRANSFORMER, drawing.id).config)
+        kind = work.transformer_of(drawing.architecture)
+        folder = Path(drawing.source or "").expanduser()
+        source = str(folder) if folder.is_dir() else drawing.source
+        config: dict[str, Any] = kind.load_config(source, subfolder="transformer", token=self._hub_token)
+        return config
+
+    def _forget_peak(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+
+    def _peak(self) -> int:
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+    def _errors(self, modes: Iterable[Mode]) -> dict[str, Error]:
+        quick = {Mode.FAST, Mode.TURBO} & set(modes)
+        if not quick or self.spec.source == RANDOM or Operation.TEXT_TO_IMAGE not in self.spec.operations:
+            return {}
+        return {
+            mode.value: Error(
+                psnr=one.psnr,
+                worst_psnr=one.worst_psnr,
+                similarity=one.similarity,
+                worst_similarity=one.worst_similarity,
+                emulated=mode is Mode.FAST and self.device.type == "cpu",
+            )
+            for mode, one in fidelity.errors(self.spec, self.device).items()
+            if mode in quick
+        }
+
+
+def at_random(model: str) -> Catalogue:
+    """Return a catalogue with ``model`` in its real shapes and nothing else; raises ConfigurationError for others."""
+    if model not in SHAPES:
+        raise ConfigurationError(f"Random weights are made for {' and '.join(SHAPES)}, not for {model}.")
+    return Catalogue({model: RANDOM})

@@ -1,0 +1,55 @@
+"""On which rung each model stands: the first that fits, and a lower one after it ran out of memory."""
+
+from __future__ import annotations
+
+from flux_core.gpu.profile import Facts, Profile, check, ladder, modes, why_not
+from flux_core.gpu.sizes import size_of
+from flux_core.models import Mode, ModelSpec
+
+
+class Descent:
+    """The profiles of one device. Not thread-safe."""
+
+    def __init__(self, facts: Facts, named: str = "auto") -> None:
+        """Take what is known of the machine, and GPU_PROFILE; raises ConfigurationError for one that it cannot do."""
+        check(named, facts)
+        self._facts = facts
+        self._named = named
+        self._standing: dict[tuple[str, Mode], Profile] = {}
+
+    def standing(self, spec: ModelSpec, mode: Mode = Mode.QUALITY) -> Profile:
+        """Return how ``spec`` is drawn when ``mode`` is asked for; raises ConfigurationError as ``ladder`` does."""
+        spec = spec.base or spec
+        key = spec.id, mode
+        if key not in self._standing:
+            wanted = mode if mode in self.modes(spec) else Mode.QUALITY
+            self._standing[key] = ladder(self._facts, size_of(spec), wanted, self._named)[0]
+        return self._standing[key]
+
+    def fall(self, spec: ModelSpec, mode: Mode) -> Profile | None:
+        """Go one rung down for good, and return it; None where there is none.
+
+        Modes that share the weights go along: else the two would take turns to load them.
+        """
+        spec = spec.base or spec  # whose weights draw
+        before = self.standing(spec, mode)
+        if before.leaner is None:
+            return None
+        for one in Mode:
+            same = self.standing(spec, one)
+            if same.weights == before.weights and same.leaner is not None:
+                self._standing[spec.id, one] = same.leaner
+        return before.leaner
+
+    def modes(self, spec: ModelSpec) -> tuple[Mode, ...]:
+        """Return in which modes ``spec`` is drawn here."""
+        found = modes(self._facts, size_of(spec.base or spec), self._named)
+        return tuple(mode for mode in found if mode is not Mode.TURBO or spec.step_cache is not None)
+
+    def why(self, spec: ModelSpec, wanted: Mode) -> str | None:
+        """Return why ``wanted`` is drawn in another mode, as a part of a sentence; None where it is not."""
+        if self.standing(spec, wanted).mode is wanted:
+            return None
+        if wanted is Mode.TURBO and spec.step_cache is None:
+            return "this model takes too few steps to leave any out"
+        return why_not(wanted, self._facts, size_of(spec.base or spec))

@@ -1,0 +1,57 @@
+"""How large a model is, before it is loaded: by the files of its folder, or by the published shapes."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from flux_core.gpu.memory import ModelSize
+from flux_core.models import ModelSpec
+
+NUMBER = 2
+"""Bytes of a number in published weights, ours included."""
+
+
+def size_of(spec: ModelSpec) -> ModelSize:
+    """Return how large the model at ``spec.source`` is; of a hub id nothing is downloaded, and FLUX.1's size counts."""
+    folder = Path(spec.source or "").expanduser()
+    return _by_files(folder) if spec.source and (folder / "model_index.json").is_file() else _by_shapes()
+
+
+@cache
+def _by_shapes() -> ModelSize:
+    from flux_core.gpu.shapes import Part, parameters
+
+    parts = parameters("flux-dev")
+    return ModelSize(transformer=parts[Part.TRANSFORMER], t5=parts[Part.T5], clip=parts[Part.CLIP], vae=parts[Part.VAE])
+
+
+@cache
+def _by_files(folder: Path) -> ModelSize:
+    transformer, vae = _config(folder / "transformer"), _config(folder / "vae")
+    width = int(transformer.get("num_attention_heads", 24)) * int(transformer.get("attention_head_dim", 128))
+    channels = vae.get("block_out_channels") or [256]
+    encoders = [_numbers(folder / name) for name in ("text_encoder", "text_encoder_2")]
+    return ModelSize(
+        transformer=_numbers(folder / "transformer"),
+        t5=max(encoders),
+        clip=min(encoders),
+        vae=_numbers(folder / "vae"),
+        width=width,
+        largest_block=36 * width**2,
+        vae_channels=int(channels[min(1, len(channels) - 1)]),
+    )
+
+
+def _numbers(part: Path) -> int:
+    return sum(file.stat().st_size for file in part.glob("*.safetensors")) // NUMBER
+
+
+def _config(part: Path) -> dict[str, Any]:
+    try:
+        read = json.loads((part / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return read if isinstance(read, dict) else {}

@@ -1,0 +1,110 @@
+"""``flux-bot bench`` measures drawing on the machine it runs on, and counts what it measures against."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from rich.console import Console
+
+from flux_core.errors import ConfigurationError, InvalidSize, OutOfRange, UnknownMode
+from flux_core.gpu.bench import command, trial
+from flux_core.gpu.bench.report import Bench
+from flux_core.gpu.loading import RANDOM, load
+from flux_core.gpu.pipelines import FAMILIES
+from flux_core.gpu.shapes import SHAPES
+from flux_core.models import FLUX_DEV, Mode
+from flux_core.settings import Settings
+
+NOTHING_TYPED = {"model": None, "sizes": None, "modes": None, "steps": None, "random_weights": False, "quick": True}
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
+    # The whole process would log as the command does.
+    monkeypatch.setattr(command, "configure_logging", lambda settings: None)
+    return Settings(device="cpu", torch_threads=1, _env_file=None)
+
+
+def measured(settings: Settings, file: Path | None = None, **typed: object) -> str:
+    console = Console(width=160, file=StringIO(), record=True)
+    command.run(settings, console, file=file, **(NOTHING_TYPED | typed))  # type: ignore[arg-type]
+    return console.export_text()
+
+
+def test_a_quick_bench_tells_what_it_found_to_people_and_to_machines(settings: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    said = measured(settings, file, steps=2, modes="quality,turbo")
+    found = Bench.model_validate(json.loads(file.read_text()))
+    assert (found.model, found.device, found.threads) == ("flux-tiny", "cpu", 1)
+    assert [(one.mode, one.width, one.height, one.steps) for one in found.drawings] == [
+        ("quality", 128, 128, 2),
+        ("turbo", 128, 128, 2),
+    ]
+    quality = found.drawings[0]
+    assert 0 < quality.seconds <= quality.slowest < found.cold_seconds + 60
+    assert quality.floor == pytest.approx(quality.operations / found.rates["fp32"])
+    assert quality.ratio == pytest.approx(quality.seconds / quality.floor)
+    assert quality.gain == pytest.approx(2 * quality.seconds / quality.batch_seconds)
+    assert quality.peak_bytes > 100 << 20
+    assert found.gap_seconds >= 0
+    assert set(found.errors) == {"turbo"}
+    assert found.errors["turbo"].psnr > 20
+    for expected in ("flux-tiny on cpu", "128×128", "quality", "turbo", "matrix rate fp32", "Similarity"):
+        assert expected in said
+
+
+@pytest.mark.parametrize(
+    ("typed", "error"),
+    [
+        ({"sizes": "3000x3000"}, InvalidSize),
+        ({"sizes": "17x"}, InvalidSize),
+        ({"modes": "warp"}, UnknownMode),
+        ({"steps": 900}, OutOfRange),
+        ({"random_weights": True, "model": "flux-tiny"}, ConfigurationError),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_anything_is_loaded(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, typed: dict[str, object], error: type[Exception]
+) -> None:
+    monkeypatch.setattr(trial, "LocalProvider", None)
+    with pytest.raises(error):
+        measured(settings, **typed)
+
+
+def test_a_file_in_no_folder_is_refused_at_once(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no folder"):
+        measured(settings, tmp_path / "nowhere" / "figures.json")
+
+
+def test_random_weights_that_do_not_fit_into_memory_are_not_built(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "free_bytes", lambda device: 8 << 30)
+    with pytest.raises(ConfigurationError, match=r"flux-dev takes \d\d GiB of memory here, and 8 GiB are free"):
+        measured(settings, random_weights=True, model="flux-dev")
+
+
+def test_random_weights_have_the_shapes_of_the_real_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The transformer alone is built, on the meta device: a floor needs no weights."""
+    dev = trial.Trial.__new__(trial.Trial)
+    dev.spec, dev._hub_token = replace(FLUX_DEV, source=RANDOM), None
+    request = SimpleNamespace(width=1024, height=1024, steps_taken=28, input_picture=None, input_mask=None)
+    assert dev._operations(request) / 28e12 == pytest.approx(74.4, abs=0.05)  # type: ignore[arg-type]
+
+
+def test_a_model_of_random_weights_draws(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    """In small: what builds the real shapes is given flux-tiny's."""
+    from flux_core.gpu import loading
+    from flux_core.tiny.architecture import build_pipeline
+
+    monkeypatch.setattr(loading, "build_pipeline", lambda id, device, dtype: build_pipeline(3).to(device, dtype))
+    model = load(replace(FLUX_DEV, source=RANDOM), torch.device("cpu"))
+    assert set(model.pipelines) == set(FAMILIES[FLUX_DEV.architecture].ways)
+    assert "flux-dev" in SHAPES
+    assert Mode.QUALITY is model.profile.mode

@@ -1,0 +1,180 @@
+"""Weights come from the hub whole and unharmed, through its real client and a stand-in for the hub."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections import namedtuple
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from flux_core import downloads
+from flux_core.downloads import DownloadBroken, explain, fetch, folder_of
+from flux_core.errors import LoraUnusable, ModelUnavailable
+from flux_core.gpu import adapters
+from flux_core.gpu.adapters import file_of
+from flux_core.loras import Lora
+from flux_core.models import FLUX_SCHNELL
+from tests.hub import Hub
+
+NAME = "studio/tiny-flux"
+WEIGHTS = "transformer/weights.safetensors"
+FILES = {
+    "model_index.json": b"{}",
+    "transformer/config.json": b'{"num_layers": 1}',
+    WEIGHTS: os.urandom(300_000),
+    "whole.safetensors": b"the same weights once more",
+    "README.md": b"words",
+}
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    served = Hub(NAME, FILES)
+    yield served
+    served.close()
+
+
+class Told:
+    """What an operator was shown."""
+
+    def __init__(self) -> None:
+        self.all: list[tuple[int, int]] = []
+
+    def __call__(self, done: int, total: int) -> None:
+        self.all.append((done, total))
+
+
+def get(hub: Hub, cache: Path, **options: Any) -> Path:
+    return fetch(NAME, endpoint=hub.url, cache=cache, **options)
+
+
+def test_only_what_diffusers_loads_is_fetched_and_the_progress_is_told(hub: Hub, tmp_path: Path) -> None:
+    told = Told()
+    folder = get(hub, tmp_path, tell=told)
+    fetched = {str(file.relative_to(folder)) for file in folder.glob("**/*") if file.is_file()}
+    assert fetched == {"model_index.json", "transformer/config.json", WEIGHTS}
+    assert (folder / WEIGHTS).read_bytes() == FILES[WEIGHTS]
+    total = sum(len(FILES[name]) for name in fetched)
+    assert told.all[0] == (0, total)
+    assert told.all[-1] == (total, total)
+    assert [done for done, _ in told.all] == sorted(done for done, _ in told.all)
+    hub.sent.clear()
+    assert get(hub, tmp_path) == folder
+    assert hub.sent == []
+
+
+def test_a_download_that_broke_off_goes_on_where_it_was(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads.constants, "DOWNLOAD_CHUNK_SIZE", 1 << 16)  # 10 MiB are written at once otherwise
+    hub.break_off[WEIGHTS] = 200_000
+    folder = get(hub, tmp_path)
+    assert (folder / WEIGHTS).read_bytes() == FILES[WEIGHTS]
+    starts = [start for name, start in hub.sent if name == WEIGHTS]
+    assert starts[0] == 0
+    assert starts[-1] > 0
+
+
+@pytest.mark.parametrize("check_all", [False, True])
+def test_a_file_that_was_cut_short_is_found_and_fetched_again(hub: Hub, tmp_path: Path, check_all: bool) -> None:
+    folder = get(hub, tmp_path)
+    (folder / WEIGHTS).resolve().write_bytes(FILES[WEIGHTS][:1000])
+    assert (get(hub, tmp_path, check_all=check_all) / WEIGHTS).read_bytes() == FILES[WEIGHTS]
+
+
+def test_a_file_that_was_altered_is_found_when_everything_is_checked(hub: Hub, tmp_path: Path) -> None:
+    folder = get(hub, tmp_path)
+    altered = bytes([FILES[WEIGHTS][0] ^ 1]) + FILES[WEIGHTS][1:]
+    (folder / WEIGHTS).resolve().write_bytes(altered)
+    assert (get(hub, tmp_path) / WEIGHTS).read_bytes() == altered
+    assert (get(hub, tmp_path, check_all=True) / WEIGHTS).read_bytes() == FILES[WEIGHTS]
+
+
+def test_a_file_that_arrives_damaged_is_fetched_once_more_and_then_refused(hub: Hub, tmp_path: Path) -> None:
+    hub.garble[WEIGHTS] = 1
+    assert (get(hub, tmp_path) / WEIGHTS).read_bytes() == FILES[WEIGHTS]
+    hub.garble[WEIGHTS] = 2
+    with pytest.raises(DownloadBroken, match=r"weights\.safetensors of studio/tiny-flux was altered"):
+        get(hub, tmp_path / "another")
+    assert (get(hub, tmp_path / "another") / WEIGHTS).read_bytes() == FILES[WEIGHTS]
+
+
+def test_a_disk_that_is_too_small_is_said_before_anything_is_fetched(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, downloads.SPARE + 1000))
+    with pytest.raises(DownloadBroken, match="make room, or set HF_HOME"):
+        get(hub, tmp_path)
+    assert hub.sent == []
+
+
+def test_without_a_network_what_is_whole_serves_and_what_is_not_says_so(hub: Hub, tmp_path: Path) -> None:
+    folder = get(hub, tmp_path)
+    hub.close()
+    assert get(hub, tmp_path) == folder
+    with pytest.raises(LocalEntryNotFoundError) as caught:
+        get(hub, tmp_path / "empty")
+    spec = replace(FLUX_SCHNELL, source=NAME)
+    assert "check the network" in explain(caught.value, spec, local=False)
+
+
+def test_what_the_hub_refuses_becomes_advice(hub: Hub, tmp_path: Path) -> None:
+    def asked(source: str) -> str:
+        def through(name: str, *, token: str | None) -> Path:
+            return fetch(name, token=token, endpoint=hub.url, cache=tmp_path)
+
+        with pytest.raises(ModelUnavailable) as caught:
+            folder_of(replace(FLUX_SCHNELL, source=source), "hf_secret", through)
+        assert "hf_secret" not in str(caught.value)
+        return str(caught.value)
+
+    hub.gated = True
+    assert f"Accept its licence at https://huggingface.co/{NAME} and give a token" in asked(NAME)
+    assert "neither a folder nor a hub repository studio/nothing; check FLUX_SCHNELL_PATH" in asked("studio/nothing")
+    assert "there is no folder ./not/here; FLUX_SCHNELL_PATH names it" in asked("./not/here")
+    assert set(hub.tokens) == {"Bearer hf_secret"}
+
+
+def test_a_lora_on_the_hub_is_fetched_by_its_one_file(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapters, "fetch", partial(fetch, endpoint=hub.url, cache=tmp_path))
+    assert file_of(Lora("ink", NAME)).read_bytes() == FILES["whole.safetensors"]
+    with pytest.raises(LoraUnusable, match="ink: studio/nothing"):
+        file_of(Lora("ink", "studio/nothing"))
+
+
+def test_the_command_fetches_and_lists(hub: Hub, tmp_path: Path) -> None:
+    """As an operator types it, with the variables that the real client reads."""
+    surroundings = os.environ | {
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(tmp_path / "home"),
+        "FLUX_SCHNELL_PATH": NAME,
+        "FLUX_DEV_PATH": "studio/nothing",
+        "COLUMNS": "160",
+    }
+
+    def typed(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "bot", "models", *words]
+        return subprocess.run(command, env=surroundings, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+
+    done = typed("download", "flux-schnell")
+    assert done.returncode == 0, done.stderr
+    assert "flux-schnell is complete" in done.stdout
+    assert "100 %" in done.stderr
+    listed = typed("list").stdout
+    assert "studio/nothing" in listed
+    assert "set FLUX_KLEIN_PATH" in listed
+    refused = typed("download", "flux-dev")
+    assert refused.returncode != 0
+    assert "neither a folder nor a hub repository studio/nothing" in refused.stdout + refused.stderr

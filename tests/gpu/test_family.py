@@ -1,0 +1,167 @@
+"""Every architecture of the family is drawn by its own pipeline, through the same engine as all others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+from PIL import Image, ImageChops
+
+from flux_core.errors import Cancelled, ModelUnavailable
+from flux_core.generation import GenerationRequest, InputPicture
+from flux_core.gpu.engine import Engine
+from flux_core.gpu.loading import load
+from flux_core.models import ModelSpec
+from tests.gpu import family
+from tests.gpu.conftest import Watcher
+
+CPU = torch.device("cpu")
+PICTURE = Image.merge("RGB", [Image.linear_gradient("L").rotate(turn) for turn in (0, 90, 180)]).resize((80, 80))
+OTHER = PICTURE.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+MASK = Image.new("RGB", (40, 40))
+MASK.paste("white", (0, 0, 20, 40))
+
+
+@dataclass(frozen=True)
+class Member:
+    """A model of the family, and what it is given."""
+
+    spec: ModelSpec
+    picture: Image.Image | None
+    mask: Image.Image | None = None
+
+
+def base(folder: Path) -> ModelSpec:
+    return family.spec_of("flux-dev", folder)
+
+
+@pytest.fixture(scope="module")
+def members(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> dict[str, Member]:
+    folder = tmp_path_factory.mktemp("family")
+    klein = family.spec_of("flux-klein-4b", family.klein(folder / "klein"))
+    redux = family.spec_of("flux-redux-dev", family.redux(folder / "redux"), base=base(tiny_folder))
+    return {
+        "krea": Member(family.spec_of("flux-krea-dev", tiny_folder), None),
+        "fill": Member(family.spec_of("flux-fill-dev", family.fill(folder / "fill")), PICTURE, MASK),
+        "redux": Member(redux, PICTURE),
+        "klein": Member(klein, None),
+        "klein-edit": Member(klein, PICTURE),
+        "kontext": Member(family.spec_of("flux-kontext-dev", family.kontext(folder / "kontext")), PICTURE),
+    }
+
+
+MANY = ["krea", "fill", "redux", "klein", "klein-edit", "kontext"]
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    """One for all: what one model leaves behind must not matter to the next."""
+    return Engine(CPU)
+
+
+def asked(member: Member, **changes: object) -> GenerationRequest:
+    facts: dict[str, object] = {
+        "prompt": "a red circle",
+        "model": member.spec.id,
+        "width": family.SIDE,
+        "height": family.SIDE,
+        "steps": 2,
+        "guidance": None if member.spec.guidance is None else member.spec.guidance.default,
+        "seed": 5,
+        "count": 1,
+        "input_picture": None if member.picture is None else InputPicture(key="p", width=80, height=80),
+        "input_mask": None if member.mask is None else InputPicture(key="m", width=40, height=40),
+    }
+    return GenerationRequest.model_validate(facts | changes)
+
+
+Draw = Callable[..., list[Image.Image]]
+
+
+@pytest.fixture
+def draw(engine: Engine) -> Draw:
+    def drawn(member: Member, picture: Image.Image | None = None, **changes: object) -> list[Image.Image]:
+        request = asked(member, **changes)
+        return engine.draw(member.spec, request, picture or member.picture, Watcher(), member.mask)
+
+    return drawn
+
+
+def difference(one: Image.Image, other: Image.Image) -> int:
+    return max(high for _, high in ImageChops.difference(one, other).getextrema())
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_each_model_draws_tells_its_steps_and_shows_itself(
+    engine: Engine, members: dict[str, Member], name: str
+) -> None:
+    member, watcher = members[name], Watcher()
+    (picture,) = engine.draw(member.spec, asked(member), member.picture, watcher, member.mask)
+    assert (picture.mode, picture.size) == ("RGB", (family.SIDE, family.SIDE))
+    assert watcher.steps == [(0, 2), (1, 2), (2, 2)]
+    assert [preview.size for preview in watcher.previews] == [(family.SIDE // 8, family.SIDE // 8)]
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_words_and_seeds_have_a_say_and_a_batch_draws_as_single_runs_do(
+    members: dict[str, Member], draw: Draw, name: str
+) -> None:
+    member = members[name]
+    first, second = draw(member, count=2)
+    (again,) = draw(member)
+    (next_seed,) = draw(member, seed=6)
+    (others_words,) = draw(member, prompt="a blue house")
+    assert difference(first, again) <= 1
+    assert difference(second, next_seed) <= 1
+    assert difference(first, second) > 8
+    assert difference(again, others_words) > 0
+
+
+@pytest.mark.parametrize("name", ["fill", "redux", "klein-edit", "kontext"])
+def test_the_picture_has_a_say(members: dict[str, Member], draw: Draw, name: str) -> None:
+    member = members[name]
+    (one,), (other,) = draw(member), draw(member, OTHER)
+    assert difference(one, other) > 0
+
+
+def test_what_the_mask_leaves_black_stays_as_it_was(members: dict[str, Member], draw: Draw) -> None:
+    """The mask is of another size than the picture: it is scaled to it."""
+    (picture,) = draw(members["fill"])
+    before = numpy.asarray(PICTURE.resize((family.SIDE, family.SIDE), Image.Resampling.LANCZOS), dtype=int)
+    change = abs(numpy.asarray(picture, dtype=int) - before).max(axis=2)
+    edge = family.SIDE // 2
+    assert change[:, edge + 3 :].max() == 0
+    assert (change[:, : edge - 3] > 8).mean() > 0.5
+
+
+def test_redux_draws_with_the_weights_of_dev(members: dict[str, Member], tiny_folder: Path) -> None:
+    engine, member = Engine(CPU), members["redux"]
+    engine.draw(member.spec, asked(member), member.picture, Watcher())
+    assert engine.loaded == ["flux-dev", "flux-redux-dev"]
+    dev, redux = engine._loaded.values()
+    assert redux.pipeline is dev.pipeline
+    with pytest.raises(ModelUnavailable, match="flux-dev"):
+        load(member.spec, CPU)
+
+
+def test_the_weights_of_another_architecture_are_refused(tiny_folder: Path) -> None:
+    """Kontext's pipeline would load FLUX.1 [dev]'s folder without a word, and draw nonsense."""
+    with pytest.raises(ModelUnavailable, match=r"FluxPipeline, not for FluxKontextPipeline; check FLUX_KONTEXT_PATH"):
+        load(family.spec_of("flux-kontext-dev", tiny_folder), CPU)
+
+
+@pytest.mark.parametrize("name", ["fill", "klein-edit"])
+def test_a_drawing_stops_within_one_step_and_the_next_one_is_whole(
+    engine: Engine, members: dict[str, Member], draw: Draw, name: str
+) -> None:
+    member = members[name]
+    (before,) = draw(member)
+    watcher = Watcher(stop_at=1, error=Cancelled("enough"))
+    with pytest.raises(Cancelled):
+        engine.draw(member.spec, asked(member), member.picture, watcher, member.mask)
+    assert watcher.steps[-1] == (1, 2)
+    assert draw(member)[0].tobytes() == before.tobytes()

@@ -1,0 +1,65 @@
+"""Whoever watches over work that may hang: patient with what is slow, and with a process that was stopped."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from flux_core.watchdog import FACTOR, FIRST_SECONDS, StepPace, Watchdog
+
+
+def test_who_gives_no_sign_of_life_is_told_of_once() -> None:
+    told, done = [], threading.Event()
+
+    def on_hang(said: str) -> None:
+        told.append(said)
+        done.set()
+
+    dog = Watchdog(on_hang, tick=0.01)
+    with dog.over("something slow", 600.0), dog.over("a step", 0.1):
+        assert done.wait(20)
+        time.sleep(0.1)
+    assert told == ["a step has given no sign of life for 0 s"]
+
+
+def test_who_gives_signs_of_life_may_take_as_long_as_it_likes() -> None:
+    told: list[str] = []
+    dog = Watchdog(told.append, tick=0.01)
+    with dog.over("steps", 30.0) as guarded:
+        for _ in range(5):
+            time.sleep(0.05)
+            guarded.renew(30.0)
+            assert guarded.left > 29
+            assert guarded.seconds < 20
+    dog.close()
+    assert told == []
+
+
+def test_a_process_that_was_stopped_did_not_hang(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """Every look finds that an hour has passed, as after a night of a laptop: each counts as two ticks and no more."""
+    hours = iter(range(0, 10**9, 3600))
+    monkeypatch.setattr("flux_core.watchdog.time.monotonic", lambda: float(next(hours)))
+    looks, done = threading.Event(), threading.Event()
+    dog = Watchdog(lambda said: done.set(), tick=0.01)
+    with dog.over("a step", 1.0) as guarded:
+        while guarded.left > 0.5:
+            looks.wait(0.005)
+        assert not done.is_set(), "thousands of hours, by the clock, and half of its second"
+        assert done.wait(20)
+
+
+def test_nothing_is_watched_where_nobody_wants_to_know() -> None:
+    threads = threading.active_count()
+    with Watchdog().over("a step", 0.0):
+        assert threading.active_count() == threads
+
+
+def test_a_step_may_take_long_at_first_and_then_twenty_times_what_its_like_took() -> None:
+    pace = StepPace(60.0)
+    assert pace.bound(("flux-dev", 1024)) == FIRST_SECONDS
+    pace.took(("flux-dev", 1024), 0.5)
+    assert pace.bound(("flux-dev", 1024)) == 60.0
+    pace.took(("flux-dev", 1024), 30.0)
+    pace.took(("flux-dev", 1024), 1.0)
+    assert pace.bound(("flux-dev", 1024)) == FACTOR * 30
+    assert pace.bound(("flux-dev", 2048)) == FIRST_SECONDS

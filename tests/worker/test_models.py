@@ -1,0 +1,164 @@
+"""Which models a worker has ready, and what becomes of the jobs of one that does not load."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+import pytest
+
+from flux_core import repertoire
+from flux_core.database import workers
+from flux_core.errors import ModelUnavailable, OutOfMemory
+from flux_core.jobs import JobState
+from flux_core.providers.base import Drawing, DrawTask, Progress
+from flux_core.providers.scripted import ScriptedProvider
+from flux_core.repertoire import Repertoire
+from flux_core.worker import Worker
+from tests.worker.conftest import CATALOGUE, Floor
+
+
+class Loading(ScriptedProvider):
+    """Has models that take their time to load, or do not."""
+
+    def __init__(self, *, fails: str | None = None) -> None:
+        super().__init__(CATALOGUE)
+        self.fails = fails
+        self.go = asyncio.Event()
+        self.asked: deque[str] = deque()
+
+    async def warm_up(self, model: str) -> None:
+        self.asked.append(model)
+        await self.go.wait()
+        self._load(model)
+
+    async def draw(self, task: DrawTask, progress: Progress) -> Drawing:
+        self._load(task.request.model)
+        return await super().draw(task, progress)
+
+    def _load(self, model: str) -> None:
+        if model == self.fails:
+            raise ModelUnavailable(f"{model}: its folder is empty.", model=model)
+
+
+async def offered(floor: Floor) -> dict[str, tuple[str, ...]]:
+    return {one.id: one.models for one in await floor.db.read(workers.alive, 0.0)}
+
+
+async def test_jobs_wait_in_the_queue_until_the_first_model_is_loaded(floor: Floor) -> None:
+    provider = Loading()
+    worker = Worker(
+        *(floor.queue, floor.store, provider),
+        worker_id="w",
+        changed=floor.db.changed,
+        lease_seconds=5.0,
+        warm_up=["flux-tiny"],
+    )
+    stop = asyncio.Event()
+    running = asyncio.create_task(worker.run(stop))
+    job = await floor.submit()
+    async with asyncio.timeout(20):
+        while not provider.asked or worker.trouble == "no heartbeat gets through":  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.2)
+    assert worker.trouble == "flux-tiny: being loaded"
+    assert (await floor.job(job)).state is JobState.QUEUED
+    assert (await floor.studio.place(job.id)).workers == 1, "it will be drawn here"
+    provider.go.set()
+    assert (await floor.ended(job)).state is JobState.SUCCEEDED
+    assert worker.trouble is None
+    stop.set()
+    await asyncio.wait_for(running, 20)
+    assert list(provider.asked) == ["flux-tiny"]
+
+
+async def test_a_worker_can_be_stopped_while_it_loads(floor: Floor) -> None:
+    async with floor.worker(Loading(), warm_up=["flux-tiny"]):
+        job = await floor.submit()
+    assert (await floor.job(job)).state is JobState.QUEUED
+
+
+async def test_a_model_that_does_not_load_at_the_start_costs_no_job_an_attempt(
+    floor: Floor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(repertoire, "PAUSES", (0.2,))
+    provider = Loading(fails="flux-schnell")
+    provider.go.set()
+    broken, fine = await floor.submit(model="flux-schnell"), await floor.submit()
+    async with floor.worker(provider, warm_up=["flux-schnell"]):
+        assert (await floor.ended(fine)).state is JobState.SUCCEEDED
+        assert await offered(floor) == {"w0": ("flux-tiny",)}
+        waiting = await floor.job(broken)
+        assert (waiting.state, waiting.attempts) == (JobState.QUEUED, 0)
+        assert (await floor.studio.place(broken.id)).workers == 0, "which its member reads"
+        async with asyncio.timeout(20):
+            while len(provider.asked) < 3:  # noqa: ASYNC110 (the worker tries it anew by itself)
+                await asyncio.sleep(0.01)
+        provider.fails = None
+        ended = await floor.ended(broken)
+    assert (ended.state, ended.attempts) == (JobState.SUCCEEDED, 1)
+    said = [line for line in caplog.messages if "not offered until it loads" in line]
+    assert said == ["flux-schnell is not offered until it loads: flux-schnell: its folder is empty."]
+
+
+async def test_its_job_waits_for_another_worker_that_has_the_model(floor: Floor) -> None:
+    broken, whole = Loading(fails="flux-tiny"), Loading()
+    job = await floor.submit()
+    await floor.queue.register(_somebody_else())
+    async with floor.worker(broken):
+        async with asyncio.timeout(20):
+            while (await offered(floor)).get("w0") != ("flux-schnell",):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        handed = await floor.until(job, lambda now: now.state is JobState.QUEUED)
+        assert (handed.attempts, handed.tried) == (0, ())
+        async with floor.worker(whole):
+            ended = await floor.ended(job)
+    assert (ended.state, ended.attempts, ended.worker_id) == (JobState.SUCCEEDED, 1, "w1")
+
+
+def _somebody_else() -> workers.WorkerInfo:
+    """A worker that is there and busy, as far as anybody knows."""
+    offers = ScriptedProvider(CATALOGUE).offers
+    return workers.WorkerInfo(id="busy", host="", pid=1, device="", offers=offers, started_at=0.0)
+
+
+@pytest.mark.parametrize("error", [ModelUnavailable(model="flux-tiny"), OutOfMemory()])
+async def test_where_nobody_else_has_it_the_job_fails_with_its_cost_back(
+    floor: Floor, error: ModelUnavailable | OutOfMemory
+) -> None:
+    job = await floor.submit()
+    async with floor.worker(ScriptedProvider(CATALOGUE, script=[error])):
+        ended = await floor.ended(job)
+    assert (ended.state, ended.error_code, ended.error_facts) == (JobState.FAILED, error.code, error.facts)
+    assert await floor.kinds(job) == ["reserve", "refund"]
+
+
+async def test_the_jobs_behind_it_wait_until_it_is_tried_again(floor: Floor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repertoire, "PAUSES", (0.3,))
+    provider = ScriptedProvider(CATALOGUE, script=[ModelUnavailable(model="flux-tiny")])
+    first, second = await floor.submit(), await floor.submit()
+    async with floor.worker(provider):
+        assert (await floor.ended(first)).error_code == "model_unavailable"
+        assert (await floor.ended(second)).state is JobState.SUCCEEDED
+    assert (await floor.job(second)).attempts == 1
+
+
+def test_a_model_is_tried_again_after_longer_and_longer_pauses() -> None:
+    now = 0.0
+    models = Repertoire(clock=lambda: now)
+    assert (models.pause, models.due, models.trouble(["a", "b"])) == (None, [], None)
+    waits = []
+    for why in ("gone", "gone", "gone", "gone", "broken"):
+        assert models.failed("a", why) is (why == "broken" or not waits)
+        assert models.due == []
+        assert models.offered({"a": 1, "b": 2}) == {"b": 2}
+        assert models.pause is not None
+        waits.append(models.pause)
+        now += models.pause
+        assert models.due == ["a"]
+    assert waits == [60, 120, 300, 600, 600]
+    assert models.trouble(["a"]) == "broken"
+    assert models.trouble(["a", "b"]) is None
+    assert models.loaded("a") is True
+    assert models.loaded("a") is False
+    assert models.offered({"a": 1}) == {"a": 1}
