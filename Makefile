@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test images-test lint format bench clean
+.PHONY: run test images-test audit lint format bench soak clean
 
 run: $(VENV)/.installed
 	$(BIN)/flux-bot run
@@ -16,6 +16,10 @@ test: $(VENV)/.installed-dev
 # The commands of the Dockerfile in a clean environment: a minute, so it is no part of `test`.
 images-test: $(VENV)/.installed-dev
 	$(BIN)/pytest -m images
+
+# Known vulnerabilities in what constraints.txt pins. It needs the network, and says so where there is none.
+audit: $(VENV)/.installed-dev
+	$(BIN)/python .ci/audit.py constraints.txt
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -28,6 +32,10 @@ format: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.bench
+
+# Everything is killed at random moments, for a quarter of an hour. `make soak SEED=7 JOBS=500` repeats a run.
+soak: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.soak $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

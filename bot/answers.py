@@ -65,7 +65,11 @@ def explain(error: BaseException) -> str:
         error = error.original
     if isinstance(error, MemberError):
         return sentence(error)
-    if isinstance(error, app_commands.CommandNotFound | app_commands.CommandSignatureMismatch):
+    if type(error) in (
+        app_commands.AppCommandError,
+        app_commands.CommandNotFound,
+        app_commands.CommandSignatureMismatch,
+    ):
         log.warning("a command came in a form that is not ours: %s", error)
         return OUTDATED
     if isinstance(error, FluxError):

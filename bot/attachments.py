@@ -101,7 +101,8 @@ class AttachmentReader:
     async def fetch(self, url: str, *, max_bytes: int) -> bytes:
         """Return an uploaded file as it is; raises PictureTooHeavy or PictureNotFetched, see ``fetch``."""
         if self._session is None:
-            self._session = aiohttp.ClientSession()
+            # Pictures are compressed already: nothing is asked for, nor unpacked, that could swell on its way in.
+            self._session = aiohttp.ClientSession(headers={"Accept-Encoding": "identity"}, auto_decompress=False)
         return await fetch(self._session, url, cdn=self._cdn, max_bytes=max_bytes)
 
     async def close(self) -> None:

@@ -70,11 +70,6 @@ class Turn:
     """Whether they take no new jobs, and have what waits drawn."""
 
 
-def preparing(request: GenerationRequest, user_id: int) -> Card:
-    """Show the acknowledgement of a request not in the queue yet: without its words, which nobody has judged."""
-    return Card(_box(GREY, _asked(request, user_id, words="Getting ready…")))
-
-
 def waiting(job: Job, turn: Turn | None) -> Card:
     """Show a queued job with its turn."""
     line = waiting_line(job, turn)

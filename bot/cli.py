@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from flux_core.errors import ConfigurationError, FluxError, ModelUnavailable
-from flux_core.logs import configure_logging
+from flux_core.logs import configure_logging, mask
 from flux_core.settings import Settings, load_settings
 
 app = typer.Typer(
@@ -56,7 +56,7 @@ def main() -> None:
         )
         sys.exit(2)
     except ConfigurationError as error:
-        Console(stderr=True).print(f"[bold red]flux-bot cannot start.[/] {escape(str(error))}", highlight=False)
+        Console(stderr=True).print(f"[bold red]flux-bot cannot run.[/] {escape(mask(str(error)))}", highlight=False)
         sys.exit(2)
     except FluxError as error:
         from bot.wording import sentence

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
+import os
 import secrets
+import socket
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,17 +17,26 @@ from discord import app_commands
 from bot.answers import report
 from bot.attachments import AttachmentReader
 from bot.buttons import KINDS, refuse_foreign, refuse_lost
+from bot.command_upload import upload
 from bot.confirmation import Questions
 from bot.delivery import Delivery
+from bot.keeping import Keeping
 from bot.permissions import owners
 from bot.removals import Removing
 from bot.reviews.posting import Posting
+from bot.session_starts import SessionStarts
+from bot.skipping import skip_unreadable
 from bot.traffic import counted_requests
+from flux_core.errors import NotThere, StorageUnavailable
 from flux_core.metrics import definitions as m
 from flux_core.service import Studio
 from flux_core.settings import Settings
+from flux_core.shards import Keeper
 
 log = logging.getLogger(__name__)
+
+LONGEST_START = 900.0
+"""Seconds that a shard may take to connect."""
 
 Command = app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
 
@@ -36,7 +46,19 @@ class CommandTree(app_commands.CommandTree["FluxBot"]):
 
     async def on_error(self, interaction: discord.Interaction[FluxBot], error: app_commands.AppCommandError, /) -> None:
         """Tell the member, and log what nobody foresaw."""
+        if interaction.type is discord.InteractionType.autocomplete:
+            log.warning("a request for suggestions could not be read: %s", error)  # it takes no sentence
+            return
         await report(interaction, error)
+
+    async def _call(self, interaction: discord.Interaction[FluxBot]) -> None:
+        try:
+            await super()._call(interaction)
+        except app_commands.AppCommandError:
+            raise
+        except Exception as error:
+            # Commands wrap what goes wrong in them; this is discord.py, stumbling over a form that it does not expect.
+            raise app_commands.AppCommandError(f"{type(error).__name__} in reading it") from error
 
 
 class FluxBot(discord.AutoShardedClient):
@@ -47,8 +69,12 @@ class FluxBot(discord.AutoShardedClient):
         discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
         intents = discord.Intents.none()
         intents.guilds = True
+        kept = settings.kept_shards(socket.gethostname())
         super().__init__(
             intents=intents,
+            shard_count=settings.shard_count or None,
+            # Many processes that start together wait for one another's turns.
+            shard_connect_timeout=LONGEST_START,
             allowed_mentions=discord.AllowedMentions.none(),
             # Interactions bring along all the bot needs to know; nothing is cached of members and messages.
             max_messages=None,
@@ -56,6 +82,7 @@ class FluxBot(discord.AutoShardedClient):
             chunk_guilds_at_startup=False,
             http_trace=counted_requests(),
         )
+        self.shard_ids = None if kept is None else list(kept)
         self.settings = settings
         self.studio = studio
         self.attachments = AttachmentReader(
@@ -65,10 +92,14 @@ class FluxBot(discord.AutoShardedClient):
         for command in commands:
             self.tree.add_command(command)
         self.add_dynamic_items(*KINDS)
+        skip_unreadable(self)
         self.questions = Questions()
         self.this_run = secrets.token_hex(8)
         """Tells forms that this bot has opened from those of one before it."""
         self.owners: frozenset[int] = settings.owner_ids
+        self.keeping: Keeping | None = None
+        """Its place among the other processes; none before it has logged in."""
+        self._starts = SessionStarts(self, studio)
         self._delivery: asyncio.Task[None] | None = None
         self._loops: list[asyncio.Task[None]] = []
         self._away: set[int] = set()
@@ -76,13 +107,50 @@ class FluxBot(discord.AutoShardedClient):
 
     async def setup_hook(self) -> None:
         """Upload the commands and start delivering; runs after login and before the gateway."""
+        assert self.application_id is not None
         self.owners = owners(self.application, self.settings.owner_ids)
-        await self._sync()
-        self._delivery = asyncio.create_task(Delivery(self, self.studio).run(), name="delivery")
+        keeping = self.keeping = Keeping(self.studio, await self._introduction(self.application_id))
+        await keeping.begin()
+        await upload(self.tree, self.studio, application_id=self.application_id, api=self.settings.discord_api_base)
+        self._delivery = asyncio.create_task(Delivery(self, self.studio, share=keeping.part).run(), name="delivery")
         self._loops = [
-            asyncio.create_task(Posting(self, self.studio).run(), name="reviews"),
-            asyncio.create_task(Removing(self, self.studio).run(), name="removals"),
+            asyncio.create_task(keeping.run(), name="keeping"),
+            asyncio.create_task(Posting(self, self.studio, share=keeping.part).run(), name="reviews"),
+            asyncio.create_task(Removing(self, self.studio, share=keeping.part).run(), name="removals"),
         ]
+
+    async def _introduction(self, application_id: int) -> Keeper:
+        """Settle how many shards there are, and return what the other processes are told of this one."""
+        recommended, _, _ = await self.http.get_bot_gateway()
+        if self.shard_count is None:
+            self.shard_count = recommended
+        elif self.shard_count < recommended:
+            log.warning("SHARD_COUNT is %d, and Discord recommends %d shards", self.shard_count, recommended)
+        now = time.time()
+        return Keeper(
+            id=self.this_run,
+            application_id=application_id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            shards=self.kept_shards,
+            count=self.shard_count,
+            started_at=now,
+            seen_at=now,
+        )
+
+    @property
+    def kept_shards(self) -> tuple[int, ...]:
+        """Return the shards of this process, in order; none before it has logged in."""
+        return tuple(self.shard_ids or range(self.shard_count or 0))
+
+    async def connect(self, *, reconnect: bool = True) -> None:
+        """Connect the shards, as soon as Discord allows so many sessions."""
+        await self._starts.enough(len(self.kept_shards))
+        await super().connect(reconnect=reconnect)
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """Wait until it is the shard's turn, among those of all processes."""
+        await self._starts.turn(shard_id or 0)
 
     async def on_interaction(self, interaction: discord.Interaction[FluxBot]) -> None:
         """Answer the buttons that no handler of ours will take, and the forms that were opened before a restart."""
@@ -106,6 +174,18 @@ class FluxBot(discord.AutoShardedClient):
         self._away.discard(shard)
         m.GATEWAY_RESUMES.inc()
 
+    async def on_guild_remove(self, guild: discord.Guild) -> None:
+        """Cancel what waits in a server that has removed the bot: nobody could see it; an outage is no removal."""
+        assert self.user is not None
+        try:
+            removed = await self.studio.line.clear(guild.id, by=self.user.id)
+        except NotThere:
+            return
+        except StorageUnavailable as error:
+            log.warning("what waits in server %s is drawn although it has removed the bot: %s", guild.id, error)
+            return
+        log.info("server %s has removed the bot: %d waiting jobs are cancelled", guild.id, removed.waiting)
+
     async def close(self) -> None:
         """End deliveries in flight, then the connections."""
         self.questions.close()
@@ -117,25 +197,8 @@ class FluxBot(discord.AutoShardedClient):
             self._delivery.cancel()
             await asyncio.gather(self._delivery, return_exceptions=True)
             self._delivery = None
+        if self.keeping is not None:
+            keeping, self.keeping = self.keeping, None
+            await keeping.end()
         await self.attachments.close()
         await super().close()
-
-    async def _sync(self) -> None:
-        """Upload the commands when they differ from those uploaded last, by this bot and to this API."""
-        payload = [command.to_dict(self.tree) for command in self.tree.get_commands()]
-        digest = hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
-        note = self.settings.data_dir / f"commands-{self.application_id}.json"
-        registered = sorted(command.id for command in await self.tree.fetch_commands())
-        if registered and _read(note) == {"digest": digest, "ids": registered}:
-            return
-        uploaded = await self.tree.sync()
-        log.info("uploaded %d commands", len(uploaded))
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(json.dumps({"digest": digest, "ids": sorted(command.id for command in uploaded)}))
-
-
-def _read(note: Any) -> object:
-    try:
-        return json.loads(note.read_text())
-    except (OSError, ValueError):
-        return None

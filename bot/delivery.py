@@ -22,12 +22,13 @@ from structlog.contextvars import bind_contextvars
 
 from bot import cards, uploads
 from bot.notices import nonce, notice
-from bot.posting import DM_UPLOAD_LIMIT, Poster, Way, passing, progress_way, ways
+from bot.posting import Poster, Way, passing, progress_way, too_large, upload_limits, ways
 from bot.turns import turn_of
 from flux_core.errors import FluxError, JobNotFound, PictureGone, StorageUnavailable
 from flux_core.jobs import Job, JobState
 from flux_core.metrics import definitions as m
 from flux_core.service import LiveJob, Studio
+from flux_core.shards import Share
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,9 @@ LONGEST_RETRY = 300.0
 GIVE_UP_AFTER = 24 * 3600.0
 """Seconds after its end at which a job that Discord keeps refusing for passing reasons waits in /jobs instead."""
 CLOSE_WITHIN = 10.0
+OVERDUE = 90.0
+"""Seconds after its end for which a job is left to the process that looks after its guild. Longer than a request may
+take: an edit of that process, sent while the job ran, must not arrive after another's final answer."""
 
 _ENDED = tuple(state for state in JobState if state.ended)
 
@@ -81,11 +85,22 @@ class Delivery:
     """One loop that looks at the outbox whenever the studio changed, and a task for every message it touches."""
 
     def __init__(
-        self, client: discord.Client, studio: Studio, *, clock: Callable[[], float] = time.time, at_once: int = 16
+        self,
+        client: discord.Client,
+        studio: Studio,
+        *,
+        clock: Callable[[], float] = time.time,
+        at_once: int = 16,
+        share: Callable[[], Share | None] = lambda: None,
     ) -> None:
+        """Deliver with ``client``, at most ``at_once`` answers at the same time.
+
+        ``share``: the guilds that this process looks after, asked anew at each look; None: all of them.
+        """
         self._studio = studio
         self._poster = Poster(client)
         self._clock = clock
+        self._share = share
         self._owner = secrets.token_hex(8)
         self._messages: dict[str, _Message] = {}
         self._edits = asyncio.Semaphore(4)
@@ -148,7 +163,9 @@ class Delivery:
 
     async def _look(self) -> None:
         now = self._clock()
-        live = await self._studio.live_jobs(states=(JobState.RUNNING, *_ENDED))
+        live = await self._studio.live_jobs(
+            states=(JobState.RUNNING, *_ENDED), share=self._share(), overdue=now - OVERDUE
+        )
         # Waiting jobs can be many and change slowly: they are gone through page by page.
         self._page_pending = now < self._next_page
         if not self._page_pending:
@@ -158,7 +175,9 @@ class Delivery:
             self._attend(one, now, turn_gap)
 
     async def _page(self, now: float) -> list[LiveJob]:
-        page = await self._studio.live_jobs(states=(JobState.QUEUED,), after=self._page_after, limit=PAGE)
+        page = await self._studio.live_jobs(
+            states=(JobState.QUEUED,), after=self._page_after, limit=PAGE, share=self._share()
+        )
         self._next_page = now + EDIT_GAP / 2
         self._page_pending = len(page) == PAGE
         self._page_after = page[-1].job.id if self._page_pending else ""
@@ -224,8 +243,12 @@ class Delivery:
                     return
                 card, files = await self._living(job, turn)
                 async with asyncio.timeout(SEND_TIMEOUT):
-                    await self._poster.send(way, job, card, files)
+                    message_id = await self._poster.send(way, job, card, files)
+                if message_id is not None and job.reply_to is not None and job.reply_to.message_id is None:
+                    # Its process ended before it was told: without the id nobody finds the card once the token is gone.
+                    await self._studio.attach_message(job.id, message_id)
                 message.shown, message.promised = facts, turn.ready_at
+                await self._put_right(way, job)
             except (StorageUnavailable, JobNotFound):
                 return
             except Exception as error:
@@ -239,6 +262,27 @@ class Delivery:
             else:
                 if job.state is JobState.RUNNING:
                     message.next_look = self._clock() + EDIT_GAP
+
+    async def _put_right(self, way: Way, shown: Job) -> None:
+        """Edit the answer back into the message of a job that another process delivered while we edited it."""
+        job = await self._studio.job(shown.id)
+        if not job.state.ended or await self._studio.claim_delivery(job.id, self._owner, LEASE):
+            return  # nobody has begun to deliver it: the next look does
+        version: int | None = None
+        async with asyncio.timeout(SEND_TIMEOUT):
+            while job.delivered_at is None:
+                version = await self._studio.changed(version, IDLE)
+                job = await self._studio.job(job.id)
+        if job.reply_to is None or shown.reply_to is None:
+            return
+        if job.reply_to.message_id != shown.reply_to.message_id:
+            return  # it was posted anew
+        log.info("another process has delivered job %s meanwhile: its answer is put back", job.id)
+        job = job.evolve(reply_to=shown.reply_to)  # with the token, which was forgotten
+        limit = shown.reply_to.upload_limit
+        loaded = await uploads.load(self._studio, job, limit=limit) if job.state is JobState.SUCCEEDED else []
+        async with asyncio.timeout(SEND_TIMEOUT):
+            await self._poster.send(way, job, _final(job, loaded, way), uploads.files(loaded))
 
     async def _living(self, job: Job, turn: cards.Turn) -> tuple[cards.Card, list[discord.File]]:
         if job.state is JobState.QUEUED:
@@ -276,21 +320,23 @@ class Delivery:
         assert reply is not None
         closed: list[str] = []
         for way in ways(job, self._clock()):
-            if not await self._studio.claim_delivery(job.id, self._owner, LEASE):
-                return False
-            limit = min(reply.upload_limit, DM_UPLOAD_LIMIT) if way is Way.DIRECT else reply.upload_limit
-            loaded = await uploads.load(self._studio, job, limit=limit) if job.state is JobState.SUCCEEDED else []
-            card = _final(job, loaded, way)
-            try:
-                async with asyncio.timeout(SEND_TIMEOUT):
-                    message_id = await self._poster.send(way, job, card, uploads.files(loaded))
-            except discord.HTTPException as error:
-                if passing(error):
-                    raise
-                closed.append(f"{way.value}: {error.status} {error.code}")
-                continue
-            await self._done(job, way, message_id)
-            return True
+            for limit in upload_limits(reply, way):
+                if not await self._studio.claim_delivery(job.id, self._owner, LEASE):
+                    return False
+                loaded = await uploads.load(self._studio, job, limit=limit) if job.state is JobState.SUCCEEDED else []
+                card = _final(job, loaded, way)
+                try:
+                    async with asyncio.timeout(SEND_TIMEOUT):
+                        message_id = await self._poster.send(way, job, card, uploads.files(loaded))
+                except discord.HTTPException as error:
+                    if passing(error):
+                        raise
+                    closed.append(f"{way.value}: {error.status} {error.code}")
+                    if loaded and too_large(error):
+                        continue
+                    break
+                await self._done(job, way, message_id)
+                return True
         if job.state is JobState.CANCELLED:
             await self._studio.delivered(job.id)
             return True
@@ -303,22 +349,16 @@ class Delivery:
     async def _done(self, job: Job, way: Way, message_id: int | None) -> None:
         reply = job.reply_to
         assert reply is not None
-        if way is not Way.DIRECT and message_id not in (None, reply.message_id):
-            assert message_id is not None
+        if way is not Way.DIRECT and message_id is not None and message_id != reply.message_id:
             # A new post, or the first answer, whose id had not reached us: who deletes the picture has to find it.
-            await self._studio.attach_message(job.id, message_id)
+            attach = self._studio.replace_message if way is Way.CHANNEL else self._studio.attach_message
+            await attach(job.id, message_id)
         if job.notify and job.state is not JobState.CANCELLED and way is not Way.DIRECT:
             # Before it counts as delivered: after a crash in between, the nonce makes a second notice the first one.
             await self._notify(job.evolve(reply_to=replace(reply, message_id=message_id or reply.message_id)))
         await self._studio.delivered(job.id)
         m.DELIVERIES.labels(way.name.lower()).inc()
         m.DELIVERY.observe(max(0.0, self._clock() - (job.ended_at or self._clock())))
-        if way is Way.CHANNEL and reply.message_id not in (None, message_id):
-            assert reply.message_id is not None
-            try:
-                await self._poster.remove(job, reply.message_id)
-            except discord.HTTPException:
-                log.info("the placeholder of job %s stays", job.id)
 
     async def _notify(self, job: Job) -> None:
         """Send a direct message about a delivered job; a courtesy, so what is in its way is in nobody else's."""

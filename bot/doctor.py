@@ -6,7 +6,6 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,15 +13,17 @@ import httpx
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from sqlalchemy import make_url
+from sqlalchemy import Connection, make_url
 
+from bot import doctor_shards
 from bot.doctor_card import examine_card
+from bot.findings import Finding
 from bot.house import local_count
 from flux_core.bootstrap import configured_vendors, open_database
-from flux_core.database import workers
-from flux_core.errors import FluxError, ProviderBusy, ProviderClosed
-from flux_core.images.store import PictureStore
-from flux_core.logs import mask
+from flux_core.database import pictures, workers
+from flux_core.errors import FluxError, ProviderBusy, ProviderClosed, StorageUnavailable
+from flux_core.images.store import NO_BUCKET, PictureStore
+from flux_core.logs import mask, masking
 from flux_core.models import ModelSpec
 from flux_core.moderation.output import counted_labels
 from flux_core.provider_settings import variable, vendors
@@ -30,19 +31,12 @@ from flux_core.providers.hosted.vendor import Vendor
 from flux_core.settings import Settings
 
 PROBE_KEY = "doctor/probe.txt"
+DENIED = ("Forbidden", "Unauthorized", "privileges")
+"""What is in the answer of a bucket that knows us not, or not well enough."""
 SECONDS = 10.0
 PROVIDER_SECONDS = 30.0
 INVITE_PERMISSIONS = (1 << 10) | (1 << 11) | (1 << 14) | (1 << 15) | (1 << 38)
 """View Channel, Send Messages, Embed Links, Attach Files, Send Messages in Threads (Discord's permission bits)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was looked at, whether it is well (None: a remark), and what to do or know."""
-
-    subject: str
-    well: bool | None
-    remark: str
 
 
 REFUSED = Finding(
@@ -56,13 +50,14 @@ REFUSED = Finding(
 async def examine(settings: Settings, console: Console) -> bool:
     """Print a finding for every part of the installation; return whether all are well."""
     findings: list[Finding] = []
-    for check in (_token, _database, _pictures, _models, _card, _output_check, _providers, _workers):
+    hide = masking(settings)
+    for check in (_token, _database, _pictures, _models, _card, _output_check, _providers, _workers, _bots):
         with console.status("Looking …"):
             findings += await _guarded(check, settings)
     table = Table(show_header=False, box=None, pad_edge=False)
     for finding in findings:
         mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]•[/]"}[finding.well]
-        table.add_row(mark, escape(finding.subject), escape(finding.remark))
+        table.add_row(mark, escape(finding.subject), escape(hide(finding.remark)))
     console.print(table, highlight=False)
     return all(finding.well is not False for finding in findings)
 
@@ -81,6 +76,7 @@ async def _token(settings: Settings) -> list[Finding]:
     try:
         async with httpx.AsyncClient(base_url=settings.discord_api_base, headers=headers, timeout=SECONDS) as client:
             answer = await client.get("users/@me")
+            gateway = [] if answer.is_error else await doctor_shards.gateway(client, settings)
     except UnicodeEncodeError:
         return [REFUSED]
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -107,22 +103,61 @@ async def _token(settings: Settings) -> list[Finding]:
     return [
         Finding("Discord", True, f"The token belongs to {name}."),
         Finding("Invitation", None, f"To add the bot to a server, open {invite}"),
+        *gateway,
     ]
 
 
 async def _database(settings: Settings) -> list[Finding]:
-    async with open_database(settings):
-        return [Finding("Database", True, make_url(settings.database).set(query={}).render_as_string())]
+    problem: StorageUnavailable | None = None
+    try:
+        async with open_database(settings) as database:
+            await database.write(_write_and_take_back)
+    except StorageUnavailable as error:
+        problem = error
+    address = make_url(settings.database).set(query={})
+    if problem is None:
+        return [Finding("Database", True, address.render_as_string())]
+    if address.get_backend_name() == "sqlite":
+        advice = "check that its disk has room, that you may write there, and that nothing else holds it"
+    else:
+        advice = "check that the server runs, that the network leads there, and DATABASE_URL"
+    return [_unusable("Database", address.render_as_string(), advice, problem)]
+
+
+def _write_and_take_back(connection: Connection) -> None:
+    pictures.discard(connection, [PROBE_KEY], time.time())
+    pictures.swept(connection, [PROBE_KEY])
 
 
 async def _pictures(settings: Settings) -> list[Finding]:
+    place = _without_password(settings.pictures)
     store = PictureStore(settings.pictures)
-    await store.put(PROBE_KEY, b"probe", "text/plain")
-    read = await store.get(PROBE_KEY)
-    await store.delete([PROBE_KEY])
+    try:
+        await store.put(PROBE_KEY, b"probe", "text/plain")
+        read = await store.get(PROBE_KEY)
+        await store.delete([PROBE_KEY])
+    except StorageUnavailable as error:
+        at_home = "://" not in place
+        advice = "check that its disk has room and you may write there" if at_home else _bucket_advice(error)
+        return [_unusable("Picture store", place, advice, error)]
     if read != b"probe":
-        return [Finding("Picture store", False, f"{_without_password(settings.pictures)} gave back other bytes.")]
-    return [Finding("Picture store", True, _without_password(settings.pictures))]
+        return [Finding("Picture store", False, f"{place} gave back other bytes.")]
+    return [Finding("Picture store", True, place)]
+
+
+def _bucket_advice(error: StorageUnavailable) -> str:
+    """Return what to do about what a bucket answered, if it did."""
+    if any(code in str(error.__cause__) for code in NO_BUCKET):  # below the line that we tell
+        return "make the bucket, or correct PICTURE_STORE"
+    if any(word in str(error) for word in DENIED):
+        return "check its keys, and that they may read, write and delete there"
+    return "check that it runs, that the network leads there, and its address"
+
+
+def _unusable(subject: str, place: str, advice: str, error: StorageUnavailable) -> Finding:
+    said = str(error).removeprefix("The database does not answer: ")
+    said = said.partition(": <?xml")[0].rstrip(". ")
+    return Finding(subject, False, f"{place} cannot be used: {advice} ({said}).")
 
 
 async def _models(settings: Settings) -> list[Finding]:
@@ -236,8 +271,11 @@ def _masked(settings: Settings, text: str) -> str:
 
 
 async def _workers(settings: Settings) -> list[Finding]:
-    async with open_database(settings) as database:
-        alive = await database.read(workers.alive, time.time() - settings.lease_seconds)
+    try:
+        async with open_database(settings) as database:
+            alive = await database.read(workers.alive, time.time() - settings.lease_seconds)
+    except StorageUnavailable:
+        return [Finding("Workers", None, "The database would know; see there.")]
     findings = [
         Finding(
             f"Worker {worker.id}",
@@ -258,6 +296,10 @@ async def _workers(settings: Settings) -> list[Finding]:
             )
         )
     return findings
+
+
+async def _bots(settings: Settings) -> list[Finding]:
+    return await doctor_shards.processes(settings)
 
 
 def _without_password(place: str) -> str:

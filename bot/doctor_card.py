@@ -24,7 +24,9 @@ def examine_card(settings: Settings) -> Iterator[tuple[str, bool | None, str]]:
         return
     from flux_core.gpu.descent import Descent
     from flux_core.gpu.device import choose_device, facts_of
+    from flux_core.gpu.quiet import silence
 
+    silence()
     try:
         facts = facts_of(choose_device(settings.device))
         descent = Descent(facts, settings.gpu_profile)
@@ -41,10 +43,13 @@ def examine_card(settings: Settings) -> Iterator[tuple[str, bool | None, str]]:
         source = spec.source or ""
         if not source or not (Path(source).expanduser().is_dir() or HUB_ID.fullmatch(source)):
             continue
-        told, faster = [], None
+        told: list[str] = []
+        faster = None
         for mode in Mode:
             rung = descent.standing(spec, mode)
-            if rung.mode is mode:
+            if rung.mode is mode is Mode.TURBO and told:
+                told.append(f"{mode}: {rung.name} with a step cache.")
+            elif rung.mode is mode:
                 told.append(f"{mode}: {rung.name}, {_gib(rung.card_bytes)}. {rung.why}")
                 faster = faster or rung.faster
             else:

@@ -108,10 +108,14 @@ async def _open(settings: Settings, crew: Supervisor, stop: asyncio.Event) -> No
         working = asyncio.create_task(crew.run(stop), name="crew")
         talking = asyncio.create_task(run_bot(settings, studio, token=token), name="bot")
         stopped = asyncio.create_task(stop.wait(), name="stop")
-        await asyncio.wait({talking, working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        fitting = asyncio.create_task(studio.until_outgrown(), name="version")
+        await asyncio.wait({talking, working, stopped, fitting}, return_when=asyncio.FIRST_COMPLETED)
         stop.set()
         talking.cancel()
         await asyncio.wait({talking, working})
+        if fitting.done():
+            fitting.result()
+        fitting.cancel()
         working.result()
         with suppress(asyncio.CancelledError):
             talking.result()

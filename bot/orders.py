@@ -4,6 +4,7 @@ An answer is public or private for good once it is acknowledged. So an order of 
 a millisecond, is in the queue before the acknowledgement: a refusal is private, and the member never sees an answer to
 a job that does not exist, whatever happens to this process in between. An order with something slow to it, such as a
 picture to fetch, is checked, acknowledged with a placeholder and then completed; a failure takes the placeholder away.
+That is Discord's own "thinking…", which ends by itself where this process dies before there is a job.
 """
 
 from __future__ import annotations
@@ -20,18 +21,24 @@ import discord
 from structlog.contextvars import bind_contextvars
 
 from bot.answers import answer, explain, sent_once
-from bot.cards import Card, note, preparing, waiting
+from bot.cards import Card, note, waiting
 from bot.permissions import missing_to_post
 from bot.wording import missing_permissions
 from flux_core.errors import JobAlreadyEnded, StorageUnavailable
 from flux_core.generation import GenerationRequest
+from flux_core.insistence import insist
 from flux_core.jobs import NOWHERE, Account, Job, Origin, ReplyTo, Whereabouts
 from flux_core.service import Studio, Submission
 
 log = logging.getLogger(__name__)
 
+TAKEN_BACK = "Nothing came of this."
 QUICK_SECONDS = 1.5
 """How long the database may take before the acknowledgement goes out without it: Discord gives 3 seconds for both."""
+
+
+_unsettled: set[asyncio.Task[None]] = set()
+"""What has to be kept from being forgotten by asyncio."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +83,13 @@ async def _in_queue_first(studio: Studio, interaction: discord.Interaction[Any],
     submitting = asyncio.ensure_future(studio.submit(_submission(interaction, order, order.request, None)))
     await asyncio.wait({submitting}, timeout=QUICK_SECONDS)
     if submitting.done():
+        if isinstance(submitting.exception(), StorageUnavailable):
+            _disown(studio, interaction)
         card = waiting(submitting.result(), None)
         bind_contextvars(job=submitting.result().id)  # discord.py gives every interaction a task of its own
     else:
         log.warning("the queue took more than %s s for an order", QUICK_SECONDS)
-        card = preparing(order.request, order.account.user_id)
+        card = None
     try:
         message_id = await _acknowledge(interaction, card, private=order.private)
     except (discord.HTTPException, aiohttp.ClientError):
@@ -91,6 +100,8 @@ async def _in_queue_first(studio: Studio, interaction: discord.Interaction[Any],
     try:
         job = await submitting
     except Exception as error:
+        if isinstance(error, StorageUnavailable):
+            _disown(studio, interaction)
         await _take_back(interaction, explain(error), private=order.private)
         return None
     if message_id is not None:
@@ -111,22 +122,26 @@ async def _placeholder_first(
             await studio.check(order.account, order.request, origin=order.origin, where=order.where)
     except TimeoutError:
         log.warning("the check before an acknowledgement took more than %s s", QUICK_SECONDS)
-    card = preparing(order.request, order.account.user_id)
-    message_id = await _acknowledge(interaction, card, private=order.private)
+    message_id = await _acknowledge(interaction, None, private=order.private)
     try:
         request = await complete()
         return await studio.submit(_submission(interaction, order, request, message_id))
     except Exception as error:
+        if isinstance(error, StorageUnavailable):
+            _disown(studio, interaction)
         await _take_back(interaction, explain(error), private=order.private)
         return None
 
 
-async def _acknowledge(interaction: discord.Interaction[Any], card: Card, *, private: bool) -> int | None:
-    """Answer with ``card`` and return the message's id, if Discord tells it."""
+async def _acknowledge(interaction: discord.Interaction[Any], card: Card | None, *, private: bool) -> int | None:
+    """Answer with ``card``, or that there will be one, and return the message's id, if Discord tells it."""
     for again in (True, False):
         try:
             with sent_once():
-                return (await interaction.response.send_message(view=card, ephemeral=private)).message_id
+                if card is not None:
+                    return (await interaction.response.send_message(view=card, ephemeral=private)).message_id
+                if (deferred := await interaction.response.defer(ephemeral=private, thinking=True)) is not None:
+                    return deferred.message_id
             break
         except aiohttp.ClientError:
             # discord.py does not repeat what a closing connection swallowed.
@@ -137,6 +152,26 @@ async def _acknowledge(interaction: discord.Interaction[Any], card: Card, *, pri
     except discord.HTTPException:
         # Its token reaches the answer without an id, too.
         return None
+
+
+def _disown(studio: Studio, interaction: discord.Interaction[Any]) -> None:
+    """See to it that nothing comes of an order that is refused because the database went away: it may have got there.
+
+    That goes on in the background for as long as ``insist`` is patient. Where even that is too short, the order is
+    drawn and posted as though nobody had said anything.
+    """
+
+    async def disown() -> None:
+        with suppress(StorageUnavailable):
+            await insist(lambda: studio.disown(_key(interaction)))
+
+    task = asyncio.create_task(disown(), name="disown an order")
+    _unsettled.add(task)
+    task.add_done_callback(_unsettled.discard)
+
+
+def _key(interaction: discord.Interaction[Any]) -> str:
+    return str(interaction.id)
 
 
 def _submission(
@@ -160,21 +195,27 @@ def _submission(
         parent_position=order.parent_position,
         where=order.where,
         notify=order.notify,
-        key=str(interaction.id),
+        key=_key(interaction),
     )
 
 
 async def _take_back(interaction: discord.Interaction[Any], text: str, *, private: bool) -> None:
     """Put a private sentence in the place of the placeholder."""
-    steps: list[Callable[[], Awaitable[object]]] = [lambda: interaction.edit_original_response(view=note(text))]
-    if not private:
-        steps = [
-            interaction.delete_original_response,
-            lambda: interaction.followup.send(view=note(text), ephemeral=True),
-        ]
-    for step in steps:
-        try:
-            await step()
-        except (discord.HTTPException, aiohttp.ClientError) as failure:
-            # Whatever became of the placeholder, the member is told.
-            log.warning("could not take a placeholder back: %s", failure)
+    if private:
+        await _tried(interaction.edit_original_response(view=note(text)))
+        return
+    if not await _tried(interaction.delete_original_response()):
+        # The first follow-up takes the place of a "thinking…" that is still there, and is as public.
+        await _tried(interaction.followup.send(view=note(TAKEN_BACK)))
+    # Whatever became of the placeholder, the member is told.
+    await _tried(interaction.followup.send(view=note(text), ephemeral=True))
+
+
+async def _tried(request: Awaitable[object]) -> bool:
+    """Say whether Discord took ``request``."""
+    try:
+        await request
+    except (discord.HTTPException, aiohttp.ClientError) as failure:
+        log.warning("could not take a placeholder back: %s", failure)
+        return False
+    return True

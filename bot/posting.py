@@ -18,6 +18,13 @@ DM_UPLOAD_LIMIT = 10 * 1024 * 1024
 """Bytes per file that Discord takes everywhere; a server's boost does not reach into direct messages."""
 
 
+SMALLEST_UPLOAD_LIMIT = DM_UPLOAD_LIMIT // 4
+"""Bytes per file at which four of them make no larger request than one that Discord takes everywhere."""
+REQUEST_TOO_LARGE = 40005
+UNAUTHORIZED = 401
+"""Of an interaction token's end, Discord says a code with it; without one, it is the bot's own token."""
+
+
 class Way(StrEnum):
     """How a card travels."""
 
@@ -63,10 +70,28 @@ def _edit(reply: ReplyTo) -> list[Way]:
 
 
 def passing(error: BaseException) -> bool:
-    """Tell whether the same request may succeed later: the network, a rate limit, a fault at Discord."""
+    """Tell whether the same request may succeed later: the network, a rate limit, a fault at Discord.
+
+    So is a bot token that Discord takes no longer: it says nothing about any message, and its operator sets a new one.
+    """
     if isinstance(error, discord.HTTPException):
-        return error.status == 429 or error.status >= 500
+        refused_bot = error.status == UNAUTHORIZED and error.code == 0
+        return error.status == 429 or error.status >= 500 or refused_bot
     return isinstance(error, discord.RateLimited | aiohttp.ClientError | TimeoutError | OSError)
+
+
+def too_large(error: discord.HTTPException) -> bool:
+    """Tell whether Discord refused the size of what was sent; whatever stands before Discord says it without a code."""
+    return error.status == 413 or error.code == REQUEST_TOO_LARGE
+
+
+def upload_limits(reply: ReplyTo, way: Way) -> list[int]:
+    """Return the bytes per file to try along ``way``, the largest first.
+
+    A server may have lost its boosts since the order was given, and with them the limit that Discord told then.
+    """
+    first = min(reply.upload_limit, DM_UPLOAD_LIMIT) if way is Way.DIRECT else reply.upload_limit
+    return [first, *(limit for limit in (DM_UPLOAD_LIMIT, SMALLEST_UPLOAD_LIMIT) if limit < first)]
 
 
 class Poster:
@@ -100,10 +125,6 @@ class Poster:
         """Send ``card`` as a direct message; a repeated one with the same ``nonce`` is the same message for minutes."""
         direct = await self._client.create_dm(discord.Object(user_id))
         await direct.send(view=card, nonce=nonce)
-
-    async def remove(self, job: Job, message_id: int) -> None:
-        """Delete one of the bot's own messages in the job's channel."""
-        await self._message(job, message_id).delete()
 
     async def _by_token(self, reply: ReplyTo, card: Card, files: Sequence[discord.File]) -> int | None:
         webhook = discord.Webhook.partial(reply.application_id, reply.interaction_token, client=self._client)

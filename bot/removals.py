@@ -13,6 +13,7 @@ from bot.posting import passing
 from bot.rounds import pause_after, rounds
 from flux_core.database.removals import Removal
 from flux_core.service import Studio
+from flux_core.shards import Share
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +27,19 @@ GIVE_UP_AFTER = 7 * 24 * 3600.0
 class Removing:
     """Looks at what is to be deleted whenever the studio changed. It holds nothing: the database does."""
 
-    def __init__(self, client: discord.Client, studio: Studio, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        client: discord.Client,
+        studio: Studio,
+        *,
+        clock: Callable[[], float] = time.time,
+        share: Callable[[], Share | None] = lambda: None,
+    ) -> None:
+        """Delete with ``client``, in the guilds of ``share``; None: in all of them."""
         self._client = client
         self._studio = studio
         self._clock = clock
+        self._share = share
 
     async def run(self) -> None:
         """Delete until cancelled."""
@@ -37,7 +47,7 @@ class Removing:
 
     async def _look(self) -> None:
         closed: set[int] = set()
-        for removal in await self._studio.removals.due():
+        for removal in await self._studio.removals.due(self._share()):
             if removal.channel_id not in closed and not await self._remove(removal):
                 closed.add(removal.channel_id)
 

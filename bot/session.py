@@ -14,7 +14,7 @@ from discord.gateway import DiscordWebSocket
 from bot.client import FluxBot
 from bot.commands import COMMANDS
 from bot.traffic import Gateway
-from flux_core.errors import ConfigurationError
+from flux_core.errors import ConfigurationError, StorageUnavailable
 from flux_core.metrics.exposing import exposed
 from flux_core.service import Studio
 from flux_core.settings import Settings
@@ -24,12 +24,17 @@ log = logging.getLogger(__name__)
 LOGIN_TRIES = 6
 """Attempts to reach Discord at the start, over about a minute; once connected, discord.py reconnects for ever."""
 
-AUTHENTICATION_FAILED = 4004
-"""The gateway's close code for a token that is not, or no longer, valid."""
 BAD_TOKEN = (
     "Discord refuses the bot token. Open https://discord.com/developers/applications, choose your application, Bot, "
     "Reset Token, and put the new one into DISCORD_TOKEN."
 )
+
+TOO_FEW_SHARDS = (
+    "Discord closes the connection: a shard would have more servers than Discord allows (2,500). Raise SHARD_COUNT in "
+    "every process of the bot, or leave it out where there is one; `flux-bot doctor` says what Discord recommends."
+)
+FATAL = {4004: BAD_TOKEN, 4011: TOO_FEW_SHARDS}
+"""The gateway's close codes after which connecting again is of no use, and what to do about them."""
 
 
 def connect_to(settings: Settings) -> None:
@@ -45,8 +50,9 @@ def connect_to(settings: Settings) -> None:
 async def run_bot(settings: Settings, studio: Studio, *, token: str) -> None:
     """Run the bot until it is cancelled or closed, and tell meanwhile how it is doing.
 
-    Raises ConfigurationError for a token that Discord refuses, for an address of the metrics that is taken, and when
-    Discord stays out of reach at the start.
+    Raises ConfigurationError for a token that Discord refuses, for shards that do not exist or are too few, for an
+    address of the metrics that is taken, and when Discord stays out of reach at the start; StorageUnavailable when the
+    database does.
     """
     connect_to(settings)
     async with FluxBot(settings, studio, COMMANDS) as bot, told(settings, studio, bot):
@@ -57,8 +63,8 @@ async def run_bot(settings: Settings, studio: Studio, *, token: str) -> None:
             await asyncio.wait({connection})
             connection.result()
         except discord.ConnectionClosed as error:
-            if error.code == AUTHENTICATION_FAILED:
-                raise ConfigurationError(BAD_TOKEN) from None
+            if error.code in FATAL:
+                raise ConfigurationError(FATAL[error.code]) from None
             raise
         finally:
             await bot.close()
@@ -79,7 +85,12 @@ async def _login(bot: FluxBot, token: str, settings: Settings) -> None:
             await bot.login(token)
         except discord.LoginFailure:
             raise ConfigurationError(BAD_TOKEN) from None
-        except (aiohttp.ClientError, OSError, discord.DiscordServerError) as error:
+        except StorageUnavailable as error:
+            if attempt == LOGIN_TRIES - 1:
+                raise
+            log.warning("the bot cannot start yet: %s", error)
+            await asyncio.sleep(min(20.0, 2.0**attempt))
+        except (aiohttp.ClientError, OSError, discord.DiscordServerError, discord.GatewayNotFound) as error:
             log.warning("cannot reach Discord yet: %s", type(error).__name__)
             await asyncio.sleep(min(20.0, 2.0**attempt))
         else:

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Iterable
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import discord
@@ -15,6 +15,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from flux_core.metrics import definitions as m
+from flux_core.shards import shown
+
+if TYPE_CHECKING:
+    from bot.client import FluxBot
 
 FIRST_ANSWER = re.compile(r"/interactions/(\d+)/[^/]+/callback$")
 SCOPES = ("user", "global", "shared")
@@ -57,7 +61,7 @@ async def _break_off(_: Any, context: SimpleNamespace, __: aiohttp.TraceRequestE
 class Gateway(Collector):
     """The shards of a client."""
 
-    def __init__(self, client: discord.AutoShardedClient) -> None:
+    def __init__(self, client: FluxBot) -> None:
         self._client = client
 
     def collect(self) -> Iterable[Metric]:
@@ -69,12 +73,16 @@ class Gateway(Collector):
             # Infinite until the first heartbeat is answered.
             if not closed and math.isfinite(shard.latency):
                 latency.add_metric((str(id),), shard.latency)
-        return [up, latency]
+        unkept = m.SHARD_UNKEPT.family()
+        if self._client.keeping is not None:
+            for id in self._client.keeping.missing:
+                unkept.add_metric((str(id),), 1.0)
+        return [up, latency, unkept]
 
     async def trouble(self) -> str | None:
         """Return why the bot hears nothing of its members; None while every shard is connected."""
         shards = self._client.shards
         if not shards:
             return "not connected yet"
-        closed = [str(id) for id, shard in shards.items() if shard.is_closed()]
-        return f"not connected: shard {', '.join(closed)}" if closed else None
+        closed = [id for id in self._client.kept_shards if id not in shards or shards[id].is_closed()]
+        return f"not connected: shard {shown(closed)}" if closed else None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
+from urllib.parse import quote
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -20,9 +21,11 @@ SHORTEST = 6
 _IN_TEXT = (
     re.compile(r"(?<=/webhooks/)(\d+/)[^/\s?'\"]+"),
     re.compile(r"(?<=/interactions/)(\d+/)[^/\s?'\"]+"),
-    re.compile(r"(?i)\b((?:bot|bearer)\s+)[\w.\-]{20,}"),
+    re.compile(r"(?i)\b((?:bot|bearer|basic)\s+)[\w.\-+/=]{20,}"),
     re.compile(r"(?i)((?:token|api[_-]?key|secret|password)['\"]?\s*[=:]\s*['\"]?)[^\s'\",;&]{6,}"),
-    re.compile(r"(?<=://)([^:/@\s]+:)[^@/\s]+(?=@)"),
+    # A password, which may have an @ of its own, or a token in its place.
+    re.compile(r"(?<=://)([^:/@\s]*:)[^/\s]+(?=@)"),
+    re.compile(r"(://)[^:/@\s]{16,}(?=@)"),
     # Whoever has such a URL has the picture: AWS, Google, Azure.
     re.compile(r"(?i)([?&](?:X-Amz-Signature|X-Amz-Security-Token|X-Goog-Signature|sig)=)[^&\s'\"]+"),
 )
@@ -44,6 +47,10 @@ def _secrets(settings: Settings) -> tuple[str, ...]:
         found.update(given.secrets)
     if settings.database_password is not None:
         found.add(settings.database_password)
+    found.update(settings.secrets_in_addresses)
+    found.update(settings.store_secrets)
+    # As they stand in URLs.
+    found.update({quote(secret, safe="") for secret in found})
     # A key of two letters, for a server that takes any, would mask half of what is logged. Long ones first: one secret
     # may be the beginning of another.
     return tuple(sorted((secret for secret in found if len(secret) >= SHORTEST), key=len, reverse=True))
@@ -55,13 +62,24 @@ def masking(settings: Settings) -> Callable[[str], str]:
     return lambda text: mask(text, secrets)
 
 
+def _hidden(value: Any, hide: Callable[[str], str]) -> Any:
+    """Return what a log line shows of ``value``: texts masked, wherever they are, and things as their masked text."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {hide(str(key)): _hidden(inner, hide) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_hidden(inner, hide) for inner in value]
+    return hide(value if isinstance(value, str) else str(value))
+
+
 def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
     """Send the logs of this process, libraries included, to ``stream`` (standard error) in the configured form."""
     stream = stream or sys.stderr
     hide = masking(settings)
 
     def masked(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-        return {key: hide(value) if isinstance(value, str) else value for key, value in event.items()}
+        return {hide(key): _hidden(value, hide) for key, value in event.items()}
 
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -31,6 +31,8 @@ APPROVAL_WAITS = 72 * 60 * MINUTE
 BOOKS_CHECKED_AFTER = 5 * MINUTE
 """Of running; then once a day."""
 BATCH = 500
+STUCK = 3
+"""Pictures that cannot be deleted, after which a round ends."""
 JOBS_AT_ONCE = 100
 """Of those whose time is over: few, since each has several pictures and nobody else can write meanwhile."""
 
@@ -89,8 +91,18 @@ async def _wait(stop: asyncio.Event, seconds: float) -> None:
 def chores(db: Database, queue: JobQueue, store: PictureStore, kept: Retention = FOR_EVER) -> list[Chore]:
     """Return everything that has to be done from time to time."""
 
+    away, patient_until = False, 0.0
+
     async def rescue() -> int:
-        return len(await queue.rescue())
+        nonlocal away, patient_until
+        try:
+            if away:  # leases ran out because nobody could keep them: whoever lives gets the time to say so
+                await db.read(workers.alive, db.clock())
+                away, patient_until = False, db.clock() + queue.lease_seconds / 2
+            return 0 if db.clock() < patient_until else len(await queue.rescue())
+        except StorageUnavailable:
+            away = True
+            raise
 
     async def abandon_bound() -> int:
         return len(await queue.abandon_bound())
@@ -113,11 +125,22 @@ def chores(db: Database, queue: JobQueue, store: PictureStore, kept: Retention =
         return await db.write(outbox.forget_expired_tokens, db.clock())
 
     async def delete_discarded() -> int:
-        keys = await db.read(pictures.discarded_keys, BATCH)
-        if keys:
-            await store.delete(keys)
-            await db.write(pictures.swept, keys)
-        return len(keys)
+        gone, stuck = list[str](), dict[str, StorageUnavailable]()
+        for key in await db.read(pictures.discarded_keys, BATCH):
+            try:
+                await store.delete([key])
+                gone.append(key)
+            except StorageUnavailable as error:
+                stuck[key] = error
+                if len(stuck) == STUCK:
+                    break  # it is the store that is away
+        if gone:
+            await db.write(pictures.swept, gone)
+        if stuck:
+            # Behind all others: one that somebody has locked must not keep the rest on the disk.
+            await db.write(pictures.put_off, list(stuck), db.clock())
+            raise next(iter(stuck.values()))
+        return len(gone)
 
     async def drop_pictures() -> int:
         now = db.clock()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -14,13 +17,22 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from flux_core import provider_settings
+from flux_core import provider_settings, shards
 from flux_core.errors import ConfigurationError
 from flux_core.loras import Lora, listed
 from flux_core.models import FAMILY, Catalogue
 from flux_core.provider_settings import ProviderSettings
 from flux_core.router import RoutingPolicy
 from flux_core.tiny.definition import WEIGHTS
+
+STORE_SECRETS = frozenset(
+    {
+        *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY"),
+        *("AZURE_STORAGE_CLIENT_SECRET", "AZURE_CLIENT_SECRET", "AZURE_STORAGE_SAS_KEY", "AZURE_STORAGE_SAS_TOKEN"),
+        *("AZURE_STORAGE_TOKEN", "GOOGLE_SERVICE_ACCOUNT_KEY"),
+    }
+)
+"""Variables of obstore's that hold a secret, as its stores' documentation names them."""
 
 
 class Settings(BaseSettings):
@@ -45,6 +57,20 @@ class Settings(BaseSettings):
         default=frozenset(),
         description="User ids, separated by commas, that may use /admin besides the application's owner.",
     )
+
+    shards: str = Field(
+        default="",
+        description="Shards of Discord that this process keeps, such as 0-3 or 0,2; empty: all of them. auto: "
+        "SHARDS_PER_BOT of them, by the number at the end of the host's name, as the pods of a StatefulSet have.",
+    )
+    shard_count: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="Shards of the whole bot, the same in each of its processes; 0: as many as Discord recommends, "
+        "where one process keeps them all.",
+    )
+    shards_per_bot: int = Field(default=1, ge=1, description="With SHARDS=auto: shards of each process.")
 
     # What is kept, and where
     data_dir: Path = Field(
@@ -190,7 +216,10 @@ class Settings(BaseSettings):
         "to be faster; 1: every job alone.",
     )
     lease_seconds: float = Field(
-        default=30.0, gt=0, description="How long a worker may be silent before its job goes back to the queue."
+        default=30.0,
+        gt=0,
+        description="How long a worker may be silent before its job goes back to the queue, and a bot before another "
+        "stands in for it.",
     )
     max_attempts: int = Field(default=3, ge=1, description="How often a job is started before it fails for good.")
     job_timeout: float = Field(default=1800.0, gt=0, description="Seconds a drawing may take.")
@@ -278,6 +307,14 @@ class Settings(BaseSettings):
             raise ValueError(f"only these models are known: {', '.join(known)}")
         return value
 
+    @field_validator("shards")
+    @classmethod
+    def _some_shards(cls, value: str) -> str:
+        value = value.strip().lower()
+        if value not in ("", shards.AUTO):
+            shards.parse(value)
+        return value
+
     @field_validator("warm_up")
     @classmethod
     def _off_or_models(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -315,6 +352,17 @@ class Settings(BaseSettings):
             raise ValueError("this is no IANA time zone such as Europe/Berlin") from error
         return value
 
+    @field_validator("discord_api_base", "discord_gateway", "discord_cdn")
+    @classmethod
+    def _no_password(cls, value: str) -> str:
+        if "@" in urlsplit(value).netloc:
+            raise ValueError("it takes no user name and no password")
+        return value
+
+    def kept_shards(self, host: str) -> tuple[int, ...] | None:
+        """Return the shards that a bot on ``host`` keeps, None for all of them; raises ConfigurationError."""
+        return shards.kept(self.shards, self.shard_count, per_bot=self.shards_per_bot, host=host)
+
     @property
     def database(self) -> str:
         """Return the SQLAlchemy URL of the database."""
@@ -329,6 +377,22 @@ class Settings(BaseSettings):
         except (ArgumentError, ValueError):
             return None  # opening it says what is wrong
         return url.password or (str(url.query["password"]) if "password" in url.query else None)
+
+    @property
+    def secrets_in_addresses(self) -> set[str]:
+        """Return the passwords in the URLs that are set, of proxies as well, to be kept out of logs."""
+        found = set()
+        addresses = (self.picture_store, self.discord_api_base, self.discord_gateway, self.discord_cdn)
+        for address in (*addresses, *getproxies().values()):
+            with suppress(ValueError):  # what is no URL is told where it is used
+                parts = urlsplit(address or "")
+                found |= {password for password in (parts.password, unquote(parts.password or "")) if password}
+        return found
+
+    @property
+    def store_secrets(self) -> set[str]:
+        """Return the keys with which obstore reaches a bucket, which it reads by itself, to be kept out of logs."""
+        return {value for name, value in os.environ.items() if name.upper() in STORE_SECRETS and value}
 
     @property
     def pictures(self) -> str:

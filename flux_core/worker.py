@@ -37,7 +37,7 @@ from flux_core.insistence import RETRY_SECONDS, insist
 from flux_core.jobs import Job, JobState
 from flux_core.metrics import work as metrics
 from flux_core.moderation.output import OutputCheck, shows_drafts
-from flux_core.providers.base import Drawing, DrawsTogether, Provider, WarmsUp
+from flux_core.providers.base import Drawing, DrawsTogether, Loads, Provider, WarmsUp
 from flux_core.repertoire import Repertoire
 
 log = logging.getLogger(__name__)
@@ -256,7 +256,8 @@ class Worker:
         models = list(self._repertoire.offered(self._provider.offers))
         if not models:
             return []
-        return await self._queue.claim_together(self._id, models, self._provider.device, self._batch_pictures)
+        loaded = self._provider.loaded if isinstance(self._provider, Loads) else None
+        return await self._queue.claim_together(self._id, models, self._provider.device, self._batch_pictures, loaded)
 
     def _has_room(self) -> bool:
         """Whether to claim another job.
@@ -323,7 +324,8 @@ class Worker:
             asked = dict(self._held)
             began = time.monotonic()
             try:
-                await self._queue.beat(self._id, closed=self._closed)
+                if not await self._queue.beat(self._id, closed=self._closed):
+                    await self._queue.introduce(self._introduction())
                 self._obey(await self._queue.heartbeat(self._id, list(asked)), asked)
                 renewed = self._heard = began
             except StorageUnavailable as error:

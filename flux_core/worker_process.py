@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flux_core.bootstrap import hosted_providers, job_queue, maintained, open_database, retention
-from flux_core.errors import ConfigurationError
+from flux_core.database import schema
+from flux_core.errors import ConfigurationError, StorageUnavailable
 from flux_core.images.store import PictureStore
 from flux_core.lifetime import end_with_supervisor, obey_signals
 from flux_core.metrics.exposing import exposed
 from flux_core.metrics.house import database_answers
+from flux_core.outgrown import until_outgrown
 from flux_core.providers.base import Measured, Provider
 from flux_core.settings import Settings
 from flux_core.watchdog import Watchdog
@@ -95,7 +97,10 @@ def _new_id() -> str:
 
 
 async def _work(settings: Settings, posts: Sequence[Post], stop: asyncio.Event) -> None:
-    """Run a worker for each post until ``stop``; when one breaks, all end, and its error is raised."""
+    """Run a worker for each post until ``stop``; when one breaks, all end, and its error is raised.
+
+    Raises ConfigurationError as soon as the database is too new for this program.
+    """
     check = await asyncio.to_thread(output_check, settings)
     # A wrong setting shall be seen in the log at once, not with the first picture.
     preparing = None if check is None else asyncio.create_task(check.prepare(), name="output check")
@@ -142,9 +147,17 @@ async def _work(settings: Settings, posts: Sequence[Post], stop: asyncio.Event) 
                 gc.collect()
                 gc.freeze()
                 gc.set_threshold(*COLLECTIONS)
-                for error in await asyncio.gather(*map(run, workers), return_exceptions=True):
-                    if error is not None:
-                        raise error
+                fitting = asyncio.create_task(until_outgrown(database), name="version")
+                fitting.add_done_callback(lambda _: stop.set())
+                ended = await asyncio.gather(*map(run, workers), return_exceptions=True)
+                fitting.cancel()
+                errors = [error for error in ended if error is not None]
+                if errors or not fitting.cancelled():
+                    # What a newer version has taken away may be behind it all: that is what the operator has to know.
+                    with suppress(StorageUnavailable):
+                        await database.read(schema.check)
+                for error in errors:
+                    raise error
     finally:
         try:
             async with asyncio.timeout(STOP_SECONDS):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import re
+import sqlite3
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 import pytest
 from aiohttp import web
@@ -16,8 +17,10 @@ from bot import provider_list
 from bot.doctor import examine
 from bot.sandbox.server import Sandbox
 from flux_core.bootstrap import job_queue, open_database
+from flux_core.database import bots, sqlite
 from flux_core.database.queue import WorkerInfo
 from flux_core.settings import Settings
+from flux_core.shards import Keeper
 from tests import vendors
 from tests.bucket import SECRET
 from tests.database.postgres import new_database
@@ -78,6 +81,43 @@ async def test_a_healthy_house(healthy_settings):
     assert "The token belongs to flux-bot" in said
     assert "https://discord.com/oauth2/authorize?client_id=" in said
     assert healthy_settings.discord_token.get_secret_value() not in said
+    assert "Discord recommends 1 shard; 1,000 of 1,000 sessions" in said
+    assert "Bots" in said
+
+
+def a_bot(id, *shards, count=4):
+    now = time.time()
+    return Keeper(
+        id=id, application_id=1, host=id, pid=7, shards=shards, count=count, started_at=now - 60, seen_at=now
+    )  # fmt: skip
+
+
+async def test_shards_that_nobody_keeps_or_two_do(healthy_settings):
+    async with open_database(healthy_settings) as database:
+        await database.write(bots.register, a_bot("red", 0, 1), time.time())
+        await database.write(bots.register, a_bot("blue", 2, 3), time.time())
+        healthy, said = await bill(healthy_settings)
+        assert healthy
+        assert re.search(r"Bot red \(process 7\)\s+shards 0-1 of 4", said)
+        await database.write(bots.retire, "blue")
+        healthy, said = await bill(healthy_settings)
+        assert not healthy
+        assert "Nobody keeps 2-3 of 4" in said
+        assert "SHARDS=2-3 and SHARD_COUNT=4" in said
+        await database.write(bots.register, a_bot("green", 1, 2, 3), time.time())
+        healthy, said = await bill(healthy_settings)
+        assert not healthy
+        assert "Shard 1 is kept twice" in said
+
+
+@pytest.mark.parametrize(
+    ("change", "advice"),
+    [({"shards": "0-3"}, "SHARDS needs SHARD_COUNT"), ({"shards": "0-9", "shard_count": 4}, "4-9 is not among them")],
+)
+async def test_shards_that_do_not_exist(healthy_settings, change, advice):
+    healthy, said = await bill(healthy_settings.model_copy(update=change))
+    assert not healthy
+    assert advice in said
 
 
 @pytest.mark.parametrize(
@@ -108,8 +148,51 @@ async def test_a_bucket_is_tried(healthy_settings, bucket, bucket_server):
     with bucket_server.denying():
         healthy, said = await bill(house)
     assert not healthy
-    assert "Cannot write doctor/probe.txt" in said
+    assert "check its keys, and that they may read, write and delete there (Cannot write doctor/probe.txt" in said
     assert SECRET not in said
+
+
+async def test_a_bucket_that_is_not_there_is_to_be_made(healthy_settings, bucket):
+    healthy, said = await bill(healthy_settings.model_copy(update={"picture_store": "s3://nobodys-bucket"}))
+    assert not healthy
+    assert "s3://nobodys-bucket cannot be used: make the bucket, or correct PICTURE_STORE (" in said
+
+
+async def test_a_bucket_that_does_not_answer_is_looked_for(healthy_settings, bucket, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    healthy, said = await bill(healthy_settings.model_copy(update={"picture_store": bucket}))
+    assert not healthy
+    assert f"{bucket} cannot be used: check that it runs, that the network leads there, and its address (" in said
+
+
+async def test_a_folder_that_takes_no_pictures_is_looked_at(healthy_settings, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "doctor").touch()  # where a folder is to be: nobody can write below it
+    healthy, said = await bill(healthy_settings.model_copy(update={"picture_store": str(tmp_path / "full")}))
+    assert not healthy
+    assert "cannot be used: check that its disk has room and you may write there (" in said
+
+
+async def test_a_database_that_somebody_holds_is_no_sound_one(healthy_settings, monkeypatch):
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.1)
+    async with open_database(healthy_settings):
+        pass  # now there is a file
+    file = healthy_settings.database.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(file, isolation_level=None)) as somebody:
+        somebody.execute("BEGIN IMMEDIATE")
+        healthy, said = await bill(healthy_settings)
+    assert not healthy
+    assert "and that nothing else holds it (database is locked)" in said
+
+
+async def test_a_database_server_that_is_away_is_told_once(healthy_settings):
+    url = "postgresql://flux:hunter2hunter2@127.0.0.1:1/flux"
+    healthy, said = await bill(healthy_settings.model_copy(update={"database_url": url}))
+    assert not healthy
+    advice = "check that the server runs, that the network leads there, and DATABASE_URL ("
+    assert f"postgresql://flux:***@127.0.0.1:1/flux cannot be used: {advice}" in said
+    assert said.count("127.0.0.1:1/flux") == 1
+    assert "hunter2hunter2" not in said
 
 
 async def test_a_database_server_is_named_without_its_password(healthy_settings):
@@ -140,16 +223,18 @@ async def test_the_card_and_how_it_draws_are_told(healthy_settings):
     assert re.search(r"✓ +Card +cpu, [0-9.]+ GiB free", said)
     assert "quality: cpu, " in said
     assert "fast: drawn in quality, since a processor is no faster in 8 bits." in said
-    assert "turbo: cpu, " in said
+    assert "turbo: cpu with a step cache." in said
     healthy, said = await bill(healthy_settings.model_copy(update={"gpu_profile": "bf16"}))
     assert not healthy
     assert "GPU_PROFILE is 'bf16', but that is not for cpu. Possible here: auto, cpu, " in said
-    # A hub id is planned for without a download.
+    _, said = await bill(healthy_settings.model_copy(update={"workers": 0}))
+    assert "Card" not in said
+
+
+async def test_a_model_of_the_hub_is_planned_for_without_a_download(healthy_settings):
     healthy, said = await bill(healthy_settings.model_copy(update={"flux_dev_path": "black-forest-labs/FLUX.1-dev"}))
     assert healthy
     assert re.search(r"flux-dev here +quality: cpu(-bf16)?, [0-9]{2}\.[0-9] GiB\.", said)
-    _, said = await bill(healthy_settings.model_copy(update={"workers": 0}))
-    assert "Card" not in said
 
 
 async def test_whether_pictures_are_checked_is_told(healthy_settings, tmp_path):

@@ -25,6 +25,7 @@ from flux_core.images.encoding import fit
 from flux_core.jobs import Job
 from flux_core.service import Studio
 from flux_core.service.reviews import Due
+from flux_core.shards import Share
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +49,19 @@ class ChannelGone(Exception):
 class Posting:
     """Looks at the reviews whenever the studio changed."""
 
-    def __init__(self, client: discord.Client, studio: Studio, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        client: discord.Client,
+        studio: Studio,
+        *,
+        clock: Callable[[], float] = time.time,
+        share: Callable[[], Share | None] = lambda: None,
+    ) -> None:
+        """Post with ``client``, in the guilds of ``share``; None: in all of them."""
         self._client = client
         self._studio = studio
         self._clock = clock
+        self._share = share
         self._sending = asyncio.Semaphore(AT_ONCE)
         self._next_tidy = 0.0
 
@@ -60,10 +70,12 @@ class Posting:
         await rounds(self._studio, self._look, "reviews")
 
     async def _look(self) -> None:
-        if time.monotonic() >= self._next_tidy:
+        share = self._share()
+        # Tidying is for all guilds, so one process does it: that of the first shard.
+        if (share is None or share.includes(0)) and time.monotonic() >= self._next_tidy:
             self._next_tidy = time.monotonic() + TIDY_GAP
             await self._studio.reviews.tidy()
-        due = await self._studio.reviews.due()
+        due = await self._studio.reviews.due(share)
         by_guild: dict[int, list[Due]] = {}
         for one in due:
             if one.review.verdict is None:

@@ -1,4 +1,4 @@
-"""The registered application commands, global and of the guild."""
+"""The registered application commands, global and of guilds."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ class CommandRegistry:
         return list(self._scopes.get(scope, {}).values())
 
     def every(self) -> list[dict[str, Any]]:
-        """Return all commands, those of the guild first."""
+        """Return all commands, those of guilds first."""
         scopes = sorted(self._scopes, key=lambda scope: scope is None)
         return [command for scope in scopes for command in self._scopes[scope].values()]
 
     def get(self, scope: Scope, command_id: str) -> dict[str, Any] | None:
         return self._scopes.get(scope, {}).get(command_id)
 
-    def named(self, name: str, kind: int) -> dict[str, Any] | None:
-        """Find the command a member means; a guild command hides a global one of the same name."""
-        return next((command for command in self.every() if (command["name"], command["type"]) == (name, kind)), None)
+    def named(self, name: str, kind: int, guild_id: str) -> dict[str, Any] | None:
+        """Find the command a member of a guild means; a guild command hides a global one of the same name."""
+        here = [command for command in self.every() if command.get("guild_id") in (None, guild_id)]
+        return next((command for command in here if (command["name"], command["type"]) == (name, kind)), None)
 
     def replace_all(self, scope: Scope, payloads: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Put these commands in the place of all others of the scope."""

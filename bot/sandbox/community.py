@@ -1,10 +1,12 @@
-"""The guild of the sandbox: people, roles, channels and what each may do where.
+"""The guilds of the sandbox, of which there is one unless more are wanted: people, roles, channels and what each may do
+where.
 
 Ids are fixed, so that a bot's database keeps its meaning from one run of the sandbox to the next.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,20 +16,20 @@ from .snowflakes import Snowflakes
 JOINED_AT = "2023-04-04T12:00:00.000000+00:00"
 
 
-def _fixed(offset: int) -> str:
+def fixed(offset: int) -> str:
     """Return a fixed id of April 2023."""
     return str(1_092_000_000_000_000_000 + (offset << 22))
 
 
-GUILD_ID = _fixed(1)
-APPLICATION_ID = _fixed(2)
+GUILD_ID = fixed(1)
+APPLICATION_ID = fixed(2)
 """An application's id and its bot user's id are the same number on Discord, and here."""
-OWNER_ID = _fixed(3)
-BOT_ROLE_ID = _fixed(4)
-MODERATOR_ROLE_ID = _fixed(5)
-PATRON_ROLE_ID = _fixed(6)
-ADA_ID, LINUS_ID, GRACE_ID = _fixed(10), _fixed(11), _fixed(12)
-STUDIO_ID = _fixed(20)
+OWNER_ID = fixed(3)
+BOT_ROLE_ID = fixed(4)
+MODERATOR_ROLE_ID = fixed(5)
+PATRON_ROLE_ID = fixed(6)
+ADA_ID, LINUS_ID, GRACE_ID = fixed(10), fixed(11), fixed(12)
+STUDIO_ID = fixed(20)
 
 TEXT, DIRECT, PUBLIC_THREAD = 0, 1, 11
 """Discord's channel types that this sandbox has."""
@@ -115,7 +117,7 @@ class Member:
 
 @dataclass(slots=True)
 class Channel:
-    """A text channel of the guild; a direct message channel with a recipient; a public thread with a parent."""
+    """A text channel of a guild; a direct message channel with a recipient; a public thread with a parent."""
 
     id: str
     name: str
@@ -126,6 +128,10 @@ class Channel:
     recipient: User | None = None
     parent_id: str | None = None
     last_message_id: str | None = None
+    guild_id: str = GUILD_ID
+    archived: bool = False
+    locked: bool = False
+    """An archived thread that only moderators open again."""
 
     @property
     def kind(self) -> int:
@@ -153,7 +159,7 @@ class Channel:
         return {
             "id": self.id,
             "type": 0,
-            "guild_id": GUILD_ID,
+            "guild_id": self.guild_id,
             "name": self.name,
             "topic": self.topic,
             "nsfw": self.nsfw,
@@ -169,7 +175,7 @@ class Channel:
         return {
             "id": self.id,
             "type": self.kind,
-            "guild_id": GUILD_ID,
+            "guild_id": self.guild_id,
             "parent_id": parent_id,
             "owner_id": OWNER_ID,
             "name": self.name,
@@ -179,18 +185,29 @@ class Channel:
             "total_message_sent": 0,
             "rate_limit_per_user": 0,
             "thread_metadata": {
-                "archived": False,
+                "archived": self.archived,
                 "auto_archive_duration": 10_080,
                 "archive_timestamp": JOINED_AT,
-                "locked": False,
+                "locked": self.locked,
                 "create_timestamp": JOINED_AT,
             },
             "flags": 0,
         }
 
 
+@dataclass(slots=True)
+class Guild:
+    """A server: its roles, and its members with those that they hold there."""
+
+    id: str
+    name: str
+    roles: dict[str, Role]
+    members: dict[str, Member]
+    has_bot: bool = True
+
+
 class Community:
-    """Hold the guild; answer who may do what."""
+    """Hold the guilds; answer who may do what. What is said of one guild alone is said of the first."""
 
     def __init__(self, snowflakes: Snowflakes, *, application_owner: str) -> None:
         self._snowflakes = snowflakes
@@ -225,14 +242,15 @@ class Community:
             channel.id: channel
             for channel in (
                 Channel(STUDIO_ID, "studio", "Where pictures are made.", position=0),
-                Channel(_fixed(21), "general", "Everything else.", position=1),
-                Channel(_fixed(22), "read-only", "The bot may not write here.", position=2, overwrites=[mute_bot]),
-                Channel(_fixed(23), "age-restricted", "For adults.", nsfw=True, position=3),
-                Channel(_fixed(24), "moderators", "Where order is kept.", position=4, overwrites=moderators_only),
-                Channel(_fixed(25), "colour studies", parent_id=STUDIO_ID),
+                Channel(fixed(21), "general", "Everything else.", position=1),
+                Channel(fixed(22), "read-only", "The bot may not write here.", position=2, overwrites=[mute_bot]),
+                Channel(fixed(23), "age-restricted", "For adults.", nsfw=True, position=3),
+                Channel(fixed(24), "moderators", "Where order is kept.", position=4, overwrites=moderators_only),
+                Channel(fixed(25), "colour studies", parent_id=STUDIO_ID),
             )
         }
         self._direct: dict[str, Channel] = {}
+        self.guilds = {GUILD_ID: Guild(GUILD_ID, self.name, self.roles, self.members)}
 
     def member_named(self, name: str) -> Member:
         """Find a person by name, upper or lower case.
@@ -245,11 +263,20 @@ class Community:
         known = ", ".join(member.user.global_name for member in self.people.values())
         raise ValueError(f"Nobody here is called {name!r}. There are: {known}.")
 
+    def add(self, guild: Guild, channels: Iterable[Channel]) -> None:
+        """Open one more guild, with its channels."""
+        self.guilds[guild.id] = guild
+        self.channels |= {channel.id: channel for channel in channels}
+
+    def guild_of(self, channel: Channel) -> Guild:
+        """Return the guild whose names hold in a channel: its own, and the first in a direct one."""
+        return self.guilds[GUILD_ID if channel.is_direct else channel.guild_id]
+
     def direct_channel(self, user_id: str) -> Channel:
         """Return the direct message channel between the bot and a member, opening it the first time."""
         if user_id not in self._direct:
             # Derived from the member's fixed id, so that it is the same channel in the sandbox's next run.
-            channel = Channel(_fixed(1_000 + (int(user_id) >> 22) % 1_000), "dm", recipient=self.members[user_id].user)
+            channel = Channel(fixed(1_000 + (int(user_id) >> 22) % 1_000), "dm", recipient=self.members[user_id].user)
             self._direct[user_id] = self.channels[channel.id] = channel
         return self._direct[user_id]
 
@@ -260,9 +287,12 @@ class Community:
         if channel.parent_id is not None:
             # A thread has no exceptions of its own: whoever sees its channel sees it.
             channel = self.channels[channel.parent_id]
-        member = self.members[member_id]
-        held = [self.roles[role_id].permissions for role_id in (GUILD_ID, *member.role_ids)]
-        return effective(member_id, GUILD_ID, member.role_ids, held, channel.overwrites, owner=member_id == OWNER_ID)
+        guild = self.guilds[channel.guild_id]
+        if member_id == self.bot.id and not guild.has_bot:
+            return Permission(0)
+        member = guild.members[member_id]
+        held = [guild.roles[role_id].permissions for role_id in (guild.id, *member.role_ids)]
+        return effective(member_id, guild.id, member.role_ids, held, channel.overwrites, owner=member_id == OWNER_ID)
 
     def guild_permissions(self, member_id: str) -> Permission:
         """Compute what a member may do where no channel makes an exception."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import errors
-from .community import APPLICATION_ID, GUILD_ID, Channel, User
+from .community import APPLICATION_ID, Channel, User
 from .events import MessageCreated, MessageUpdated
 from .files import SentFile, describe, safe_filename
 from .messages import COMPONENTS_V2, EPHEMERAL, LOADING, Message
@@ -150,7 +150,8 @@ def check_body(body: Body, form: Check, *, kept: Mapping[str, Any]) -> None:
 
 
 def _check_sizes(world: World, body: Body) -> None:
-    if any(len(file.data) > world.limits.attachment_bytes for file in body.files.values()):
+    largest = world.faults.largest_file or world.limits.attachment_bytes
+    if any(len(file.data) > largest for file in body.files.values()):
         raise errors.request_too_large()
 
 
@@ -185,7 +186,7 @@ def _blank(world: World, channel: Channel, ephemeral_for: str | None, about: Map
         **(about or {}),
     }
     if not channel.is_direct:
-        raw["guild_id"] = GUILD_ID
+        raw["guild_id"] = channel.guild_id
     return Message(raw, ephemeral_for)
 
 

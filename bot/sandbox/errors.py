@@ -111,6 +111,14 @@ def closed_direct_messages() -> ApiError:
     return ApiError(403, 50007, "Cannot send messages to this user")
 
 
+def no_mutual_guild() -> ApiError:
+    return ApiError(403, 50278, "Cannot send messages to this user due to having no mutual guilds")
+
+
+def archived_thread() -> ApiError:
+    return ApiError(400, 50083, "Thread is archived")
+
+
 def missing_permissions() -> ApiError:
     return ApiError(403, 50013, "Missing Permissions")
 

@@ -54,6 +54,25 @@ class ChannelUpdated:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelDeleted:
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
+class BotRemoved:
+    """A guild has thrown the bot out."""
+
+    guild_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class BotInvited:
+    """A guild has let the bot in again."""
+
+    guild_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class CommandsChanged:
     commands: list[dict[str, Any]]
 
@@ -76,6 +95,9 @@ Event = (
     | InteractionSettled
     | ModalOpened
     | ChannelUpdated
+    | ChannelDeleted
+    | BotRemoved
+    | BotInvited
     | CommandsChanged
     | BotPresence
     | FaultsChanged

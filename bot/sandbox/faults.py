@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from .rules.forms import Check, Path, Violation, array, boolean, choice, form, integer, number, text
 
 GatewayDrop = Literal["resume", "reconnect", "invalid"]
+Archiving = Literal["archived", "locked"]
 
 
 def _not_negative(value: Any, path: Path) -> Iterator[Violation]:
@@ -29,13 +30,21 @@ check_patch: Check = form(
         "slow_ms": integer(0, 60_000),
         "deny": array(text(1, 64), 0, 64),
         "closed_dms": boolean,
+        "largest_file": integer(0, 1_000_000_000),
+        "delete_channel": text(1, 100),
+        "archive_threads": choice(*get_args(Archiving)),
+        "remove_bot": boolean,
     }
 )
 
 
 @dataclass(slots=True)
 class Faults:
-    """The faults in force. `drop_gateway` and `expire_tokens` happen at once and leave nothing here."""
+    """The faults in force.
+
+    `drop_gateway`, `expire_tokens`, `delete_channel` (by name), `archive_threads` and `remove_bot` (false: invite it
+    again) happen at once and leave nothing here.
+    """
 
     rest_500: int = 0
     """How many of the next REST calls answer 500 and do nothing."""
@@ -47,6 +56,8 @@ class Faults:
     slow_ms: int = 0
     deny: list[str] = field(default_factory=list)
     closed_dms: bool = False
+    largest_file: int = 0
+    """Bytes per file that are taken from now on, whatever interactions were told (0: as they were told)."""
 
     def raw(self) -> dict[str, Any]:
         return {
@@ -58,6 +69,7 @@ class Faults:
             "slow_ms": self.slow_ms,
             "deny": self.deny,
             "closed_dms": self.closed_dms,
+            "largest_file": self.largest_file,
         }
 
     def apply(self, patch: dict[str, Any]) -> None:
@@ -70,3 +82,4 @@ class Faults:
         self.slow_ms = patch.get("slow_ms", self.slow_ms)
         self.deny = list(patch.get("deny", self.deny))
         self.closed_dms = patch.get("closed_dms", self.closed_dms)
+        self.largest_file = patch.get("largest_file", self.largest_file)

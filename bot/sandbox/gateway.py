@@ -12,21 +12,20 @@ from typing import Any
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from . import events
-from .community import APPLICATION_ID, GUILD_ID
+from .community import APPLICATION_ID, Channel
 from .compression import compressor_for
 from .faults import GatewayDrop
 from .guild_objects import guild_create
+from .identifying import check
 from .rules.permissions import Permission
-from .sessions import Closed, Connection, Session
+from .sessions import Closed, Connection, Session, is_told
+from .starts import Starts
 from .world import World
 
 DISPATCH, HEARTBEAT, IDENTIFY, PRESENCE, VOICE, RESUME, RECONNECT = 0, 1, 2, 3, 4, 6, 7
 REQUEST_MEMBERS, INVALID_SESSION, HELLO, HEARTBEAT_ACK = 8, 9, 10, 11
 
 GUILDS, GUILD_MESSAGES, DIRECT_MESSAGES = 1 << 0, 1 << 9, 1 << 12
-PRIVILEGED = 1 << 1 | 1 << 8 | 1 << 15
-"""Members, presences and message content: this application has none of them switched on."""
-MOST_INTENTS = (1 << 26) - 1
 
 ACKNOWLEDGED_AFTER = 0.02
 """Seconds, as over a network. discord.py notes in another thread when it sent a heartbeat; an acknowledgement that is
@@ -41,7 +40,7 @@ class Gateway:
         self._sessions: dict[str, Session] = {}
         self._connections: set[Connection] = set()
         self._closing: set[asyncio.Task[None]] = set()
-        self._identifies_left = 1_000
+        self.starts = Starts(world.limits)
         world.bus.subscribe(self._on_event)
 
     @property
@@ -50,8 +49,10 @@ class Gateway:
         return any(session.connection is not None for session in self._sessions.values())
 
     @property
-    def identifies_left(self) -> int:
-        return self._identifies_left
+    def shards(self) -> list[list[int] | None]:
+        """Return the shard and the number of shards of every session that is connected; None: it named none."""
+        connected = [session.shard for session in self._sessions.values() if session.connection is not None]
+        return [None if shard is None else list(shard) for shard in connected]
 
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
         """Serve one WebSocket from HELLO to its end."""
@@ -125,37 +126,28 @@ class Gateway:
     def _identify(self, connection: Connection, data: Any) -> None:
         if connection.session is not None:
             raise Closed(4005, "Already authenticated.")
-        if not isinstance(data, dict) or not isinstance(data.get("properties"), dict):
-            raise Closed(4002, "Error while decoding payload.")
-        if data.get("token") != self._world.token:
-            raise Closed(4004, "Authentication failed.")
-        intents = data.get("intents")
-        if not isinstance(intents, int) or not 0 <= intents <= MOST_INTENTS:
-            raise Closed(4013, "Invalid intent(s).")
-        if intents & PRIVILEGED:
-            raise Closed(4014, "Disallowed intent(s).")
-        shard = data.get("shard")
-        if shard is not None and not (
-            isinstance(shard, list)
-            and len(shard) == 2
-            and all(isinstance(part, int) for part in shard)
-            and 0 <= shard[0] < shard[1]
-        ):
-            raise Closed(4010, "Invalid shard.")
-        self._identifies_left = max(0, self._identifies_left - 1)
-        session = Session(
-            secrets.token_hex(16),
-            None if shard is None else (shard[0], shard[1]),
-            intents,
-            deque(maxlen=self._world.limits.replay_events),
-        )
+        intents, shard = check(data, self._world.token)
+        guilds = [guild_id for guild_id in self._world.community.guilds if is_told(shard, guild_id)]
+        if len(guilds) > self._world.limits.guilds_per_shard:
+            raise Closed(4011, "Sharding required.")
+        if not self.starts.left:
+            # Discord ends everything then, and has the owner make a new token.
+            self._world.token = secrets.token_urlsafe(32)
+            for other in tuple(self._connections):
+                self._cut_off(other, 4004, "Authentication failed.")
+            return
+        if not self.starts.take(0 if shard is None else shard[0]):
+            connection.send_op(INVALID_SESSION, False)
+            return
+        session = Session(secrets.token_hex(16), shard, intents, deque(maxlen=self._world.limits.replay_events))
         self._sessions[session.id] = session
         self._attach(session, connection)
         community = self._world.community
+        guilds = [guild_id for guild_id in guilds if community.guilds[guild_id].has_bot]
         ready: dict[str, Any] = {
             "v": 10,
             "user": {**community.bot.raw(), "verified": True, "mfa_enabled": False, "email": None, "flags": 0},
-            "guilds": [{"id": GUILD_ID, "unavailable": True}] if session.wants(0, guild=True) else [],
+            "guilds": [{"id": guild_id, "unavailable": True} for guild_id in guilds],
             "session_id": session.id,
             "session_type": "normal",
             "resume_gateway_url": self._world.addresses.gateway_url,
@@ -164,10 +156,11 @@ class Gateway:
             "application": {"id": APPLICATION_ID, "flags": 0},
         }
         if shard is not None:
-            ready["shard"] = shard
+            ready["shard"] = list(shard)
         session.dispatch("READY", json.dumps(ready))
-        if session.wants(GUILDS, guild=True):
-            session.dispatch("GUILD_CREATE", json.dumps(guild_create(community)))
+        for guild_id in guilds:
+            if intents & GUILDS:
+                session.dispatch("GUILD_CREATE", json.dumps(guild_create(community, guild_id)))
 
     def _resume(self, connection: Connection, data: Any) -> None:
         if connection.session is not None:
@@ -215,18 +208,20 @@ class Gateway:
             self._world.bus.publish(events.BotPresence(False))
 
     def _send_members(self, session: Session, data: Any) -> None:
-        if not isinstance(data, dict) or str(data.get("guild_id")) != GUILD_ID:
+        guild_id = str(data.get("guild_id")) if isinstance(data, dict) else ""
+        guild = self._world.community.guilds.get(guild_id)
+        if guild is None or not session.wants(0, guild_id):
             return
         wanted = data.get("user_ids")
         ids = {str(wanted)} if isinstance(wanted, str | int) else {str(user_id) for user_id in wanted or ()}
         query = str(data.get("query") or "").lower()
         members = [
             member.raw()
-            for member in self._world.community.members.values()
+            for member in guild.members.values()
             if (member.user.id in ids if ids else member.user.username.startswith(query))
         ]
-        chunk: dict[str, Any] = {"guild_id": GUILD_ID, "members": members, "chunk_index": 0, "chunk_count": 1}
-        chunk["not_found"] = sorted(ids - set(self._world.community.members))
+        chunk: dict[str, Any] = {"guild_id": guild_id, "members": members, "chunk_index": 0, "chunk_count": 1}
+        chunk["not_found"] = sorted(ids - set(guild.members))
         if data.get("nonce") is not None:
             chunk["nonce"] = data["nonce"]
         session.dispatch("GUILD_MEMBERS_CHUNK", json.dumps(chunk))
@@ -241,9 +236,12 @@ class Gateway:
                     self._sessions.pop(connection.session.id, None)
                 connection.send_op(INVALID_SESSION, False)
             else:
-                task = asyncio.create_task(self._close(connection, 4000, "Dropped on request."))
-                self._closing.add(task)
-                task.add_done_callback(self._closing.discard)
+                self._cut_off(connection, 4000, "Dropped on request.")
+
+    def _cut_off(self, connection: Connection, code: int, reason: str) -> None:
+        task = asyncio.create_task(self._close(connection, code, reason))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     async def _close(self, connection: Connection, code: int, reason: str) -> None:
         # Detach first, so that events from now on wait for the replay instead of going into a closing socket.
@@ -269,7 +267,7 @@ class Gateway:
     def _on_event(self, event: events.Event) -> None:
         match event:
             case events.InteractionOpened(interaction, payload):
-                self._tell("INTERACTION_CREATE", payload, 0, guild=not interaction.channel.is_direct)
+                self._tell("INTERACTION_CREATE", payload, 0, interaction.channel)
             case events.MessageCreated(message) | events.MessageUpdated(message) if message.ephemeral_for is None:
                 name = "MESSAGE_CREATE" if isinstance(event, events.MessageCreated) else "MESSAGE_UPDATE"
                 self._tell_about_message(name, message.channel_id, message.raw)
@@ -279,17 +277,28 @@ class Gateway:
                 }
                 self._tell_about_message("MESSAGE_DELETE", message.channel_id, gone)
             case events.ChannelUpdated(channel):
-                self._tell("CHANNEL_UPDATE", channel.raw(), GUILDS, guild=not channel.is_direct)
+                name = "CHANNEL_UPDATE" if channel.parent_id is None else "THREAD_UPDATE"
+                self._tell(name, channel.raw(), GUILDS, channel)
+            case events.ChannelDeleted(channel):
+                name = "CHANNEL_DELETE" if channel.parent_id is None else "THREAD_DELETE"
+                self._tell(name, channel.raw(), GUILDS, channel)
+            case events.BotRemoved(guild_id):
+                self._tell_guild("GUILD_DELETE", {"id": guild_id}, GUILDS, guild_id)
+            case events.BotInvited(guild_id):
+                self._tell_guild("GUILD_CREATE", guild_create(self._world.community, guild_id), GUILDS, guild_id)
 
     def _tell_about_message(self, name: str, channel_id: str, raw: dict[str, Any]) -> None:
         community = self._world.community
         channel = community.channels[channel_id]
         if community.permissions(community.bot.id, channel) & Permission.VIEW_CHANNEL:
             intent = DIRECT_MESSAGES if channel.is_direct else GUILD_MESSAGES
-            self._tell(name, raw, intent, guild=not channel.is_direct)
+            self._tell(name, raw, intent, channel)
 
-    def _tell(self, name: str, data: dict[str, Any], intent: int, *, guild: bool) -> None:
-        interested = [session for session in self._sessions.values() if session.wants(intent, guild)]
+    def _tell(self, name: str, data: dict[str, Any], intent: int, place: Channel) -> None:
+        self._tell_guild(name, data, intent, None if place.is_direct else place.guild_id)
+
+    def _tell_guild(self, name: str, data: dict[str, Any], intent: int, guild_id: str | None) -> None:
+        interested = [session for session in self._sessions.values() if session.wants(intent, guild_id)]
         if interested:
             text = json.dumps(data, separators=(",", ":"))
             for session in interested:

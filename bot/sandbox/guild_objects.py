@@ -1,17 +1,17 @@
-"""The sandbox's guild as Discord's API tells it."""
+"""The sandbox's guilds as Discord's API tells it."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .community import GUILD_ID, JOINED_AT, OWNER_ID, PUBLIC_THREAD, TEXT, Community
+from .community import JOINED_AT, OWNER_ID, PUBLIC_THREAD, TEXT, Channel, Community, Guild
 
 
-def guild(community: Community) -> dict[str, Any]:
+def guild(guild: Guild) -> dict[str, Any]:
     """Return Discord's guild object without what only GUILD_CREATE carries."""
     return {
-        "id": GUILD_ID,
-        "name": community.name,
+        "id": guild.id,
+        "name": guild.name,
         "icon": None,
         "splash": None,
         "discovery_splash": None,
@@ -24,7 +24,7 @@ def guild(community: Community) -> dict[str, Any]:
         "verification_level": 0,
         "default_message_notifications": 1,
         "explicit_content_filter": 0,
-        "roles": [role.raw() for role in community.roles.values()],
+        "roles": [role.raw() for role in guild.roles.values()],
         "emojis": [],
         "stickers": [],
         "features": [],
@@ -43,25 +43,30 @@ def guild(community: Community) -> dict[str, Any]:
     }
 
 
-def channels(community: Community) -> list[dict[str, Any]]:
-    """Return the guild's channels; Discord lists threads elsewhere."""
-    return [channel.raw() for channel in community.channels.values() if channel.kind == TEXT]
+def channels(community: Community, guild_id: str) -> list[dict[str, Any]]:
+    """Return a guild's channels; Discord lists threads elsewhere."""
+    return [channel.raw() for channel in _of(community, guild_id) if channel.kind == TEXT]
 
 
-def guild_create(community: Community) -> dict[str, Any]:
+def guild_create(community: Community, guild_id: str) -> dict[str, Any]:
     """Return the GUILD_CREATE payload; like Discord without the members intent, with the bot as only member."""
+    here = community.guilds[guild_id]
     return {
-        **guild(community),
+        **guild(here),
         "joined_at": JOINED_AT,
         "large": False,
         "unavailable": False,
-        "member_count": len(community.members),
-        "members": [community.members[community.bot.id].raw()],
-        "channels": channels(community),
-        "threads": [channel.raw() for channel in community.channels.values() if channel.kind == PUBLIC_THREAD],
+        "member_count": len(here.members),
+        "members": [here.members[community.bot.id].raw()],
+        "channels": channels(community, guild_id),
+        "threads": [channel.raw() for channel in _of(community, guild_id) if channel.kind == PUBLIC_THREAD],
         "voice_states": [],
         "presences": [],
         "stage_instances": [],
         "guild_scheduled_events": [],
         "soundboard_sounds": [],
     }
+
+
+def _of(community: Community, guild_id: str) -> list[Channel]:
+    return [channel for channel in community.channels.values() if channel.guild_id == guild_id]

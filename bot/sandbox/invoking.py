@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from .community import APPLICATION_ID, GUILD_ID, Channel
+from .community import APPLICATION_ID, Channel
 from .events import InteractionOpened
 from .interactions import Interaction, InteractionKind
 from .messages import Message
@@ -49,7 +49,7 @@ class Invoker:
         if "guild_id" in command:
             data["guild_id"] = command["guild_id"]
         if kind == USER:
-            if target_id not in self._world.community.members:
+            if target_id not in self._world.community.guild_of(channel).members:
                 raise DoesNotFit("There is no such member.")
             data["target_id"] = target_id
             self._resolve(resolved, channel, USER_OPTION, target_id)
@@ -58,7 +58,7 @@ class Invoker:
             data["target_id"] = message.id
             resolved["messages"] = {message.id: message.raw}
         else:
-            fitted = fit_options(command.get("options") or [], options, self._known())
+            fitted = fit_options(command.get("options") or [], options, self._known(channel))
             if fitted:
                 data["options"] = fitted
             path += _subcommands(fitted)
@@ -71,7 +71,7 @@ class Invoker:
     def autocomplete(self, member_id: str, channel: Channel, name: str, options: Any) -> Interaction:
         """Ask the bot to complete the focused option; the interaction's `choices` will hold what it says."""
         command = self._command(member_id, channel, name, 1)
-        fitted = fit_options(command.get("options") or [], options, self._known(), partial=True)
+        fitted = fit_options(command.get("options") or [], options, self._known(channel), partial=True)
         focused = [option for option in _leaves(fitted) if option.get("focused")]
         if len(focused) != 1:
             raise DoesNotFit("Exactly one option must be focused.")
@@ -179,8 +179,9 @@ class Invoker:
         return filled | {"values": chosen}
 
     def _command(self, member_id: str, channel: Channel, name: str, kind: int) -> dict[str, Any]:
-        command = self._world.commands.named(name, kind)
-        if command is None:
+        guild = self._world.community.guild_of(channel)
+        command = self._world.commands.named(name, kind, guild.id)
+        if command is None or not guild.has_bot:
             raise DoesNotFit(f"There is no command called {name!r}.")
         held = self._world.community.permissions(member_id, channel)
         if channel.is_direct:
@@ -204,12 +205,16 @@ class Invoker:
             raise DoesNotFit("There is no such message.")
         return message
 
-    def _known(self) -> dict[int, Any]:
+    def _known(self, channel: Channel) -> dict[int, Any]:
         community = self._world.community
+        here = community.guild_of(channel)
+        places = {
+            key: place for key, place in community.channels.items() if not place.is_direct and place.guild_id == here.id
+        }
         return {
-            USER_OPTION: community.members,
-            CHANNEL: {key: place for key, place in community.channels.items() if not place.is_direct},
-            ROLE: community.roles,
+            USER_OPTION: here.members,
+            CHANNEL: places,
+            ROLE: here.roles,
             ATTACHMENT: self._world.uploads,
         }
 
@@ -232,15 +237,16 @@ class Invoker:
     def _resolve(self, resolved: dict[str, dict[str, Any]], channel: Channel, kind: int, wanted: Any) -> None:
         """Add the object that an id means to the interaction's resolved objects."""
         community = self._world.community
-        if kind in (USER_OPTION, MENTIONABLE) and wanted in community.members:
-            member = community.members[wanted]
+        here = community.guild_of(channel)
+        if kind in (USER_OPTION, MENTIONABLE) and wanted in here.members:
+            member = here.members[wanted]
             resolved.setdefault("users", {})[wanted] = member.user.raw()
             if not channel.is_direct:
                 raw = member.raw(community.permissions(wanted, channel))
                 del raw["user"]
                 resolved.setdefault("members", {})[wanted] = raw
-        elif kind in (ROLE, MENTIONABLE) and wanted in community.roles:
-            resolved.setdefault("roles", {})[wanted] = community.roles[wanted].raw()
+        elif kind in (ROLE, MENTIONABLE) and wanted in here.roles:
+            resolved.setdefault("roles", {})[wanted] = here.roles[wanted].raw()
         elif kind == CHANNEL and wanted in community.channels:
             found = community.channels[wanted]
             raw = {**found.raw(), "permissions": str(int(community.permissions(community.bot.id, found)))}
@@ -263,7 +269,7 @@ class Invoker:
         announce: bool = True,
     ) -> Interaction:
         interaction_id = self._world.snowflakes.next()
-        owners = {"0": "0" if channel.is_direct else GUILD_ID}
+        owners = {"0": "0" if channel.is_direct else channel.guild_id}
         metadata = {"id": interaction_id, "authorizing_integration_owners": owners, **metadata}
         metadata["user"] = self._world.community.members[member_id].user.raw()
         interaction = self._world.interactions.open(
@@ -277,7 +283,7 @@ class Invoker:
         """Publish Discord's INTERACTION_CREATE for an interaction."""
         world, channel = self._world, interaction.channel
         community = world.community
-        member = community.members[interaction.member_id]
+        member = community.guild_of(channel).members[interaction.member_id]
         held = community.permissions(interaction.member_id, channel)
         payload: dict[str, Any] = {
             "id": interaction.id,
@@ -299,8 +305,8 @@ class Invoker:
         if channel.is_direct:
             payload["user"] = member.user.raw()
         else:
-            payload["guild_id"] = GUILD_ID
-            payload["guild"] = {"id": GUILD_ID, "locale": "en-US", "features": []}
+            payload["guild_id"] = channel.guild_id
+            payload["guild"] = {"id": channel.guild_id, "locale": "en-US", "features": []}
             payload["guild_locale"] = "en-US"
             payload["member"] = member.raw(held)
         if interaction.source is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from . import events
+from . import events, losses
 from .community import GUILD_ID
 from .errors import invalid_form
 from .faults import check_patch
@@ -79,6 +79,7 @@ class Page:
         channels = [
             {
                 "id": channel.id,
+                "guild_id": channel.guild_id,
                 "name": channel.name,
                 "topic": channel.topic,
                 "type": channel.kind,
@@ -100,6 +101,7 @@ class Page:
             "name": community.bot.username,
             "avatar": f"/embed/avatars/{community.bot.avatar_index}.png",
             "online": self._gateway.online,
+            "shards": self._gateway.shards,
         }
         guild = {"id": GUILD_ID, "name": community.name}
         return web.json_response({"guild": guild, "channels": channels, "roles": roles, "members": people, "bot": bot})
@@ -210,7 +212,7 @@ class Page:
         return web.json_response(self._world.faults.raw())
 
     def set_faults(self, patch: dict[str, Any]) -> None:
-        """Put faults in force. Raises ValueError with a sentence for an unknown permission name."""
+        """Put faults in force. Raises ValueError with a sentence for an unknown name of a permission or channel."""
         world = self._world
         bits = named(patch["deny"]) if "deny" in patch else None
         world.faults.apply(patch)
@@ -221,6 +223,12 @@ class Page:
             world.interactions.expire_tokens()
         if "drop_gateway" in patch:
             self._gateway.drop(patch["drop_gateway"])
+        if "delete_channel" in patch:
+            losses.delete_channel(world, patch["delete_channel"])
+        if "archive_threads" in patch:
+            losses.archive_threads(world, locked=patch["archive_threads"] == "locked")
+        if "remove_bot" in patch:
+            (losses.remove_bot if patch["remove_bot"] else losses.invite_bot)(world)
         world.bus.publish(events.FaultsChanged(world.faults.raw()))
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:

@@ -26,8 +26,9 @@ class Sandbox:
 
     What happened stays until the object goes: stopped and started again on its port, it is Discord after an outage.
     Use it as an async context manager, or call `start` and `stop`. `limits` shortens times for tests, `owner` names
-    the person who owns the application, `shards` is what /gateway/bot recommends, `record` is a file that gets every
-    REST request of the bot as a line of JSON.
+    the person who owns the application, `shards` is what /gateway/bot recommends, `guilds` is how many there are (up to
+    8; Ada, Linus and Grace are in all of them), `record` is a file that gets every REST request of the bot as a line of
+    JSON.
     """
 
     def __init__(
@@ -37,9 +38,10 @@ class Sandbox:
         token: str = TOKEN,
         owner: str = "Grace",
         shards: int = 1,
+        guilds: int = 1,
         record: Path | None = None,
     ) -> None:
-        self.world = World(limits or Limits(), token=token, application_owner=owner, shards=shards)
+        self.world = World(limits or Limits(), token=token, application_owner=owner, shards=shards, guilds=guilds)
         self._record = record
         self._recorder = Recorder()
         self._runner: web.AppRunner | None = None

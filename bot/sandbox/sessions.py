@@ -10,8 +10,10 @@ from typing import Any
 
 from aiohttp import web
 
-from .community import GUILD_ID
 from .compression import Compress
+
+Shard = tuple[int, int] | None
+"""Its number and how many there are; None for a bot that does not shard, and is told everything."""
 
 
 class Closed(Exception):
@@ -23,26 +25,31 @@ class Closed(Exception):
         self.reason = reason
 
 
+def is_told(shard: Shard, guild_id: str | None) -> bool:
+    """Tell whether a shard hears of a guild; None: of direct messages."""
+    if shard is None:
+        return True
+    number, count = shard
+    return number == (0 if guild_id is None else (int(guild_id) >> 22) % count)
+
+
 @dataclass(slots=True, eq=False)
 class Session:
     """What a bot identified as; it outlives a dropped connection for a while."""
 
     id: str
-    shard: tuple[int, int] | None
+    shard: Shard
     intents: int
     replay: deque[tuple[int, str]]
     sequence: int = 0
     connection: Connection | None = None
     expiry: asyncio.TimerHandle | None = None
 
-    def wants(self, intent: int, guild: bool) -> bool:
-        """Tell whether an event of this intent (0: always), of the guild or of direct messages, goes to this shard."""
+    def wants(self, intent: int, guild_id: str | None) -> bool:
+        """Tell whether an event of this intent (0: always), of a guild or of direct messages, goes to this shard."""
         if intent and not self.intents & intent:
             return False
-        if self.shard is None:
-            return True
-        number, count = self.shard
-        return number == ((int(GUILD_ID) >> 22) % count if guild else 0)
+        return is_told(self.shard, guild_id)
 
     def dispatch(self, name: str, data: str) -> None:
         """Number an event, keep it for a replay, and send it when somebody is connected."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from .annexes import annex
 from .commands import CommandRegistry
 from .community import GUILD_ID, Community
 from .events import EventBus, InteractionSettled
@@ -29,6 +30,16 @@ class Limits:
     """How long a dropped gateway session can be resumed."""
     replay_events: int = 2_000
     """How many events a gateway session keeps for a RESUME."""
+    guilds_per_shard: int = 2_500
+    """How many guilds a session may have."""
+    session_starts: int = 1_000
+    """How often shards may identify until the count begins anew."""
+    session_reset_seconds: float = 86_400.0
+    """After how long it does."""
+    max_concurrency: int = 1
+    """How many shards, whose ids differ modulo this, may identify at once."""
+    identify_seconds: float = 5.0
+    """How long the others wait."""
     attachment_bytes: int = 10 * 1024 * 1024
     """The largest file, in bytes: what attachment_size_limit announces."""
     file_budget_bytes: int = 512 * 1024 * 1024
@@ -49,7 +60,7 @@ class Addresses:
 class World:
     """The state of the sandbox. Nothing in it outlives the process."""
 
-    def __init__(self, limits: Limits, *, token: str, application_owner: str, shards: int) -> None:
+    def __init__(self, limits: Limits, *, token: str, application_owner: str, shards: int, guilds: int) -> None:
         self.limits = limits
         self.token = token
         self.shards = shards
@@ -57,6 +68,8 @@ class World:
         self.bus = EventBus()
         self.snowflakes = Snowflakes()
         self.community = Community(self.snowflakes, application_owner=application_owner)
+        for number in range(2, guilds + 1):
+            annex(self.community, number)
         self.messages = MessageStore()
         self.files = FileStore(limits.file_budget_bytes)
         self.uploads: dict[str, dict[str, Any]] = {}
@@ -70,7 +83,7 @@ class World:
 
     @property
     def guild_id(self) -> str:
-        """Return the id of the only guild."""
+        """Return the id of the first guild."""
         return GUILD_ID
 
     def _publish_settled(self, interaction: Interaction) -> None:

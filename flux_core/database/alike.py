@@ -16,8 +16,8 @@ from sqlalchemy import Connection, bindparam
 
 from flux_core.batching import WINDOW, InLine, company, shape_of
 from flux_core.database import batches
-from flux_core.database.claims import OPEN_EVERYWHERE, TAKEN
-from flux_core.database.jobs import COLUMNS, job_of, reconsider
+from flux_core.database.claims import TAKE_FROM_LINE
+from flux_core.database.jobs import job_of, reconsider
 from flux_core.database.tables import jobs, virtual_time
 from flux_core.database.turns import guilds_in_turn, overtake
 from flux_core.generation import GenerationRequest
@@ -26,14 +26,6 @@ from flux_core.jobs import Job, Lane
 c = jobs.c
 
 _REQUESTS = sa.select(c.id, c.request, c.attempts).where(c.id.in_(bindparam("jobs", expanding=True)))
-_TAKE = (
-    sa.update(jobs)
-    .where(c.id == bindparam("job"), c.waits_for == bindparam("of"), c.waits_for.is_not(None), OPEN_EVERYWHERE)
-    .values(TAKEN)
-    .returning(*COLUMNS)
-)
-
-
 _NOW = sa.select(virtual_time.c.value)
 _FIRST = (
     sa.select(c.start_tag, c.id, c.waits_for, c.price)
@@ -88,7 +80,7 @@ def take(connection: Connection, party: Party, lease: float) -> list[Job]:
     left = [row for place, row in enumerate(line) if place not in places]
     taken = []
     for row in chosen:
-        found = connection.execute(_TAKE, claim | {"job": row.id}).one_or_none()
+        found = connection.execute(TAKE_FROM_LINE, claim | {"job": row.id}).one_or_none()
         if found is None:  # its member has as many in hand by now as they may have
             continue
         job = job_of(found)
@@ -112,7 +104,7 @@ def _look(connection: Connection, party: Party) -> tuple[Sequence[Waiting], list
     paces = batches.known(connection, party.device, shape.paced_as, shape.scale)
     if not paces:
         return (), []
-    line = _line(connection, party.models, job.lane)
+    line = first_in_line(connection, party.models, job.lane)
     rows = connection.execute(_REQUESTS, {"jobs": [row.id for row in line if row.model == shape.model]})
     requests = {row.id: GenerationRequest.model_validate_json(row.request) for row in rows if row.attempts == 0}
 
@@ -129,7 +121,7 @@ def _look(connection: Connection, party: Party) -> tuple[Sequence[Waiting], list
     return line, company(job.request.count, found, paces, party.most_pictures)
 
 
-def _line(connection: Connection, models: Sequence[str], lane: Lane) -> list[Waiting]:
+def first_in_line(connection: Connection, models: Sequence[str], lane: Lane) -> list[Waiting]:
     """Return the first jobs of a lane that a worker with ``models`` would claim, one by one.
 
     As ``lineup`` does, without looking at all that wait: the first jobs of the first guilds are enough.

@@ -11,8 +11,9 @@ from sqlalchemy import Connection, bindparam
 
 from flux_core.database import locks
 from flux_core.database.jobs import CLAIMED_BY_NOBODY, COLUMNS, LIMITED, job_of, reconsider
-from flux_core.database.tables import EVERYWHERE, jobs, pauses
-from flux_core.database.turns import guild_first, serve
+from flux_core.database.members import unlimited
+from flux_core.database.tables import EVERYWHERE, guilds, jobs, pauses
+from flux_core.database.turns import advanced, charged, cost_of, guild_first, serve
 from flux_core.jobs import Job, JobState, Lane
 
 c = jobs.c
@@ -35,11 +36,10 @@ TAKEN = {
 """What becomes of a job that is claimed. Parameters: ``worker``, ``until``, ``now``."""
 
 
-@cache
-def _first(models: int) -> sa.Select[Any]:
-    """Return the job whose turn it is among ``models`` models in one lane: the first one of the guild whose turn it is.
+def _line(models: int) -> sa.Subquery:
+    """Return (id, start_tag) of the first jobs among ``models`` models in one lane, of the guild whose turn it is.
 
-    Parameters: ``model_0`` …, ``of_lane``.
+    Of each model ``looked_at`` at most. Parameters: ``model_0`` …, ``of_lane``, ``looked_at``.
     """
     guild = guild_first("waits_for", models)
     heads = []
@@ -50,10 +50,16 @@ def _first(models: int) -> sa.Select[Any]:
             .where(waiting.c.waits_for == bindparam(f"model_{number}"), waiting.c.lane == bindparam("of_lane"))
             .where(waiting.c.guild_id == guild)
             .order_by(waiting.c.start_tag, waiting.c.id)
-            .limit(sa.literal_column("1"))
+            .limit(bindparam("looked_at", type_=sa.Integer))
             .subquery(f"head_{number}")
         )
-    first = sa.union_all(*(sa.select(head) for head in heads)).subquery("first")
+    return sa.union_all(*(sa.select(head) for head in heads)).subquery("first")
+
+
+@cache
+def _first(models: int) -> sa.Select[Any]:
+    """Return the job whose turn it is; parameters as ``_line``."""
+    first = _line(models)
     chosen = sa.select(first.c.id).order_by(first.c.start_tag, first.c.id).limit(sa.literal_column("1"))
     return chosen.where(OPEN_EVERYWHERE)
 
@@ -63,18 +69,96 @@ _TAKE = (
 )
 
 
-@locks.beside_others
+@cache
+def _at_once(models: int, lane: Lane) -> sa.Select[Any]:
+    """Return the statement that picks, takes and charges the job whose turn it is, on a server.
+
+    Parameters: those of ``_line`` and of ``TAKEN``. It returns no row where nothing waits in the lane; else the columns
+    of the job that is taken, with ``found``: the job that was picked, also where it may not be taken without locks, or
+    NULL where others are taking all that was looked at.
+    """
+    line = sa.select(_line(models)).where(OPEN_EVERYWHERE).cte("line")
+    one = jobs.alias("one")
+    picked = (
+        sa.select(one.c.id, one.c.guild_id, one.c.user_id)
+        .join_from(line, one, one.c.id == line.c.id)
+        .where(one.c.waits_for.is_not(None))  # others may have taken it since this statement began
+        .order_by(line.c.start_tag, line.c.id)
+        .limit(sa.literal_column("1"))
+        .with_for_update(of=one, skip_locked=True)
+        .cte("picked")
+    )
+    taken = sa.update(jobs).where(c.id == picked.c.id, unlimited(picked)).values(TAKEN).returning(*COLUMNS).cte("taken")
+    served = (
+        sa.update(guilds)
+        .where(guilds.c.guild_id == taken.c.guild_id)
+        .values(charged(lane, cost_of(taken.c.price), taken.c.start_tag))
+        .cte("served")
+    )
+    # Time goes on to where the guild stood when this statement began: nobody who waits stood before that. Its turn may
+    # start later, where others have claimed for it since; those whom they overtook must not lose theirs.
+    began = sa.select(guilds.c.finish).where(guilds.c.guild_id == taken.c.guild_id).scalar_subquery()
+    waits = sa.select(line.c.id).limit(sa.literal_column("1")).subquery("waits")
+    return (
+        sa.select(picked.c.id.label("found"), taken)
+        .select_from(waits.outerjoin(picked, sa.true()).outerjoin(taken, sa.true()))
+        .add_cte(served, advanced(began).cte("moved"))
+    )
+
+
+TAKE_FROM_LINE = (
+    sa.update(jobs)
+    .where(c.id == bindparam("job"), c.waits_for == bindparam("of"), c.waits_for.is_not(None), OPEN_EVERYWHERE)
+    .values(TAKEN)
+    .returning(*COLUMNS)
+)
+"""Takes a job that was seen in the line for the model ``of``. Parameters: also ``job``, and those of ``TAKEN``."""
+
+LOOKED_AT = (8, 64)
+"""Jobs at the head of the line that a claim beside others looks at, before it takes its turn among them."""
+
+
+def _beside_others(connection: Connection, models: int, key: dict[str, Any]) -> Job | None:
+    """Claim on a server with one statement that waits for nobody who claims; raises Contended where that cannot be.
+
+    A job that somebody else is just taking is passed by (SKIP LOCKED) for the next one of its guild. So while ``k``
+    claims are under way at the same moment, each may pick as though the others had not been served: a guild gets
+    ``k - 1`` turns early at most. Each of them is charged all the same, one after the other, and time waits for those
+    who were overtaken: nothing of that adds up.
+    """
+    for looked_at in LOOKED_AT:
+        for lane in Lane:
+            wanted = key | {"of_lane": lane.value, "looked_at": looked_at}
+            row = connection.execute(_at_once(models, lane), wanted).one_or_none()
+            if row is None:
+                continue
+            if row.id is not None:
+                return job_of(row)
+            if row.found is not None:
+                raise locks.Contended
+            break
+        else:
+            return None
+    raise locks.Contended
+
+
+# A claim that a crash of the server undoes leaves its job waiting, and its worker without a lease.
+@locks.may_be_undone
 def claim(connection: Connection, worker_id: str, models: Sequence[str], now: float, lease: float) -> Job | None:
     """Give the worker the job whose turn it is among ``models``, or None."""
     if not models:
         return None
     wanted: dict[str, Any] = {f"model_{number}": model for number, model in enumerate(models)}
+    taker = {"worker": worker_id, "now": now, "until": now + lease}
+    if locks.unneeded(connection):
+        return _beside_others(connection, len(models), wanted | taker)
     locks.turns(connection)
     for lane in Lane:
-        while job_id := connection.execute(_first(len(models)), wanted | {"of_lane": lane.value}).scalar():
+        while job_id := connection.execute(
+            _first(len(models)), wanted | {"of_lane": lane.value, "looked_at": 1}
+        ).scalar():
             locks.account_of(connection, job_id)
-            key = {"job": job_id, "worker": worker_id, "now": now, "until": now + lease}
-            row = connection.execute(_TAKE, key).one_or_none()
+            row = connection.execute(_TAKE, taker | {"job": job_id}).one_or_none()
             if row is None:
                 continue  # held since: its member has just submitted another job, under other rules
             job = job_of(row)

@@ -9,9 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from flux_core.database import workers
+from flux_core.database import bots, workers
 from flux_core.database.bookkeeping import discrepancies
 from flux_core.database.engine import Database
+from flux_core.database.schema import head, revision_of
 from flux_core.database.sqlite import SqliteDatabase
 from flux_core.database.tables import metadata, program, virtual_time
 from flux_core.errors import ConfigurationError
@@ -25,7 +26,8 @@ async def copy_house(source: Database, target: Database, *, silent_since: float)
     """Copy everything from ``source`` to ``target`` in one transaction; return the number of rows by table.
 
     One of the two is a file. Raises ConfigurationError, and changes nothing, when the target has something in it, when
-    workers of the source gave a sign of life after ``silent_since`` (unix seconds), or when the copy is not the same.
+    bots or workers of the source gave a sign of life after ``silent_since`` (unix seconds), or when the copy is not the
+    same.
     """
     if isinstance(source, SqliteDatabase):
         with source.here() as connection:
@@ -38,10 +40,16 @@ async def copy_house(source: Database, target: Database, *, silent_since: float)
 
 def copy(target: Connection, source: Connection, silent_since: float) -> Mapping[str, int]:
     """Copy everything from ``source``, as ``copy_house``."""
-    if busy := workers.alive(source, silent_since):
+    if (revision := revision_of(source)) != head():
         raise ConfigurationError(
-            f"{len(busy)} workers are at work on the database to copy. Stop bot and workers first: what they write "
-            "meanwhile would be lost."
+            f"The database to copy is at revision {revision}, and this flux-bot is of revision {head()}: it does not "
+            "know all that is in it. Copy it with the newer version."
+        )
+    drawing, talking = len(workers.alive(source, silent_since)), len(bots.alive(source, silent_since))
+    if drawing or talking:
+        raise ConfigurationError(
+            f"Bots and workers ({talking} and {drawing}) are at work on the database to copy. Stop them first: what "
+            "they write meanwhile would be lost."
         )
     for table in metadata.sorted_tables:
         if table not in _SEEDED and _count(target, table):

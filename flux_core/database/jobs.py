@@ -196,6 +196,15 @@ def find(connection: Connection, job_id: str) -> Job | None:
     return None if row is None else job_of(row)
 
 
+_BY_KEY = sa.select(*COLUMNS).where(c.key == bindparam("known_as"), _REMEMBERED)
+
+
+def find_by_key(connection: Connection, key: str) -> Job | None:
+    """Return the job that was submitted under ``key``, or None."""
+    row = connection.execute(_BY_KEY, {"known_as": key}).one_or_none()
+    return None if row is None else job_of(row)
+
+
 _OF_ACCOUNT = (
     sa.select(*COLUMNS)
     .where(c.guild_id == bindparam("guild"), c.user_id == bindparam("user"), c.id < bindparam("before"))

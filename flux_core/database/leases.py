@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
-from flux_core.database import ledger, locks, policies, spending
+from flux_core.database import ledger, locks, members, policies, spending
 from flux_core.database.jobs import (
     CLAIMED_AGAIN,
     COLUMNS,
@@ -19,7 +20,7 @@ from flux_core.database.jobs import (
     reconsider,
     remark,
 )
-from flux_core.database.pictures import discard, insert_pictures
+from flux_core.database.pictures import as_json, discard, insert_pictures, pictures_from_json
 from flux_core.database.rejoining import rejoin_after
 from flux_core.database.tables import jobs
 from flux_core.database.tables import spending as spending_table
@@ -120,6 +121,20 @@ _DRAWN = _END.values(
 )
 
 
+def _together() -> sa.Select[Any]:
+    """Return the statement that ends a drawn job on PostgreSQL with its pictures and its settlement.
+
+    No row: its worker has lost it, or its member may have so many running at most.
+    """
+    mine = sa.select(c.guild_id, c.user_id).where(*_IS_OWNED).cte("mine")
+    ended = _DRAWN.where(members.unlimited(mine)).cte("ended")
+    shown, settled = pictures_from_json(ended), ledger.settlement(ended)
+    return sa.select(ended).add_cte(shown.cte("shown"), settled.cte("settled"))
+
+
+_SUCCEEDED = _together()
+
+
 def _end(
     connection: Connection,
     worker_id: str,
@@ -133,8 +148,9 @@ def _end(
     microdollars: int | None = None,
     mode: Mode | None = None,
     drawn: bool = False,
+    at_once: Sequence[Picture] | None = None,
 ) -> Job:
-    changes = {
+    changes: dict[str, Any] = {
         "job": job_id,
         "worker": worker_id,
         "ends_as": state.value,
@@ -146,6 +162,11 @@ def _end(
         "paid": microdollars,
         "in_mode": mode,
     }
+    if at_once is not None:
+        row = connection.execute(_SUCCEEDED, changes | {"finished": as_json(at_once)}).one_or_none()
+        if row is None:
+            raise locks.Contended
+        return job_of(row)
     row = connection.execute(_DRAWN if drawn else _END, changes).one_or_none()
     if row is None:
         raise LeaseLost(job=job_id)
@@ -180,6 +201,19 @@ def succeed(
     Where its community does not want them shown, they are discarded, and the job ends as refused with its cost back:
     what a hosted provider got for them is spent all the same.
     """
+    plain = not (any(picture.unsafe for picture in pictures) or drawn.missing or drawn.from_words)
+    began = now - max(drawn.seconds, 0.0)
+    if plain and drawn.microdollars is None and locks.unneeded(connection):
+        return _end(
+            connection,
+            worker_id,
+            job_id,
+            JobState.SUCCEEDED,
+            now,
+            provider=drawn.provider,
+            began=began,
+            at_once=pictures,
+        )
     locks.account_of(connection, job_id)
     if drawn.microdollars is not None:
         spending.correct(connection, job_id, drawn.provider, drawn.microdollars)
@@ -192,7 +226,7 @@ def succeed(
         now,
         error=error,
         provider=drawn.provider,
-        began=now - max(drawn.seconds, 0.0),
+        began=began,
         microdollars=drawn.microdollars,
         mode=drawn.mode,
         drawn=True,

@@ -18,6 +18,10 @@ c = ledger.c
 _INSERT = sa.insert(ledger).inline()
 
 
+def _literal(text: str) -> sa.ColumnElement[Any]:
+    return sa.literal_column(text)
+
+
 def _row(account: Account, at: float, purse: str, kind: str, amount: int, **more: Any) -> dict[str, Any]:
     row = {"job_id": None, "part": 0, "by_user": None, "reason": None, "pool": None}
     return row | {
@@ -60,8 +64,8 @@ class Payment:
     """The period of the guild's pool that the allowance's share counts towards."""
 
 
-def reserve(connection: Connection, job: Job, payment: Payment) -> None:
-    """Take the cost of a new job."""
+def reservation(job: Job, payment: Payment) -> list[dict[str, Any]]:
+    """Return the rows that take the cost of a new job."""
     rows = [
         _row(job.account, job.created_at, purse, "reserve", -share, job_id=job.id, part=part)
         | {"pool": payment.pool if purse == payment.allowance else None}
@@ -69,7 +73,17 @@ def reserve(connection: Connection, job: Job, payment: Payment) -> None:
     ]
     if payment.topped_up:
         rows.insert(0, _row(job.account, job.created_at, payment.allowance, "allowance", payment.topped_up))
-    connection.execute(_INSERT, rows)
+    return rows
+
+
+def reserve(connection: Connection, job: Job, payment: Payment) -> None:
+    """Take the cost of a new job."""
+    connection.execute(_INSERT, reservation(job, payment))
+    count_pool(connection, job, payment)
+
+
+def count_pool(connection: Connection, job: Job, payment: Payment) -> None:
+    """Count what a new job costs towards its guild's pool, where it has one."""
     if payment.pool is not None:
         _count(connection, job.account.guild_id, payment.pool, payment.shares.get(payment.allowance, 0))
 
@@ -77,6 +91,14 @@ def reserve(connection: Connection, job: Job, payment: Payment) -> None:
 def settle(connection: Connection, job: Job, now: float) -> None:
     """Keep what was reserved for a job that succeeded."""
     connection.execute(_INSERT, [_row(job.account, now, "settled", "settle", 0, job_id=job.id)])
+
+
+def settlement(ended: sa.FromClause) -> sa.Insert:
+    """Return the statement that does so for the jobs in ``ended``. Parameter: ``now``."""
+    of = ended.c
+    row = (bindparam("now", type_=sa.Double), of.guild_id, of.user_id, *map(_literal, ("'settled'", "'settle'", "0")))
+    columns = ["at", "guild_id", "user_id", "purse", "kind", "amount", "job_id"]
+    return sa.insert(ledger).from_select(columns, sa.select(*row, of.id), include_defaults=False)
 
 
 _RESERVED = (

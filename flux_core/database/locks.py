@@ -6,7 +6,11 @@ themselves. Locks are PostgreSQL's advisory ones: they end with the transaction.
 they stand here, and before any row is written, so that nobody waits in a circle.
 
 Statements see what was committed before they began (READ COMMITTED), so what a lock protects is read by a statement
-after the one that takes it.
+after the one that takes it: those that a query takes first go along with ``BEGIN``.
+
+Claims and results first try to go without locks of these kinds, by one statement that locks the rows it needs and
+passes by those that others have locked. Where that cannot be (``Contended``), the transaction is undone
+and run with locks.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from typing import ParamSpec, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
+from flux_core.database.opening import begin_with, driver_of
 from flux_core.database.tables import jobs
 from flux_core.jobs import Account
 
@@ -28,26 +33,40 @@ HOUSE, TURNS, ACCOUNT, GUILD, MEASURES = 0x666C7578, 0x7475726E, 0x61636374, 0x6
 KEYS = 2**31
 """The second keys. Two things with the same key wait for one another, which is slower and no more than that."""
 
+
+class Contended(Exception):
+    """A query that went without locks has found that it needs them: it is run once more, with them."""
+
+
 _BESIDE_OTHERS, _MAY_BE_UNDONE = "_beside_others", "_may_be_undone"
 
 
-def _lock(kind: int, key: sa.ColumnElement[int]) -> sa.ColumnElement[None]:
-    return sa.func.pg_advisory_xact_lock(sa.literal_column(str(kind)), key)
-
-
-_ONE: sa.ColumnElement[int] = sa.literal_column("0")
-_KEY = bindparam("key", type_=sa.Integer)
-_ALONE = sa.select(_lock(HOUSE, _ONE))
-_TOGETHER = sa.func.pg_advisory_xact_lock_shared(sa.literal_column(str(HOUSE)), _ONE)
-_SHARED = sa.select(_TOGETHER)
-_SHARED_AND_HASTY = sa.select(_TOGETHER, sa.func.set_config("synchronous_commit", "off", True))
-_TURNS = sa.select(_lock(TURNS, _ONE))
-_ACCOUNT = sa.select(_lock(ACCOUNT, _KEY))
-_ACCOUNT_OF = sa.select(_lock(ACCOUNT, sa.cast(jobs.c.user_id % sa.literal_column(str(KEYS)), sa.Integer))).where(
-    jobs.c.id == bindparam("job")
+_LOCK = sa.select(
+    sa.func.pg_advisory_xact_lock(bindparam("kind", type_=sa.Integer), bindparam("key", type_=sa.Integer))
 )
-_GUILD = sa.select(_lock(GUILD, _KEY))
-_MEASURES = sa.select(_lock(MEASURES, _ONE))
+
+
+def _lock(kind: int, key: int = 0) -> str:
+    return f"SELECT pg_advisory_xact_lock({kind}, {key})"
+
+
+def _be_alone(connection: Connection, kind: int, key: int = 0) -> bool:
+    """Take a lock, on a server; return whether there are any."""
+    if not _has_locks(connection):
+        return False
+    if not begin_with(connection, _lock(kind, key)):
+        connection.execute(_LOCK, {"kind": kind, "key": key})
+    return True
+
+
+_ALONE = _lock(HOUSE)
+_TOGETHER = f"SELECT pg_advisory_xact_lock_shared({HOUSE}, 0)"
+_HASTY = "SET LOCAL synchronous_commit = off"
+_ACCOUNT_OF = sa.select(
+    sa.func.pg_advisory_xact_lock(
+        sa.literal_column(str(ACCOUNT)), sa.cast(jobs.c.user_id % sa.literal_column(str(KEYS)), sa.Integer)
+    )
+).where(jobs.c.id == bindparam("job"))
 
 
 def beside_others(query: Callable[P, T]) -> Callable[P, T]:
@@ -70,23 +89,28 @@ def may_be_undone(query: Callable[P, T]) -> Callable[P, T]:
 
 
 def enter(connection: Connection, query: Callable[..., object]) -> None:
-    """Shut the house for ``query``, or share it where that is enough."""
+    """Shut the house for ``query``, or share it where that is enough: once its transaction begins."""
     if not getattr(query, _BESIDE_OTHERS, False):
-        connection.execute(_ALONE)
-    else:
-        connection.execute(_SHARED_AND_HASTY if getattr(query, _MAY_BE_UNDONE, False) else _SHARED)
+        begin_with(connection, _ALONE)
+        return
+    begin_with(connection, _TOGETHER)
+    if getattr(query, _MAY_BE_UNDONE, False):
+        begin_with(connection, _HASTY)
+
+
+def unneeded(connection: Connection) -> bool:
+    """Say whether a query may try to go without locks: on a server, the first time. It raises Contended if it fails."""
+    return _has_locks(connection) and not driver_of(connection).careful
 
 
 def turns(connection: Connection) -> None:
-    """Be alone with whose turn it is: one claims after the other, as each is charged to the guilds' common time."""
-    if _has_locks(connection):
-        connection.execute(_TURNS)
+    """Be alone with whose turn it is, among those who claim with locks."""
+    _be_alone(connection, TURNS)
 
 
 def account(connection: Connection, of: Account) -> None:
     """Be alone with what a member has waiting, running, and to spend."""
-    if _has_locks(connection):
-        connection.execute(_ACCOUNT, {"key": of.user_id % KEYS})
+    _be_alone(connection, ACCOUNT, of.user_id % KEYS)
 
 
 def account_of(connection: Connection, job_id: str) -> None:
@@ -100,16 +124,12 @@ def guild(connection: Connection, guild_id: int) -> bool:
 
     True: others may have changed it until now. False: nobody could.
     """
-    if _has_locks(connection):
-        connection.execute(_GUILD, {"key": guild_id % KEYS})
-        return True
-    return False
+    return _be_alone(connection, GUILD, guild_id % KEYS)
 
 
 def measures(connection: Connection) -> None:
     """Be alone with what was measured."""
-    if _has_locks(connection):
-        connection.execute(_MEASURES)
+    _be_alone(connection, MEASURES)
 
 
 def _has_locks(connection: Connection) -> bool:

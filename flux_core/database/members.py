@@ -6,9 +6,12 @@ from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic import ValidationError
 from sqlalchemy import Connection, bindparam
 
+from flux_core.database.policies import NEWER
 from flux_core.database.tables import members
+from flux_core.errors import InvalidPolicy
 from flux_core.jobs import Account, Lane
 from flux_core.policy import Limits
 
@@ -37,6 +40,21 @@ _PUT_OFF = {
 }
 
 
+def unlimited(one: sa.FromClause) -> sa.Exists:
+    """Return the condition that the account in ``one`` may have any number of jobs running, on PostgreSQL.
+
+    It stays so to the end of the transaction. Nobody is waited for: of a member who is ordering it is not true, nor of
+    one without a row.
+    """
+    found = (
+        sa.select(members.c.most_running)
+        .join_from(one, members, sa.and_(members.c.guild_id == one.c.guild_id, members.c.user_id == one.c.user_id))
+        .with_for_update(of=members, read=True, skip_locked=True)
+        .cte("member")
+    )
+    return sa.exists().where(found.c.most_running.is_(None))
+
+
 def _key(account: Account) -> dict[str, Any]:
     return {"guild": account.guild_id, "user": account.user_id}
 
@@ -47,8 +65,8 @@ def _identity(account: Account) -> dict[str, Any]:
 
 @lru_cache(maxsize=4096)
 def read(text: str | None) -> Limits:
-    """Return the limits in a document that was kept."""
-    return NO_LIMITS if text is None else Limits.model_validate_json(text)
+    """Return the limits in a document that was kept, without what only a newer version beside this one knows."""
+    return NO_LIMITS if text is None else Limits.model_validate_json(text, extra="ignore")
 
 
 def limits_of(connection: Connection, account: Account) -> Limits:
@@ -56,11 +74,44 @@ def limits_of(connection: Connection, account: Account) -> Limits:
     return read(connection.execute(_SELECT, _key(account)).scalar())
 
 
+def limits_to_change(connection: Connection, account: Account) -> Limits:
+    """Return what is set for a member alone, to be written back changed.
+
+    Raises InvalidPolicy where a newer version beside this one has written something that would be lost.
+    """
+    text = connection.execute(_SELECT, _key(account)).scalar()
+    try:
+        return NO_LIMITS if text is None else Limits.model_validate_json(text)
+    except ValidationError:
+        raise InvalidPolicy(problems=[NEWER]) from None
+
+
 def put_limits(connection: Connection, account: Account, limits: Limits) -> None:
     """Set what holds for a member alone, from the next job on."""
     own = None if limits == NO_LIMITS else limits.model_dump_json(exclude_defaults=True)
     if connection.execute(_SET_LIMITS, _key(account) | {"own": own}).rowcount == 0:
         connection.execute(_INSERT, _identity(account) | {"limits": own})
+
+
+def turn_set(lane: Lane) -> sa.Update:
+    """Return the statement of ``set_turn`` for a member who has a row.
+
+    Parameters: ``guild``, ``user``, ``finish``, ``most``, ``held_roles``.
+    """
+    return _SET_TURN[lane]
+
+
+def turn_begun(lane: Lane) -> sa.Insert:
+    """Return the statement of ``set_turn`` for a member who has none, with the same parameters."""
+    return _INSERT.values(
+        {
+            "guild_id": bindparam("guild", type_=sa.BigInteger),
+            "user_id": bindparam("user", type_=sa.BigInteger),
+            _TURN[lane].name: bindparam("finish", type_=sa.Double),
+            "most_running": bindparam("most", type_=sa.Integer),
+            "roles": bindparam("held_roles", type_=sa.Text),
+        }
+    )
 
 
 def set_turn(

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
-from flux_core.database import locks
+from flux_core.database import locks, removals
 from flux_core.database.jobs import COLUMNS, job_of
+from flux_core.database.shares import of_share, parameters
 from flux_core.database.tables import jobs
 from flux_core.jobs import Job, JobState
+from flux_core.shards import Share
 
 c = jobs.c
 
@@ -36,6 +38,7 @@ _LIVE = (
     .limit(bindparam("most"))
 )
 _LIVE_IN_GUILDS = _LIVE.where(c.guild_id.in_(bindparam("guilds", expanding=True)))
+_LIVE_IN_SHARE = _LIVE.where(sa.or_(of_share(c.guild_id), c.ended_at <= bindparam("overdue")))
 _ONE = c.id == bindparam("job")
 _CLAIM = (
     sa.update(jobs)
@@ -69,6 +72,7 @@ _GIVE_UP = (
     .values(undeliverable_at=bindparam("now"), delivery_problem=bindparam("problem"), **_FORGET)
 )
 _ATTACH = sa.update(jobs).where(_ONE, c.channel_id.is_not(None)).values(message_id=bindparam("message"))
+_ANSWER = sa.select(c.guild_id, c.channel_id, c.message_id).where(_ONE, c.channel_id.is_not(None))
 _FORGET_REPLY = sa.update(jobs).where(_ONE).values(interaction_token=None)
 _EXPIRED_TOKENS = (
     sa.update(jobs)
@@ -84,13 +88,18 @@ def live(
     states: Collection[JobState],
     after: str = "",
     most: int = ALL,
+    share: Share | None = None,
+    overdue: float = 0.0,
 ) -> list[LiveJob]:
     """Return the undelivered jobs in ``states`` (of ``guilds`` alone, when given), the oldest first.
 
-    A page of them holds at most ``most`` and begins behind the id ``after``.
+    A page of them holds at most ``most`` and begins behind the id ``after``. With ``share``: the jobs of its guilds,
+    and of others those that ended at ``overdue`` (unix seconds) or before.
     """
     wanted = {"states": [state.value for state in states], "after": after, "most": most}
-    if guilds is None:
+    if share is not None:
+        rows = connection.execute(_LIVE_IN_SHARE, wanted | parameters(share) | {"overdue": overdue})
+    elif guilds is None:
         rows = connection.execute(_LIVE, wanted)
     else:
         rows = connection.execute(_LIVE_IN_GUILDS, wanted | {"guilds": list(guilds)})
@@ -129,6 +138,17 @@ def give_up(connection: Connection, job_id: str, reason: str, now: float) -> Non
 def attach_message(connection: Connection, job_id: str, message_id: int) -> bool:
     """Remember which message answers a job; False when it has no answer."""
     return connection.execute(_ATTACH, {"job": job_id, "message": message_id}).rowcount == 1
+
+
+def replace_message(connection: Connection, job_id: str, message_id: int, now: float) -> None:
+    """Remember that a new message answers a job, and have the one before it deleted.
+
+    Both at once: a bot that ended in between would leave a card behind that waits for ever.
+    """
+    before = connection.execute(_ANSWER, {"job": job_id}).first()
+    if before is not None and before.message_id not in (None, message_id):
+        removals.note(connection, before.guild_id, before.channel_id, before.message_id, now)
+    attach_message(connection, job_id, message_id)
 
 
 @locks.beside_others

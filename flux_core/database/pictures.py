@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
+from sqlalchemy.dialects.postgresql import JSONB
 
 from flux_core.database.tables import discarded, inputs, jobs, pictures
 from flux_core.jobs import Picture
 
 c = pictures.c
 
+_FIELDS = ("position", "key", "width", "height", "seed", "content_type", "size", "unsafe")
 _INSERT = sa.insert(pictures).inline()
 _OF_JOB = sa.select(pictures).where(c.job_id == bindparam("job")).order_by(c.position)
 _FORGET_KEYS = sa.update(pictures).where(c.job_id == bindparam("job")).values(key=None)
 _KNOWN = sa.select(discarded.c.key).where(discarded.c.key.in_(bindparam("keys", expanding=True)))
 _DISCARD = sa.insert(discarded).inline()
 _DISCARDED = sa.select(discarded.c.key).order_by(discarded.c.since, discarded.c.key).limit(bindparam("most"))
+_PUT_OFF = (
+    sa.update(discarded).where(discarded.c.key.in_(bindparam("keys", expanding=True))).values(since=bindparam("now"))
+)
 _SWEPT = sa.delete(discarded).where(discarded.c.key.in_(bindparam("keys", expanding=True)))
 _STALE_PREVIEWS = (
     sa.select(jobs.c.id, jobs.c.preview_key)
@@ -47,21 +54,28 @@ _DELETE_INPUTS = sa.delete(inputs).where(inputs.c.key.in_(bindparam("keys", expa
 def insert_pictures(connection: Connection, job_id: str, finished: Sequence[Picture]) -> None:
     """Add the pictures of a job."""
     if finished:
-        rows = [
-            {
-                "job_id": job_id,
-                "position": picture.position,
-                "key": picture.key,
-                "width": picture.width,
-                "height": picture.height,
-                "seed": picture.seed,
-                "content_type": picture.content_type,
-                "size": picture.size,
-                "unsafe": picture.unsafe,
-            }
-            for picture in finished
-        ]
-        connection.execute(_INSERT, rows)
+        connection.execute(_INSERT, [_row(picture) | {"job_id": job_id} for picture in finished])
+
+
+def _row(picture: Picture) -> dict[str, Any]:
+    return {name: getattr(picture, name) for name in _FIELDS}
+
+
+def as_json(finished: Sequence[Picture]) -> str:
+    """Return pictures as the parameter ``finished`` of ``pictures_from_json``."""
+    return json.dumps([_row(picture) for picture in finished])
+
+
+def pictures_from_json(ended: sa.FromClause) -> sa.Insert:
+    """Return the statement that adds the pictures of the job in ``ended``, however many, on PostgreSQL."""
+    columns = [sa.column(name, c[name].type) for name in _FIELDS]
+    rows = (
+        sa.func.jsonb_to_recordset(sa.cast(bindparam("finished", type_=sa.Text), JSONB))
+        .table_valued(*columns, name="finished")
+        .render_derived(with_types=True)
+    )
+    row = sa.select(ended.c.id, *(rows.c[name] for name in _FIELDS)).select_from(ended.join(rows, sa.true()))
+    return sa.insert(pictures).from_select(["job_id", *_FIELDS], row, include_defaults=False)
 
 
 def pictures_of(connection: Connection, job_id: str) -> list[Picture]:
@@ -104,6 +118,11 @@ def discarded_keys(connection: Connection, limit: int) -> list[str]:
 def swept(connection: Connection, keys: Sequence[str]) -> None:
     """Note that the store has let go of ``keys``."""
     connection.execute(_SWEPT, {"keys": list(keys)})
+
+
+def put_off(connection: Connection, keys: Sequence[str], now: float) -> None:
+    """Let ``keys`` that cannot be deleted stand behind all others that are to be."""
+    connection.execute(_PUT_OFF, {"keys": list(keys), "now": now})
 
 
 def drop_previews(connection: Connection, before: float, now: float, limit: int) -> int:

@@ -17,6 +17,8 @@ from flux_core.router import RoutingPolicy
 DEFAULT_ROUTING = RoutingPolicy()
 """Where neither the operator nor the community has said anything."""
 
+NEWER = "a newer version of the bot has decided things here that this one does not know; try again after the upgrade"
+
 c = policies.c
 
 _SOME = sa.select(c.guild_id, c.policy).where(c.guild_id.in_(bindparam("guilds", expanding=True)))
@@ -27,8 +29,11 @@ _INSERT = sa.insert(policies).inline()
 
 @lru_cache(maxsize=1024)
 def read(text: str) -> GuildPolicy:
-    """Return the policy in a document that was kept."""
-    return GuildPolicy.model_validate_json(text)
+    """Return the policy in a document that was kept.
+
+    A newer version beside this one may have written entries that are not known here: they are left aside.
+    """
+    return GuildPolicy.model_validate_json(text, extra="ignore")
 
 
 def policy_of(connection: Connection, guild_id: int) -> GuildPolicy:
@@ -40,6 +45,20 @@ def policy_of(connection: Connection, guild_id: int) -> GuildPolicy:
 def routing_of(connection: Connection, guild_id: int, default: RoutingPolicy) -> RoutingPolicy:
     """Return who draws for a guild, by the operator's ``default`` where it has not said so."""
     return policy_of(connection, guild_id).routing or default
+
+
+def to_change(connection: Connection, guild_id: int) -> GuildPolicy:
+    """Return what a guild has decided, to be written back changed; raises InvalidPolicy where not all of it is known.
+
+    A newer version beside this one may have written entries that would be lost.
+    """
+    text = connection.execute(_ONE, {"guild": guild_id}).scalar()
+    if text is None:
+        return NOTHING_DECIDED
+    try:
+        return GuildPolicy.model_validate_json(text)
+    except ValidationError:
+        raise InvalidPolicy(problems=[NEWER]) from None
 
 
 def policies_of(connection: Connection, guild_ids: Collection[int]) -> dict[int, GuildPolicy]:

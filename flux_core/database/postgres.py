@@ -14,9 +14,11 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.util import greenlet_spawn
 
 from flux_core.database import locks
 from flux_core.database.engine import Database, translated
+from flux_core.database.opening import OpeningConnection, driver_of
 from flux_core.database.schema import upgrade
 from flux_core.database.wire import Wire
 from flux_core.errors import ConfigurationError, StorageUnavailable
@@ -82,7 +84,7 @@ class PostgresDatabase(Database):
     ) -> T:  # fmt: skip
         """Run ``query(connection, *args)`` on one unchanging view of the data; raises StorageUnavailable."""
         self._check_open()
-        return await self._run(self._reader, lambda connection, _: query(connection, *args, **kwargs))
+        return await self._run(self._reader, lambda connection: query(connection, *args, **kwargs))
 
     async def write(
         self, query: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
@@ -93,9 +95,8 @@ class PostgresDatabase(Database):
         """
         self._check_open()
 
-        def transaction(connection: Connection, begun: Callable[[], None]) -> T:
+        def transaction(connection: Connection) -> T:
             locks.enter(connection, query)
-            begun()
             return query(connection, *args, **kwargs)
 
         try:
@@ -131,31 +132,34 @@ class PostgresDatabase(Database):
         self._next.set()
         self._next = asyncio.Event()
 
-    async def _run(self, engine: AsyncEngine, query: Callable[[Connection, Callable[[], None]], T]) -> T:
-        """Run a transaction, again where it was in another one's way, or where its connection had ended before.
+    async def _run(self, engine: AsyncEngine, query: Callable[[Connection], T]) -> T:
+        """Run a transaction, again where it was in another one's way, or where its connection had ended before."""
+        driver: OpeningConnection | None = None
 
-        ``query`` calls its second argument when it has begun to change something.
-        """
-        begun = connected = False
-
-        def begin() -> None:
-            nonlocal begun
-            begun = True
+        def transaction(careful: bool) -> T:
+            nonlocal driver
+            with engine.sync_engine.begin() as connection:
+                driver = driver_of(connection)
+                driver.first, driver.begun, driver.careful = (), False, careful
+                return query(connection)
 
         with _answers():
             for attempt in range(TRIES):
-                begun = connected = False
+                driver = None
                 try:
-                    async with engine.begin() as connection:
-                        connected = True
-                        return await connection.run_sync(query, begin)
+                    # All of it beside the event loop's own stack at once: SQLAlchemy's asynchronous connection would
+                    # change over for connecting, beginning, committing and closing, too.
+                    try:
+                        return await greenlet_spawn(transaction, False)
+                    except locks.Contended:
+                        return await greenlet_spawn(transaction, True)
                 except OSError as error:
-                    if connected and not isinstance(error, ConnectionError | TimeoutError):
+                    if driver is not None and not isinstance(error, ConnectionError | TimeoutError):
                         raise  # the query's own
                     raise _unavailable(error) from error
                 except DBAPIError as error:
                     conflict = getattr(error.orig, "sqlstate", None) in AGAIN
-                    ended_before = error.connection_invalidated and not begun
+                    ended_before = error.connection_invalidated and driver is not None and not driver.begun
                     if attempt == TRIES - 1 or not (conflict or ended_before):
                         raise
                     await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))
@@ -164,7 +168,9 @@ class PostgresDatabase(Database):
     async def _connect_apart(self) -> Any:
         """Return a connection that is not of the pool."""
         _, how = self._writer.dialect.create_connect_args(self._writer.url)
-        return await asyncpg.connect(**how, timeout=CONNECT_SECONDS, server_settings=_server_settings())
+        # What is told is not kept: nobody need wait for the disk.
+        settings = _server_settings() | {"synchronous_commit": "off"}
+        return await asyncpg.connect(**how, timeout=CONNECT_SECONDS, server_settings=settings)
 
 
 def _engine(url: URL, pool: int) -> AsyncEngine:
@@ -183,6 +189,7 @@ def _engine(url: URL, pool: int) -> AsyncEngine:
             "command_timeout": STATEMENT_SECONDS + SILENCE_SECONDS,
             "prepared_statement_cache_size": STATEMENTS,
             "server_settings": _server_settings(),
+            "connection_class": OpeningConnection,
         },
     )
 
@@ -196,13 +203,15 @@ def _server_settings() -> dict[str, str]:
         "idle_in_transaction_session_timeout": patience,
         # Compiling takes longer than any of our statements.
         "jit": "off",
+        # So does planning, and what is looked up is found through the same index whatever it is.
+        "plan_cache_mode": "force_generic_plan",
     }
 
 
-def _upgrade(connection: Connection, begun: Callable[[], None]) -> None:
+def _upgrade(connection: Connection) -> None:
     # Several processes may start at once; the first one migrates.
     locks.enter(connection, _upgrade)
-    begun()
+    connection.exec_driver_sql("SELECT 1")  # begins, and so waits for its turn: Alembic does one at a time
     upgrade(connection)
 
 

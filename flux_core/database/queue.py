@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
 from flux_core.batching import Shape
-from flux_core.database import alike, batches, claims, hosted, leases, passing, pictures, policies, speeds, workers
+from flux_core.database import (
+    alike,
+    batches,
+    claims,
+    hosted,
+    leases,
+    passing,
+    pictures,
+    policies,
+    speeds,
+    warm,
+    workers,
+)
 from flux_core.database.engine import Database
 from flux_core.database.hosted import Terms
 from flux_core.database.policies import DEFAULT_ROUTING
@@ -52,16 +64,30 @@ class JobQueue:
     def _terms(self) -> Terms:
         return Terms(policy=self._policy, zone=self._zone, lease_seconds=self.lease_seconds)
 
-    async def claim(self, worker_id: str, models: Sequence[str]) -> Job | None:
-        """Return the job whose turn it is among ``models``, now running and leased to the worker; None: none waits."""
+    async def claim(self, worker_id: str, models: Sequence[str], loaded: Set[str] | None = None) -> Job | None:
+        """Return the job whose turn it is among ``models``, now running and leased to the worker; None: none waits.
+
+        ``loaded``: which of them are in memory, where the others would have to be loaded first. A job for one of those
+        may then come before its turn, within the bounds of ``flux_core.affinity``.
+        """
+        if loaded and not loaded >= set(models) and await self._db.read(warm.is_better, models, loaded):
+            now = self._db.clock()
+            return await self._db.write(warm.take, worker_id, models, loaded, now, self.lease_seconds)
         return await self._db.write(claims.claim, worker_id, models, self._db.clock(), self.lease_seconds)
 
-    async def claim_together(self, worker_id: str, models: Sequence[str], device: str, most_pictures: int) -> list[Job]:
+    async def claim_together(
+        self,
+        worker_id: str,
+        models: Sequence[str],
+        device: str,
+        most_pictures: int,
+        loaded: Set[str] | None = None,
+    ) -> list[Job]:
         """Return the job whose turn it is, as ``claim`` does, and those that are drawn faster together with it.
 
         ``device``: whose paces count; ``most_pictures``: drawn at once at most. Empty: none waits.
         """
-        job = await self.claim(worker_id, models)
+        job = await self.claim(worker_id, models, loaded)
         if job is None or most_pictures < 2:
             return [] if job is None else [job]
         party = alike.Party(job, models, device, most_pictures)
@@ -178,9 +204,16 @@ class JobQueue:
         """Make a worker known. Jobs still leased to an earlier process with its id are due for rescue at once."""
         await self._db.write(_register, worker, self._db.clock())
 
-    async def beat(self, worker_id: str, *, closed: str | None = None) -> None:
-        """Give a sign of life, with the reason why no jobs are taken now; the silent count in nobody's estimate."""
-        await self._db.write(workers.beat, worker_id, self._db.clock(), closed)
+    async def introduce(self, worker: WorkerInfo) -> None:
+        """Make a worker known again that was struck from the list while the database was away; its leases stay."""
+        await self._db.write(workers.register, worker, self._db.clock())
+
+    async def beat(self, worker_id: str, *, closed: str | None = None) -> bool:
+        """Give a sign of life, with the reason why no jobs are taken now; the silent count in nobody's estimate.
+
+        False: it is not in the list, having been silent for too long, and has to introduce itself again.
+        """
+        return await self._db.write(workers.beat, worker_id, self._db.clock(), closed)
 
     async def offer(self, worker_id: str, offers: Mapping[str, Offer], *, closed: str | None = None) -> None:
         """Tell what a worker draws from now on, with the reason why it takes no jobs where that is nothing."""

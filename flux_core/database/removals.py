@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
+from flux_core.database.shares import of_share, parameters
 from flux_core.database.tables import removals
+from flux_core.shards import Share
 
 c = removals.c
 
@@ -16,6 +18,7 @@ _KNOWN = sa.select(c.message_id).where(*_ONE)
 _INSERT = sa.insert(removals).inline()
 # The latest first: what a moderator wants gone now does not wait for all that a member ever had drawn.
 _DUE = sa.select(removals).where(c.next_at <= bindparam("now")).order_by(c.since.desc()).limit(bindparam("most"))
+_DUE_IN_SHARE = _DUE.where(of_share(c.guild_id))
 _DONE = sa.delete(removals).where(*_ONE)
 _IN_CHANNEL = c.channel_id == bindparam("channel")
 _STUCK = sa.update(removals).where(_IN_CHANNEL).values(attempts=c.attempts + 1, next_at=bindparam("retry_at"))
@@ -47,8 +50,13 @@ def note(connection: Connection, guild_id: int, channel_id: int, message_id: int
         connection.execute(_INSERT, row)
 
 
-def due(connection: Connection, now: float, limit: int) -> list[Removal]:
-    """Return messages that may be deleted now."""
+def due(connection: Connection, now: float, limit: int, share: Share | None = None) -> list[Removal]:
+    """Return messages that may be deleted now, of the guilds of ``share`` alone, when given."""
+    wanted = {"now": now, "most": limit}
+    if share is None:
+        rows = connection.execute(_DUE, wanted)
+    else:
+        rows = connection.execute(_DUE_IN_SHARE, wanted | parameters(share))
     return [
         Removal(
             guild_id=row.guild_id,
@@ -57,7 +65,7 @@ def due(connection: Connection, now: float, limit: int) -> list[Removal]:
             since=row.since,
             attempts=row.attempts,
         )
-        for row in connection.execute(_DUE, {"now": now, "most": limit})
+        for row in rows
     ]
 
 

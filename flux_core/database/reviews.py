@@ -9,9 +9,11 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
+from flux_core.database.shares import of_share, parameters
 from flux_core.database.tables import jobs, reviews
 from flux_core.errors import AlreadyDecided, AlreadySo, TooManyReports
 from flux_core.jobs import Job, new_job_id
+from flux_core.shards import Share
 
 Kind = Literal["approval", "report"]
 Verdict = Literal["approved", "rejected", "expired", "withdrawn", "deleted", "banned", "dismissed", "forgotten"]
@@ -206,6 +208,7 @@ _DECIDED = (
     .order_by(c.id)
     .limit(bindparam("most"))
 )
+_DECIDED_IN_SHARE = _DECIDED.where(of_share(c.guild_id))
 _TO_POST = (_UNTOLD, _OPEN, c.message_id.is_(None), c.next_at <= bindparam("now"))
 _GUILDS = sa.select(c.guild_id).where(*_TO_POST).distinct()
 _TO_POST_IN = (
@@ -242,9 +245,17 @@ _IN_PLACE = sa.select(c.id, c.message_id).where(
 _UNPOST = sa.update(reviews).where(_ONE).values(channel_id=None, message_id=None, attempts=0, next_at=0.0, problem=None)
 
 
-def decided(connection: Connection, now: float) -> list[Review]:
-    """Return reviews whose message does not tell the verdict yet and may be tried now, the oldest first."""
-    return [_review(row) for row in connection.execute(_DECIDED, {"now": now, "most": DUE_AT_ONCE})]
+def decided(connection: Connection, now: float, share: Share | None = None) -> list[Review]:
+    """Return reviews whose message does not tell the verdict yet and may be tried now, the oldest first.
+
+    With ``share``: those of its guilds alone.
+    """
+    wanted = {"now": now, "most": DUE_AT_ONCE}
+    if share is None:
+        rows = connection.execute(_DECIDED, wanted)
+    else:
+        rows = connection.execute(_DECIDED_IN_SHARE, wanted | parameters(share))
+    return [_review(row) for row in rows]
 
 
 def guilds_to_post(connection: Connection, now: float) -> list[int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
@@ -159,6 +159,40 @@ _ROLLING = (
 _POOL = sa.select(pools.c.spent).where(pools.c.guild_id == bindparam("guild"), pools.c.period == bindparam("of_period"))
 
 
+_sums = _PURSES.subquery("sums")
+_ACCOUNT_AND_PURSES = _ACCOUNT.add_columns(
+    sa.select(sa.func.json_agg(sa.func.json_build_array(_sums.c.purse, _sums.c.amount, _sums.c.posted)))
+    .scalar_subquery()
+    .cast(sa.Text)
+    .label("sums")
+)
+"""Both looks in one, on PostgreSQL."""
+
+
+class _Sums(NamedTuple):
+    """What an account has in a purse, in thousandths of a credit."""
+
+    purse: str
+    amount: int
+    posted: int
+    """What it received of an allowance."""
+
+
+def _look(
+    connection: Connection, account: Account, rules: QuotaRules, now: float, submitted_as: str | None
+) -> tuple[Any, str | None, list[_Sums]]:
+    """Return what is known of an account, and on a server the purse of the allowance that it most likely has, with it.
+
+    Who has another allowance, since their community has decided so, costs another look.
+    """
+    key = {"guild": account.guild_id, "user": account.user_id, "now": now, "key": submitted_as}
+    if connection.dialect.name != "postgresql":
+        return connection.execute(_ACCOUNT, key).one(), None, []
+    usual = period_at(now, Renewal(), rules.zone).purse
+    row = connection.execute(_ACCOUNT_AND_PURSES, key | {"of_period": usual}).one()
+    return row, usual, [_Sums(*one) for one in json.loads(row.sums or "[]")]
+
+
 def standing(
     connection: Connection,
     account: Account,
@@ -169,14 +203,16 @@ def standing(
 ) -> Standing:
     """Return how ``account`` stands now, as a member with these roles, and what was submitted as that key already."""
     key = {"guild": account.guild_id, "user": account.user_id}
-    row = connection.execute(_ACCOUNT, key | {"now": now, "key": submitted_as}).one()
+    row, looked_for, sums = _look(connection, account, rules, now, submitted_as)
     if account == SHELL_ACCOUNT:
         policy, entitlement = NOTHING_DECIDED, UNLIMITED
     else:
         policy = NOTHING_DECIDED if row.policy is None else policies.read(row.policy)
         entitlement = entitled(policy, role_ids, own.read(row.limits), rules)
     period = period_at(now, entitlement.renewal, entitlement.zone)
-    rows = {one.purse: one for one in connection.execute(_PURSES, key | {"of_period": period.purse})}
+    if looked_for != period.purse:
+        sums = [_Sums(*one) for one in connection.execute(_PURSES, key | {"of_period": period.purse})]
+    rows = {one.purse: one for one in sums}
     back_at = None
     if period.renews_at is None:
         spent, back_at = _rolled(connection, account, period.since, entitlement.renewal)
@@ -219,7 +255,7 @@ def standing(
     )
 
 
-def _granted(name: str, row: Any) -> Purse:
+def _granted(name: str, row: _Sums) -> Purse:
     return Purse(name, int(row.amount), expiry_of(name))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from flux_core import house_rules
-from flux_core.database import jobs, ledger, locks, members, reviews, turns
+from flux_core.database import jobs, ledger, locks, members, queueing, reviews, turns
 from flux_core.database.admission import Offered, venue_for
 from flux_core.database.ledger import Payment
 from flux_core.database.rejoining import rejoin
@@ -227,15 +227,13 @@ def submit(
         age_restricted=submission.where.age_restricted,
         notify=submission.notify,
     )
-    jobs.insert(connection, job, submission.key)
-    ledger.reserve(connection, job, accepted.payment)
     if not known.guild_known:
         turns.enter(connection, account.guild_id)
-    members.set_turn(
+    queueing.enqueue(
         connection,
-        account,
-        lane,
-        turn.finish,
+        job,
+        submission.key,
+        accepted.payment,
         known=known.known,
         most_running=known.entitlement.max_running,
         roles=roles_text(submission.where.role_ids),

@@ -63,6 +63,8 @@ jobs = sa.Table(
     # In the virtual time of its guild and lane.
     sa.Column("start_tag", sa.Double, nullable=False),
     sa.Column("finish_tag", sa.Double, nullable=False),
+    # Jobs that were taken before it though it was its turn, because their models were at hand.
+    sa.Column("passed_over", sa.Integer, nullable=False, server_default="0"),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("worker_id", sa.Text),
     sa.Column("lease_until", sa.Double),

@@ -18,20 +18,40 @@ from flux_core.jobs import Job, Lane
 c = jobs.c
 
 _V = sa.select(virtual_time.c.value).scalar_subquery()
-_FINISH = sa.select(guilds.c.finish).where(guilds.c.guild_id == bindparam("guild")).scalar_subquery()
-_ADVANCE = sa.update(virtual_time).where(virtual_time.c.value < _FINISH).values(value=_FINISH)
+_LANES = {Lane.FAST: guilds.c.fast, Lane.RELAXED: guilds.c.relaxed}
+
+
+def _later(one: sa.ColumnElement[float], other: sa.ColumnElement[float]) -> sa.ColumnElement[float]:
+    return sa.case((one < other, other), else_=one)
+
+
+def charged(lane: Lane, price: sa.ColumnElement[Any], start: sa.ColumnElement[Any]) -> dict[str, Any]:
+    """Return what becomes of the row of a guild whose job was claimed in its turn: ``price`` and ``start`` are its own.
+
+    The turn began where the guild's last one ended, and not before now.
+    """
+    column = _LANES[lane]
+    return {"finish": _later(guilds.c.finish, _V) + price, column.name: _later(column, start)}
+
+
+def advanced(to: sa.ColumnElement[float]) -> sa.Update:
+    """Return the statement that moves the guilds' time on to where a turn began."""
+    return sa.update(virtual_time).where(virtual_time.c.value < to).values(value=to)
+
+
+def cost_of(price: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """Return what a turn takes: the price of its job, and never nothing."""
+    return sa.case((price < 1, 1), else_=price)
+
+
 _SERVED = {
     lane: sa.update(guilds)
     .where(guilds.c.guild_id == bindparam("guild"))
-    .values(
-        {
-            # After _ADVANCE, the guilds' time is where this turn started.
-            "finish": _V + bindparam("price"),
-            column.name: sa.case((column < bindparam("start"), bindparam("start")), else_=column),
-        }
-    )
-    for lane, column in ((Lane.FAST, guilds.c.fast), (Lane.RELAXED, guilds.c.relaxed))
+    .values(charged(lane, bindparam("price"), bindparam("start", type_=sa.Double)))
+    .returning((guilds.c.finish - bindparam("price")).label("began"))
+    for lane in Lane
 }
+_ADVANCE = advanced(bindparam("to", type_=sa.Double))
 _ADD = sa.insert(guilds).inline()
 
 _WHERE_IT_STANDS = (
@@ -44,9 +64,8 @@ _OWN_TIME = {
     lane: sa.update(guilds)
     .where(guilds.c.guild_id == bindparam("guild"), column < bindparam("start"))
     .values({column.name: bindparam("start")})
-    for lane, column in ((Lane.FAST, guilds.c.fast), (Lane.RELAXED, guilds.c.relaxed))
+    for lane, column in _LANES.items()
 }
-_MOVE_TO = sa.update(virtual_time).where(virtual_time.c.value < bindparam("to")).values(value=bindparam("to"))
 
 
 def guild_first(column: str, models: int) -> sa.ScalarSelect[Any]:
@@ -109,7 +128,7 @@ def overtake(connection: Connection, job: Job, *, ahead: float | None, ahead_in_
     guild = {"guild": job.account.guild_id}
     now, finish = connection.execute(_WHERE_IT_STANDS, guild).one()
     start = max(now, finish)
-    connection.execute(_MOVE_TO, {"to": start if ahead is None else min(start, ahead)})
+    connection.execute(_ADVANCE, {"to": start if ahead is None else min(start, ahead)})
     connection.execute(_FINISH_AT, guild | {"finish": start + max(job.price, 1)})
     own = job.start_tag if ahead_in_guild is None else min(job.start_tag, ahead_in_guild)
     connection.execute(_OWN_TIME[job.lane], guild | {"start": own})
@@ -117,6 +136,5 @@ def overtake(connection: Connection, job: Job, *, ahead: float | None, ahead_in_
 
 def serve(connection: Connection, job: Job) -> None:
     """Charge the turn of a job that is claimed when it is its turn."""
-    guild = {"guild": job.account.guild_id}
-    connection.execute(_ADVANCE, guild)
-    connection.execute(_SERVED[job.lane], guild | {"price": max(job.price, 1), "start": job.start_tag})
+    turn = {"guild": job.account.guild_id, "price": max(job.price, 1), "start": job.start_tag}
+    connection.execute(_ADVANCE, {"to": connection.execute(_SERVED[job.lane], turn).scalar_one()})

@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 CHANNEL = "flux_bot"
 TELL_SECONDS = 0.005
 """Writes within this time are told of together: PostgreSQL commits those that notify one after the other."""
+QUIET_SECONDS = 0.025
+"""Least time from one telling to the next: everybody who is told looks again, and who writes all the time need not
+wake them more often than a file would (``sqlite.POLL_SECONDS``)."""
 BACK_OFF = (0.2, 1.0, 5.0)
 """Seconds between attempts to connect again."""
 ALIVE_SECONDS = 30.0
@@ -64,10 +67,13 @@ class Wire:
         self._written.set()
 
     async def _tell(self) -> None:
+        clock = asyncio.get_running_loop().time
+        told = clock() - QUIET_SECONDS
         while True:
             await self._written.wait()
             await self._connected.wait()
-            await asyncio.sleep(TELL_SECONDS)
+            await asyncio.sleep(max(TELL_SECONDS, told + QUIET_SECONDS - clock()))
+            told = clock()
             with suppress(*_TROUBLE):  # it is told once the connection is there again
                 await self._notify()
                 continue

@@ -94,9 +94,9 @@ def _text(offers: Mapping[str, Offer]) -> str:
 
 
 @locks.may_be_undone
-def beat(connection: Connection, worker_id: str, now: float, closed: str | None) -> None:
-    """Note that a worker lives, and whether it takes jobs."""
-    connection.execute(_SEEN, {"worker": worker_id, "now": now, "why": closed})
+def beat(connection: Connection, worker_id: str, now: float, closed: str | None) -> bool:
+    """Note that a worker lives, and whether it takes jobs; False where it is not in the list (any more)."""
+    return connection.execute(_SEEN, {"worker": worker_id, "now": now, "why": closed}).rowcount == 1
 
 
 def retire(connection: Connection, worker_id: str) -> None:

@@ -288,7 +288,7 @@ class Engine:
                 try:
                     return self._draw_batches(model, pieces, words, shots, most, audience)
                 except RuntimeError as error:
-                    if most == 1 or not ran_out(error):
+                    if min(most, len(shots)) == 1 or not ran_out(error):
                         raise
                 most = max(1, min(most, len(shots)) // 2)
                 collect(self.device)

@@ -117,7 +117,7 @@ def build(
     with torch.random.fork_rng(devices=forked), torch.device(device), _numbers(dtype):
         torch.manual_seed(seed)
         built = _BUILDERS[part](model)
-    return built.to(dtype).eval()
+    return built.eval()
 
 
 def build_pipeline(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from flux_core.errors import PictureUnreadable, PictureUnsupported
@@ -11,6 +12,13 @@ JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Start-of-frame markers (ITU T.81, table B.1); C4, C8 and CC are tables and extensions."""
 JPEG_BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
 """Markers that no length follows: TEM, RST0–7 and SOI."""
+JPEG_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
+"""A marker with a length behind it, or the end; among coded pixels FF stands before 00 and restarts only."""
+MOST_SEGMENTS = 20_000
+"""Of a JPEG before it states its size; fill bytes count as well. A real one has some tens."""
+MOST_SCANS = 100
+"""Passes over all pixels that decoding a progressive JPEG may take. Thirty bytes are enough for one, so a file of a few
+megabytes could ask for hours; encoders write about ten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +76,37 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 def _jpeg_size(data: bytes) -> tuple[int, int]:
     """Walk the segments up to the first start of frame."""
     at = 2
-    while True:
+    for _ in range(MOST_SEGMENTS):
         if data[at] != 0xFF:
             raise ValueError("A JPEG segment starts with FF.")
-        while data[at] == 0xFF:  # any number of fill bytes may stand before a marker
-            at += 1
+        at += 1
         marker = data[at]
+        if marker == 0xFF:  # any number of fill bytes may stand before a marker
+            continue
         at += 1
         if marker in JPEG_BARE_MARKERS:
             continue
         if marker in JPEG_SIZE_MARKERS:
+            _count_scans(data, at - 2)
             return _big(data, at + 5, 2), _big(data, at + 3, 2)
         if marker in (0xD9, 0xDA):
             raise ValueError("A JPEG states its size before its pixels.")
         at += _big(data, at, 2)
+    raise ValueError("A JPEG states its size among its first segments.")
+
+
+def _count_scans(data: bytes, at: int) -> None:
+    """Walk the segments and scans behind the marker at ``at``, to the end or to where the file breaks off."""
+    scans = 0
+    for _ in range(MOST_SEGMENTS):
+        found = JPEG_MARKER.search(data, at)
+        if found is None or found[0] == b"\xff\xd9" or len(data) - found.end() < 2:
+            return
+        scans += found[0] == b"\xff\xda"
+        if scans > MOST_SCANS:
+            raise ValueError("A JPEG has a few scans.")
+        at = found.end() + _big(data, found.end(), 2)
+    raise ValueError("A JPEG has fewer segments.")
 
 
 def _big(data: bytes, at: int, length: int) -> int:

@@ -14,6 +14,9 @@ from flux_core.models import MAX_PIXELS
 
 KEPT_PIXELS = 2 * MAX_PIXELS
 """Pixels worth keeping: nothing larger than MAX_PIXELS is drawn, and cropping to another aspect costs a part."""
+MOST_READS = 100_000
+"""Reads from a file that decoding it may take. Pillow looks at every part of a file by itself, in Python, and a part of
+nothing takes three bytes: 25 MB of them would keep it busy for a minute. A real file has a part for every few kB."""
 BACKDROP = (255, 255, 255)
 """What shows through transparent places."""
 
@@ -65,6 +68,21 @@ def decode(data: bytes, *, max_pixels: int) -> Image.Image:
     return picture
 
 
+class _Frugal(BytesIO):
+    """A file that ends after ``MOST_READS`` reads."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._left = MOST_READS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read; raises OSError after too many reads."""
+        self._left -= 1
+        if self._left < 0:
+            raise OSError("The file is cut into more parts than pictures are.")
+        return super().read(size)
+
+
 def _limit(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise PictureTooLarge(width=width, height=height, limit=max_pixels)
@@ -72,9 +90,9 @@ def _limit(width: int, height: int, max_pixels: int) -> None:
 
 def _decode(data: bytes, header: PictureHeader, max_pixels: int) -> Image.Image:
     if header.format == "PNG":
-        with Image.open(BytesIO(data), formats=["PNG"]) as checked:
+        with Image.open(_Frugal(data), formats=["PNG"]) as checked:
             checked.verify()  # checksums, which loading alone does not look at
-    picture: Image.Image = Image.open(BytesIO(data), formats=[header.format])
+    picture: Image.Image = Image.open(_Frugal(data), formats=[header.format])
     _limit(picture.width, picture.height, max_pixels)  # a GIF's first frame may reach beyond its canvas
     kept = _kept_size(picture.width, picture.height)
     if header.format == "JPEG":

@@ -86,7 +86,7 @@ class PictureStore:
             raise StorageUnavailable(f"Cannot read {key}: {_first_line(error)}") from error
 
     async def delete(self, keys: Iterable[str]) -> None:
-        """Delete pictures; those that are gone already are no error. Raises StorageUnavailable."""
+        """Delete pictures; those that are gone already are no error. Raises StorageUnavailable at the first failure."""
         for key in keys:
             try:
                 await obstore.delete_async(self._store, _checked(key))

@@ -246,6 +246,12 @@ LATENCY = Reading(
     "flux_discord_gateway_latency_seconds", "From a shard's last heartbeat to Discord's answer.", ("shard",)
 )
 
+SHARD_UNKEPT = Reading(
+    "flux_shard_unkept",
+    "1: no process of the bot keeps this shard. Nothing is told of those that are kept; every bot tells it.",
+    ("shard",),
+)
+
 # What a worker reads from its providers
 
 PROVIDER_OPEN = Reading(
@@ -266,7 +272,7 @@ HOUSE = (
     *(UNDELIVERABLE, WORKERS, SLOTS, REVIEWS, CREDITS, DOLLARS, CAPS),
 )
 """Those of the whole house. Every bot tells them all, so they are no sum over bots."""
-READINGS = (DATABASE_UP, *HOUSE, SHARD_UP, LATENCY, PROVIDER_OPEN, GPU_MEMORY, GPU_BUSY)
+READINGS = (DATABASE_UP, *HOUSE, SHARD_UP, LATENCY, SHARD_UNKEPT, PROVIDER_OPEN, GPU_MEMORY, GPU_BUSY)
 
 
 EVENTS = (

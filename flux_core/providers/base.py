@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -130,6 +130,15 @@ class Measured(Protocol):
     @property
     def gauges(self) -> Collector:
         """Return what is read when somebody asks for metrics (``flux_core.metrics.definitions``)."""
+
+
+@runtime_checkable
+class Loads(Protocol):
+    """What a provider can have besides that has to bring a model into memory before it draws with it."""
+
+    @property
+    def loaded(self) -> Set[str]:
+        """Return the models that are there now."""
 
 
 @runtime_checkable

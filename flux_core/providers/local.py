@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -86,6 +86,12 @@ class LocalProvider:
     def offers(self) -> Mapping[str, Offer]:
         """Return every model whose weights are configured; within its bounds, our own cards draw all of it."""
         return self._offers
+
+    @property
+    def loaded(self) -> Set[str]:
+        """Return the models that are in memory."""
+        # The engine may hold one in a leaner way, and says so behind its id.
+        return frozenset(held.partition(" ")[0] for held in self._engine.loaded)
 
     @property
     def gauges(self) -> Card:

@@ -147,7 +147,7 @@ def _change_limits(
     facts: dict[str, Any],
     now: float,
 ) -> Limits:
-    before = members.limits_of(connection, account)
+    before = members.limits_to_change(connection, account)
     try:
         # Copies with changes are not checked when they are made.
         after = Limits.model_validate_json(change(before).model_dump_json())

@@ -55,7 +55,7 @@ def _change(
     facts: Mapping[str, Any],
     now: float,
 ) -> GuildPolicy:
-    before = policies.policy_of(connection, guild_id)
+    before = policies.to_change(connection, guild_id)
     after = policies.checked(change(before))
     if after == before:
         raise AlreadySo()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flux_core.database import removals
 from flux_core.database.engine import Database
 from flux_core.database.removals import Removal
+from flux_core.shards import Share
 
 AT_ONCE = 20
 """Messages deleted in one go; Discord takes about five deletions in a second."""
@@ -20,9 +21,9 @@ class Removals:
         """Have a public message of the bot's own deleted, whatever happens to this process; see ``removals.note``."""
         await self._db.write(removals.note, guild_id, channel_id, message_id, self._db.clock())
 
-    async def due(self) -> list[Removal]:
-        """Return messages that may be deleted now."""
-        return await self._db.read(removals.due, self._db.clock(), AT_ONCE)
+    async def due(self, share: Share | None = None) -> list[Removal]:
+        """Return messages that may be deleted now, of the guilds of ``share`` alone, when given."""
+        return await self._db.read(removals.due, self._db.clock(), AT_ONCE, share)
 
     async def done(self, removal: Removal) -> None:
         """Note that a message is gone, or will never be."""

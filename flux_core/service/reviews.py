@@ -15,6 +15,7 @@ from flux_core.database.reviews import Kind, Review
 from flux_core.errors import JobNotFound, StorageUnavailable
 from flux_core.jobs import Account, Job
 from flux_core.service.store import PictureStore
+from flux_core.shards import Share
 
 WAITING_SHOWN = 100
 """Open reviews of a guild that are listed at once."""
@@ -90,9 +91,12 @@ class Reviews:
         if await self._db.read(verdicts.untidy):
             await self._db.write(verdicts.tidy, self._db.clock())
 
-    async def due(self) -> list[Due]:
-        """Return the reviews whose message is to be posted or edited now; none of a guild without a channel for it."""
-        return await self._db.read(_due, self._db.clock())
+    async def due(self, share: Share | None = None) -> list[Due]:
+        """Return the reviews whose message is to be posted or edited now; none of a guild without a channel for it.
+
+        With ``share``: those of its guilds alone.
+        """
+        return await self._db.read(_due, self._db.clock(), share)
 
     async def posted(self, review_id: str, channel_id: int, message_id: int) -> None:
         """Remember the moderators' message of a review."""
@@ -144,13 +148,15 @@ def _is_unposted(connection: Connection, review_id: str, guild_id: int) -> bool:
     return review is not None and review.guild_id == guild_id and review.message_id is None
 
 
-def _due(connection: Connection, now: float) -> list[Due]:
+def _due(connection: Connection, now: float, share: Share | None) -> list[Due]:
     found = [
         Due(review, jobs.find(connection, review.job_id), review.channel_id)
-        for review in reviews.decided(connection, now)
+        for review in reviews.decided(connection, now, share)
         if review.channel_id is not None
     ]
     for guild_id in reviews.guilds_to_post(connection, now):
+        if share is not None and not share.includes(guild_id):
+            continue
         channel_id = policy_of(connection, guild_id).moderators_channel
         if channel_id is not None:
             to_post = reviews.to_post(connection, guild_id, now)

@@ -29,9 +29,11 @@ from flux_core.jobs import NOWHERE, Account, Job, JobState, Origin, Picture, Whe
 from flux_core.metrics.house import House
 from flux_core.models import Catalogue
 from flux_core.offers import Offer
+from flux_core.outgrown import until_outgrown
 from flux_core.quota import QuotaRules, day_at
 from flux_core.router import RoutingPolicy
 from flux_core.service.audit import Audit
+from flux_core.service.bots import Bots
 from flux_core.service.line import Line
 from flux_core.service.members import Members
 from flux_core.service.personal import Personal
@@ -40,6 +42,7 @@ from flux_core.service.removals import Removals
 from flux_core.service.reviews import Reviews
 from flux_core.service.store import PictureStore
 from flux_core.service.usage import Usage
+from flux_core.shards import Share
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -89,6 +92,7 @@ class Studio:
         self.members = Members(db, rules)
         self.line = Line(db)
         self.audit = Audit(db)
+        self.bots = Bots(db, lease_seconds=lease_seconds)
         self.usage = Usage(db, rules)
         self.reviews = Reviews(db, pictures)
         self.removals = Removals(db)
@@ -162,6 +166,10 @@ class Studio:
         """Return the account's latest different prompts that begin with ``prefix`` (in any case)."""
         return await self._db.read(jobs.recent_prompts, account, prefix, limit)
 
+    async def until_outgrown(self) -> None:
+        """Never return; raise ConfigurationError once this program is too old for the database."""
+        await until_outgrown(self._db)
+
     async def changed(self, since: int | None, timeout: float) -> int:  # noqa: ASYNC109 (no error: the time is up)
         """Wait until anybody changed anything, as ``Database.changed``."""
         return await self._db.changed(since, timeout)
@@ -174,6 +182,14 @@ class Studio:
         Raises JobNotFound, NotAllowed (only its member and moderators may), JobAlreadyEnded.
         """
         return await self._db.write(_cancel, job_id, by, moderator, self._db.clock())
+
+    async def disown(self, key: str) -> None:
+        """Have nothing come of a submit under ``key`` whose member was told that it failed.
+
+        Where the database went away in the middle, the job may be there all the same: it is cancelled, with its cost
+        back, and nobody is told of its end.
+        """
+        await self._db.write(_disown, key, self._db.clock())
 
     async def move_up(self, job_id: str, *, by: int) -> Job:
         """Let a waiting job be the first of its member's own; nobody else waits longer for it.
@@ -232,16 +248,23 @@ class Studio:
         states: Collection[JobState] = tuple(JobState),
         after: str = "",
         limit: int = outbox.ALL,
+        share: Share | None = None,
+        overdue: float = 0.0,
     ) -> list[LiveJob]:
         """Return the jobs whose message still lives, oldest first: not ended, or ended and not delivered.
 
-        ``guilds`` and ``states`` narrow them down; ``after`` (a job's id) and ``limit`` page through them.
+        ``guilds`` and ``states`` narrow them down; ``after`` (a job's id) and ``limit`` page through them. ``share``
+        leaves those of other guilds out, but for what ended at ``overdue`` (unix seconds) or before.
         """
-        return await self._db.read(outbox.live, guilds, states, after, limit)
+        return await self._db.read(outbox.live, guilds, states, after, limit, share, overdue)
 
     async def attach_message(self, job_id: str, message_id: int) -> None:
         """Remember the message that answers a job."""
         await self._db.write(outbox.attach_message, job_id, message_id)
+
+    async def replace_message(self, job_id: str, message_id: int) -> None:
+        """Remember that a new message answers a job, and have the one before it deleted."""
+        await self._db.write(outbox.replace_message, job_id, message_id, self._db.clock())
 
     async def claim_delivery(self, job_id: str, owner: str, seconds: float) -> bool:
         """Let ``owner`` alone deliver a job for ``seconds``; False when another does or nothing is to be delivered."""
@@ -289,6 +312,17 @@ def _cancel(connection: Connection, job_id: str, by: int, moderator: bool, now: 
     if job.state is JobState.QUEUED:
         return submissions.withdraw(connection, job, now)
     return jobs.request_cancel(connection, job_id) or job
+
+
+def _disown(connection: Connection, key: str, now: float) -> None:
+    job = jobs.find_by_key(connection, key)
+    if job is None or job.state.ended:
+        return  # it never was, or its member has got more than they were told
+    outbox.delivered(connection, job.id, now)
+    if job.state is JobState.QUEUED:
+        submissions.withdraw(connection, job, now)
+    else:
+        jobs.request_cancel(connection, job.id)
 
 
 def _note_moderator(connection: Connection, job: Job, by: int, action: str, now: float) -> None:

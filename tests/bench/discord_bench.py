@@ -8,9 +8,11 @@ import sqlite3
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from bot.sandbox.community import Member, User
 from bot.sandbox.events import Event, InteractionOpened, InteractionSettled
 from bot.sandbox.invoking import Invoker
 from bot.sandbox.server import Sandbox
@@ -48,26 +50,59 @@ async def main() -> list[Row]:
         return await _measure(Path(folder))
 
 
+async def crowd(members: int, seconds: float) -> tuple[Stopwatch, int]:
+    """Let each of many members press /imagine once within some seconds; return the times, and how many were drawn."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        async with Sandbox() as sandbox:
+            everybody = sandbox.world.community.members
+            for number in range(members):
+                user = User(id=str((10**6 + number) << 22), username=f"member-{number}", global_name=f"Member {number}")
+                everybody[user.id] = Member(user)
+            processes = [
+                await _process(
+                    _environment(sandbox, folder), "tests.bench.watched_process", "bot", str(folder / "seen")
+                ),
+                await _process(_environment(sandbox, folder), "tests.bench.scripted_worker"),
+            ]
+            try:
+                await _ready(sandbox)
+                stopwatch = Stopwatch()
+                sandbox.world.bus.subscribe(stopwatch)
+                fired = await _fire(sandbox, list(everybody.values())[-members:], members / seconds, members)
+                posted = await _posted(folder / "flux-bot.db", fired)
+            finally:
+                for process in processes:
+                    process.terminate()
+                    await process.wait()
+    return stopwatch, len(posted)
+
+
+def _environment(sandbox: Sandbox, folder: Path) -> dict[str, str]:
+    return child_environment(
+        DATA_DIR=str(folder),
+        DISCORD_TOKEN=sandbox.token,
+        DISCORD_API_BASE=sandbox.api_base,
+        DISCORD_GATEWAY=sandbox.gateway_url,
+        DISCORD_CDN=sandbox.cdn_base,
+        DAILY_ALLOWANCE="1000000",
+        MAX_WAITING="1000000",
+        LOG_LEVEL="warning",
+    )
+
+
 async def _measure(folder: Path) -> list[Row]:
     async with Sandbox() as sandbox:
-        environment = child_environment(
-            DATA_DIR=str(folder),
-            DISCORD_TOKEN=sandbox.token,
-            DISCORD_API_BASE=sandbox.api_base,
-            DISCORD_GATEWAY=sandbox.gateway_url,
-            DISCORD_CDN=sandbox.cdn_base,
-            DAILY_ALLOWANCE="1000000",
-            MAX_WAITING="1000000",
-            LOG_LEVEL="warning",
-        )
+        environment = _environment(sandbox, folder)
         report = folder / "bot.json"
         bot = await _process(environment, "tests.bench.watched_process", "bot", str(report))
         worker = await _process(environment, "tests.bench.scripted_worker")
         try:
-            await asyncio.sleep(8)
+            await _ready(sandbox)
             stopwatch = Stopwatch()
             sandbox.world.bus.subscribe(stopwatch)
-            fired = await _fire(sandbox)
+            everybody = list(sandbox.world.community.members.values())
+            fired = await _fire(sandbox, everybody, RATE, RATE * SECONDS)
             posted = await _posted(folder / "flux-bot.db", fired)
         finally:
             for process in (bot, worker):
@@ -88,24 +123,30 @@ async def _measure(folder: Path) -> list[Row]:
     ]
 
 
+async def _ready(sandbox: Sandbox) -> None:
+    """Wait until the bot has its commands, and then until everything has settled."""
+    async with asyncio.timeout(120):
+        while sandbox.world.commands.named("imagine", 1) is None:  # noqa: ASYNC110 (a bench, and a few looks)
+            await asyncio.sleep(0.1)
+    await asyncio.sleep(8)
+
+
 async def _process(environment: dict[str, str], *module: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(sys.executable, "-m", *module, env=environment)
 
 
-async def _fire(sandbox: Sandbox) -> int:
+async def _fire(sandbox: Sandbox, members: Sequence[Member], rate: float, total: int) -> int:
     """Send the commands on time, whatever becomes of them; return how many."""
     invoker = Invoker(sandbox.world)
-    members = list(sandbox.world.community.members)
     channel = next(c for c in sandbox.world.community.channels.values() if c.name == "studio")
     began = time.perf_counter()
-    total = RATE * SECONDS
     for number in range(total):
-        await asyncio.sleep(max(0.0, began + number / RATE - time.perf_counter()))
+        await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
         options = [
             {"name": "prompt", "type": 3, "value": f"a red circle, number {number}"},
             {"name": "count", "type": 4, "value": 1},
         ]
-        invoker.command(members[number % len(members)], channel, "imagine", 1, options, None)
+        invoker.command(members[number % len(members)].user.id, channel, "imagine", 1, options, None)
     return total
 
 

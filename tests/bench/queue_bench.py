@@ -56,8 +56,11 @@ def pictures_of(job: Job) -> list[Picture]:
     return [Picture(position=i, key=f"pictures/{job.id}/{i}.webp", seed=7 + i, **shape) for i in range(4)]  # type: ignore[arg-type]
 
 
-async def cycles(db: Database, folder: Path, first: int, count: int) -> None:
-    """Submit, claim and end ``count`` jobs with four pictures each, settled; they are numbered from ``first`` on."""
+async def cycles(db: Database, folder: Path, first: int, count: int, *, deliver: bool = False) -> None:
+    """Submit, claim and end ``count`` jobs with four pictures each, settled; they are numbered from ``first`` on.
+
+    ``deliver``: also do as a bot does that posts them.
+    """
     studio = Studio(db, PictureStore(str(folder)), CATALOGUE, RULES)
     queue = JobQueue(db, max_attempts=3, lease_seconds=30.0)
     request, reply = a_request(), a_reply()
@@ -71,6 +74,10 @@ async def cycles(db: Database, folder: Path, first: int, count: int) -> None:
         job = await queue.claim("worker", [MODEL])
         assert job is not None
         await queue.succeed("worker", job.id, pictures_of(job), provider="local", seconds=1.0)
+        if deliver:
+            await studio.claim_delivery(job.id, "bot", seconds=60)
+            await studio.pictures(job.id)
+            await studio.delivered(job.id)
 
     async def some(part: int) -> None:
         for number in range(first + part, first + count, SUBMITTERS):

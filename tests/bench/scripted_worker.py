@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 from flux_core.providers.scripted import ScriptedProvider
 from flux_core.settings import load_settings
@@ -10,4 +11,6 @@ from flux_core.worker_process import run_worker
 
 if __name__ == "__main__":
     settings = load_settings()
-    asyncio.run(run_worker(settings, provider=ScriptedProvider(settings.catalogue, concurrency=4)))
+    # As many at once as it likes, at no cost; or with an argument one after the other, each step for so many seconds.
+    pace = {"concurrency": 4} if len(sys.argv) < 2 else {"step_seconds": float(sys.argv[1])}
+    asyncio.run(run_worker(settings, provider=ScriptedProvider(settings.catalogue, **pace)))  # type: ignore[arg-type]

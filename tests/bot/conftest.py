@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import discord
 import pytest
 from discord.gateway import DiscordWebSocket
 
+from bot import session_starts
 from bot.client import FluxBot
 from bot.commands import COMMANDS
 from bot.sandbox.driver import Person
@@ -80,6 +83,21 @@ async def _connected(bot: FluxBot) -> None:
 
 
 @pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let discord.py repeat at once what Discord failed to do, as often as ever; it waits 1, 3, 5, 7 and 9 seconds.
+
+    What it waits after rate limits, which Discord names as a fraction of seconds, stays as it is.
+    """
+
+    async def sleep(seconds: float, result: Any = None) -> Any:
+        return await asyncio.sleep(0.01 if isinstance(seconds, int) else seconds, result)
+
+    quick = SimpleNamespace(**{**vars(asyncio), "sleep": sleep})
+    for module in (discord.http, discord.webhook.async_):
+        monkeypatch.setattr(module, "asyncio", quick)
+
+
+@pytest.fixture
 def limits() -> Limits:
     return Limits(rate_limits=True)
 
@@ -98,7 +116,9 @@ async def stage(
     monkeypatch.setattr(discord.http.Route, "BASE", discord.http.Route.BASE)
     monkeypatch.setattr(DiscordWebSocket, "DEFAULT_GATEWAY", DiscordWebSocket.DEFAULT_GATEWAY)
     monkeypatch.setattr(discord.asset.Asset, "BASE", discord.asset.Asset.BASE)
-    async with Sandbox(limits=limits) as sandbox:
+    # A bot that is started again need not wait for the turn of the one before; test_shards.py is about that.
+    monkeypatch.setattr(session_starts, "TURN", 0.0)
+    async with Sandbox(limits=replace(limits, identify_seconds=0)) as sandbox:
         settings = Settings(
             _env_file=None,
             discord_api_base=sandbox.api_base,

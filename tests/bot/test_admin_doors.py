@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +14,7 @@ from bot.commands import COMMANDS
 from bot.commands.admin.check import check
 from bot.sandbox.community import LINUS_ID, MODERATOR_ROLE_ID, PATRON_ROLE_ID
 from bot.sandbox.driver import Person
+from bot.sandbox.events import Event, InteractionOpened
 from bot.wording import OUTDATED, sentence
 from flux_core.errors import NotAllowed
 from tests.bot.conftest import Stage
@@ -145,3 +146,73 @@ async def test_moderators_govern_their_own_server_alone(stage: Stage, linus: Per
             assert as_read(answer) == refused, command.qualified_name
             tried += 1
     assert tried == 6
+
+
+Payload = dict[str, Any]
+EVERYTHING = str(discord.Permissions.all().value)
+
+
+def in_the_options(payload: Payload) -> None:
+    payload["data"]["permissions"] = payload["permissions"] = EVERYTHING
+    payload["data"]["options"][0]["permissions"] = EVERYTHING
+
+
+def in_the_resolved_member(payload: Payload) -> None:
+    resolved = payload["data"].setdefault("resolved", {})
+    resolved.setdefault("members", {})[payload["member"]["user"]["id"]] = payload["member"] | {
+        "permissions": EVERYTHING
+    }
+
+
+def in_the_channel(payload: Payload) -> None:
+    payload["channel"]["permissions"] = payload["app_permissions"] = EVERYTHING
+
+
+def in_the_users_own_object(payload: Payload) -> None:
+    payload["member"]["user"]["permissions"] = EVERYTHING
+    payload["member"]["user"]["id"] = int(payload["member"]["user"]["id"])
+
+
+def as_a_user_without_membership(payload: Payload) -> None:
+    payload["user"] = payload.pop("member")["user"] | {"permissions": EVERYTHING}
+
+
+def from_a_direct_message(payload: Payload) -> None:
+    as_a_user_without_membership(payload)
+    del payload["guild_id"], payload["guild"]
+    payload["context"] = 1
+
+
+def of_another_server(payload: Payload) -> None:
+    payload["guild_id"] = payload["guild"]["id"] = "1"
+
+
+def without_permissions(payload: Payload) -> None:
+    del payload["member"]["permissions"]
+
+
+FORGERIES: tuple[Callable[[Payload], None], ...] = (
+    *(in_the_options, in_the_resolved_member, in_the_channel, in_the_users_own_object, without_permissions),
+    *(as_a_user_without_membership, from_a_direct_message, of_another_server),
+)
+
+
+async def test_rights_are_read_where_discord_writes_them_and_nowhere_else(stage: Stage, outsider: Person) -> None:
+    """Only `member.permissions` of an interaction counts, and only in a server."""
+    forging: list[Callable[[Payload], None]] = []
+
+    def forge(event: Event) -> None:
+        if isinstance(event, InteractionOpened) and forging:
+            forging.pop()(event.payload)
+
+    # Before the gateway, which was there first and tells the bot.
+    stage.sandbox.world.bus._listeners.insert(0, forge)
+    refused = sentence(NotAllowed(action="admin"))
+    async with nothing_changes(stage):
+        for one in FORGERIES:
+            forging.append(one)
+            asked = await outsider.command("admin quota grant", {"member": LINUS_ID, "credits": 50.0})
+            answer = as_read(await outsider.response(asked))
+            assert not forging
+            # What is no member at all cannot even be asked for its rights.
+            assert answer == refused or (one is as_a_user_without_membership and "went wrong" in answer), one.__name__

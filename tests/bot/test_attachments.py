@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
@@ -147,6 +148,20 @@ async def test_an_endless_body_is_cut_off(cdn: Cdn, session: aiohttp.ClientSessi
     with pytest.raises(PictureTooHeavy):
         await fetch(session, f"{cdn.base}/a.png", cdn=cdn.base, max_bytes=200_000)
     assert sent < 50_000_000
+
+
+async def test_nothing_is_unpacked_on_its_way_in(cdn: Cdn, reader: AttachmentReader) -> None:
+    """Two layers of gzip make a gigabyte of two kilobytes."""
+    bomb = gzip.compress(gzip.compress(bytes(8_000_000)))
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(body=bomb, headers={"Content-Encoding": "gzip, gzip"})
+
+    cdn.handler = handler
+    assert await reader.fetch(f"{cdn.base}/a.png", max_bytes=100_000) == bomb
+    with pytest.raises(PictureUnsupported):
+        await reader.read(f"{cdn.base}/a.png")
+    assert cdn.asked[0].headers["Accept-Encoding"] == "identity"
 
 
 async def test_a_passing_fault_is_tried_again(cdn: Cdn, session: aiohttp.ClientSession) -> None:

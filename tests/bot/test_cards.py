@@ -103,7 +103,6 @@ DONE: dict[str, Any] = {"started_at": 1_700_000_100.0, "ended_at": 1_700_000_200
 
 def every_card(prompt: str = "a fox", model: str = "flux-dev") -> Iterator[Card]:
     queued = job(prompt=prompt, model=model)
-    yield cards.preparing(queued.request, queued.account.user_id)
     for turn in (None, Turn(1, None, 1), FAR_TURN, Turn(3, None, 0)):
         yield cards.waiting(queued, turn)
     for done in (0, 13, 28, 99):
@@ -238,7 +237,6 @@ def test_a_prompt_that_nobody_approved_is_for_its_member_alone() -> None:
     for card in (cards.waiting, lambda held, _: cards.ended_without(held)):
         assert "secret" not in texts(card(secret, None))
         assert "secret" in texts(card(own, None))
-    assert "secret" not in texts(cards.preparing(secret.request, 1))
 
 
 def test_no_card_shows_the_token() -> None:

@@ -11,7 +11,16 @@ import discord
 import pytest
 
 from bot.permissions import administers, missing_to_post, moderates, owners
-from bot.posting import Way, passing, progress_way, ways
+from bot.posting import (
+    DM_UPLOAD_LIMIT,
+    SMALLEST_UPLOAD_LIMIT,
+    Way,
+    passing,
+    progress_way,
+    too_large,
+    upload_limits,
+    ways,
+)
 from flux_core.jobs import JobState, ReplyTo
 from tests.bot.test_cards import REPLY, job
 
@@ -64,8 +73,9 @@ def http_error(status: int, code: int = 0) -> discord.HTTPException:
     return discord.HTTPException(response, {"code": code, "message": ""})
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503])
+@pytest.mark.parametrize("status", [401, 429, 500, 502, 503])
 def test_faults_of_discord_pass(status: int) -> None:
+    """401 without a code says that the bot's own token is no good; an interaction's end comes with one."""
     assert passing(http_error(status))
 
 
@@ -75,6 +85,21 @@ def test_faults_of_discord_pass(status: int) -> None:
 )
 def test_refusals_of_discord_do_not(status: int, code: int) -> None:
     assert not passing(http_error(status, code))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "large"), [(413, 40005, True), (413, 0, True), (400, 40005, True), (400, 50035, False)]
+)
+def test_what_is_too_large_is_known_by_its_status_or_its_code(status: int, code: int, large: bool) -> None:
+    assert too_large(http_error(status, code)) is large
+
+
+def test_uploads_are_tried_smaller_down_to_what_discord_takes_everywhere() -> None:
+    boosted, plain = reply(upload_limit=100 * 1024 * 1024), reply(upload_limit=DM_UPLOAD_LIMIT)
+    assert upload_limits(boosted, Way.TOKEN) == [100 * 1024 * 1024, DM_UPLOAD_LIMIT, SMALLEST_UPLOAD_LIMIT]
+    assert upload_limits(boosted, Way.DIRECT) == [DM_UPLOAD_LIMIT, SMALLEST_UPLOAD_LIMIT]
+    assert upload_limits(plain, Way.CHANNEL) == [DM_UPLOAD_LIMIT, SMALLEST_UPLOAD_LIMIT]
+    assert upload_limits(reply(upload_limit=1000), Way.TOKEN) == [1000]
 
 
 def test_the_network_comes_back() -> None:

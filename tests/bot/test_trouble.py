@@ -9,15 +9,22 @@ from typing import Any
 import aiohttp
 import discord
 import pytest
+import sqlalchemy as sa
 
+from bot import delivery
+from bot.client import FluxBot
 from bot.sandbox.driver import Person
+from bot.sandbox.messages import LOADING
 from bot.sandbox.reading import labels_of, pictures_of, text_of
+from flux_core.database.tables import jobs
 from flux_core.errors import OutOfMemory, Refused, StorageUnavailable
 from flux_core.generation import RequestOptions, resolve
 from flux_core.jobs import JobState, Origin, ReplyTo
 from flux_core.service import Submission
 from tests.bot.conftest import Stage
 from tests.bot.scenes import account_of, ask, delivered, finished, is_private, outbox_empty, png, press, spent
+
+pytestmark = pytest.mark.usefixtures("hasty")
 
 
 async def test_a_failed_job_says_why_and_can_be_tried_again(stage: Stage, ada: Person) -> None:
@@ -42,7 +49,6 @@ async def test_a_refused_job_says_so(stage: Stage, ada: Person) -> None:
 async def test_an_order_whose_receipt_is_lost_is_drawn_once(stage: Stage, ada: Person) -> None:
     await ada.faults(rest_lost=1)
     first = await ask(ada, prompt="lost receipt", count=1)
-    await asyncio.sleep(1.5)  # discord.py repeats the acknowledgement after a second
     job = await stage.easel.take()
     assert not job.cancel_requested
     await stage.easel.finish(job)
@@ -105,7 +111,10 @@ async def test_an_expired_token_leads_to_a_channel_message(stage: Stage, ada: Pe
     await press(ada, late, "Details")
 
 
-async def test_a_job_whose_bot_died_before_it_could_answer_is_posted_all_the_same(stage: Stage, ada: Person) -> None:
+async def test_a_job_whose_bot_died_before_it_could_answer_is_posted_all_the_same(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "ACKNOWLEDGED_WITHIN", 1.0)
     reply_to = ReplyTo(
         application_id=int(stage.sandbox.world.community.bot.id),
         channel_id=int(next(c["id"] for c in (await ada.world())["channels"] if c["name"] == "studio")),
@@ -277,6 +286,7 @@ async def test_an_order_whose_message_could_not_be_noted_is_an_order(
         await attach(*noted)
 
     monkeypatch.setattr(stage.studio, "attach_message", away)
+    monkeypatch.setattr(delivery, "ACKNOWLEDGED_WITHIN", 1.0)
     card = await ask(ada, prompt="a fox", count=1)
     job = await stage.easel.take()
     await stage.easel.finish(job)
@@ -286,3 +296,119 @@ async def test_an_order_whose_message_could_not_be_noted_is_an_order(
     reply = (await delivered(stage, job.id)).reply_to
     assert reply is not None
     assert str(reply.message_id) == card["id"]
+
+
+async def test_a_bot_that_dies_after_posting_anew_leaves_no_card_that_waits(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "LEASE", 0.2)
+    posted = asyncio.Event()
+
+    async def die(job_id: str) -> None:
+        posted.set()
+        await asyncio.Event().wait()
+
+    first = await ask(ada, prompt="late", count=1)
+    job = await stage.easel.take()
+    stage.sandbox.inject(expire_tokens=True)
+    with monkeypatch.context() as deadly:
+        deadly.setattr(stage.studio, "delivered", die)
+        await stage.easel.finish(job)
+        await asyncio.wait_for(posted.wait(), 15)
+        await stage.kill_bot()
+    await stage.start_bot()
+    await delivered(stage, job.id)
+    await ada.wait_gone(first["id"], 15)
+    assert [m["id"] for m in await ada.messages() if "Reroll" in labels_of(m)] == [
+        str((await stage.studio.job(job.id)).reply_to.message_id)  # type: ignore[union-attr]
+    ]
+
+
+async def test_a_bot_that_died_before_it_was_told_its_messages_id_learns_it_with_the_next_edit(
+    stage: Stage, ada: Person
+) -> None:
+    first = await ask(ada, prompt="nameless", count=1)
+    job = await stage.easel.take()
+    forget = sa.update(jobs).where(jobs.c.id == job.id).values(message_id=None)
+    await stage.easel.queue._db.write(lambda connection: connection.execute(forget).rowcount)
+    await stage.easel.step(job, 2)
+    await ada.wait_for(lambda m: m["id"] == first["id"] and "step 2 of 8" in text_of(m), 15)
+    async with asyncio.timeout(15):
+        while (await stage.studio.job(job.id)).reply_to.message_id is None:  # type: ignore[union-attr]
+            await stage.studio.changed(None, 1.0)
+            await asyncio.sleep(0.01)
+    stage.sandbox.inject(expire_tokens=True)
+    await stage.easel.finish(job)
+    await ada.wait_gone(first["id"], 15)
+    await delivered(stage, job.id)
+
+
+async def test_a_bot_that_dies_while_it_fetches_a_picture_leaves_what_discord_ends_by_itself(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetching = asyncio.Event()
+
+    async def never(url: str) -> Any:
+        fetching.set()
+        await asyncio.Event().wait()
+
+    assert stage.bot is not None
+    monkeypatch.setattr(stage.bot.attachments, "read", never)
+    picture = await ada.upload(png(), "a.png")
+    asked = await ada.command("imagine", prompt="a", image=picture, count=1)
+    await asyncio.wait_for(fetching.wait(), 15)
+    placeholder = await ada.message(str((await ada.outcome(asked)).response_message_id))
+    assert placeholder is not None
+    # "thinking…": after a quarter of an hour Discord's own clients say that nothing came of it.
+    assert placeholder["flags"] & LOADING
+    await stage.kill_bot()
+    assert await stage.studio.jobs_of(account_of(ada), active_only=False) == []
+
+
+@pytest.mark.parametrize(("how", "heard"), [("resume", True), ("reconnect", True), ("invalid", False)])
+async def test_an_order_while_the_gateway_is_away(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch, how: str, heard: bool
+) -> None:
+    """A session that is resumed brings it along; with one that has ended it is lost, and costs nothing."""
+
+    async def at_once(*_: Any, **__: Any) -> None: ...
+
+    monkeypatch.setattr(FluxBot, "before_identify_hook", at_once)  # discord.py would wait 5 seconds
+    stage.sandbox.inject(drop_gateway=how)
+    asked = await ada.command("imagine", prompt="a", count=1)
+    assert (await ada.outcome(asked)).state == ("acknowledged" if heard else "failed")
+    assert len(await stage.studio.jobs_of(account_of(ada), active_only=False)) == heard
+    if not heard:
+        asked = await ada.command("imagine", prompt="a", count=1)  # members just try again
+    card = await ada.response(asked)
+    await stage.easel.finish(await stage.easel.take())
+    assert len(pictures_of(await finished(ada, card["id"]))) == 1
+
+
+async def test_an_outage_of_a_server_is_no_removal(stage: Stage, ada: Person) -> None:
+    """Discord tells of both with the same event."""
+    await ask(ada, prompt="a", count=1)
+    bot, gone = stage.bot, asyncio.Event()
+    assert bot is not None
+    guild = bot.guilds[0]
+
+    async def on_guild_unavailable(_: discord.Guild) -> None:
+        gone.set()
+
+    bot.event(on_guild_unavailable)
+    bot._connection.parsers["GUILD_DELETE"]({"id": str(guild.id), "unavailable": True})
+    await asyncio.wait_for(gone.wait(), 5)
+    [job] = await stage.studio.jobs_of(account_of(ada))
+    assert job.state is JobState.QUEUED
+    assert await stage.easel.take() == await stage.studio.job(job.id)
+
+
+async def test_what_waits_for_a_server_that_removed_the_bot_is_given_back(stage: Stage, ada: Person) -> None:
+    await ask(ada, prompt="a", count=1)
+    stage.sandbox.inject(remove_bot=True)
+    version = None
+    async with asyncio.timeout(10):
+        while await stage.studio.jobs_of(account_of(ada)):
+            version = await stage.studio.changed(version, 1)
+    [job] = await stage.studio.jobs_of(account_of(ada), active_only=False)
+    assert (job.state, await spent(stage, ada)) == (JobState.CANCELLED, 0)

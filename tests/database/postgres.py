@@ -23,11 +23,11 @@ _numbers = itertools.count()
 class Server:
     """A server that ends with this process, whatever becomes of it."""
 
-    def __init__(self) -> None:
-        """Make a new one, and start it."""
+    def __init__(self, *settings: str) -> None:
+        """Make a new one with further ``settings`` such as "fsync=on", and start it."""
         self.folder = Path(tempfile.mkdtemp(prefix="flux-pg-"))
         self._keeper = subprocess.Popen(
-            [sys.executable, "-m", "tests.database.postgres_keeper", str(self.folder)],
+            [sys.executable, "-m", "tests.database.postgres_keeper", str(self.folder), *settings],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -42,6 +42,10 @@ class Server:
     def stop(self) -> None:
         """Stop it at once, as a crash would: its connections break, and its transactions are undone."""
         self._ask("stop")
+
+    def kill(self) -> None:
+        """Kill all of its processes, as a power cut would; ``start`` then repairs what they left."""
+        self._ask("kill")
 
     def close(self) -> None:
         """Stop it and remove its files."""

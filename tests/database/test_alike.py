@@ -195,7 +195,7 @@ def test_nobody_waits_for_more_drawings_than_there_were_jobs_before_theirs(seed:
         aside = turns.connection.begin_nested()
         foreseen = [job.id for job in iter(turns.claim, None)]
         aside.rollback()
-        looked = alike._line(turns.connection, (SCHNELL,), Lane.FAST)
+        looked = alike.first_in_line(turns.connection, (SCHNELL,), Lane.FAST)
         assert [waiting.id for waiting in looked] == foreseen[:WINDOW]
         drawings = [[job.id for job in jobs] for jobs in iter(lambda: claim_together(turns), [])]
         drawn = [job for jobs in drawings for job in jobs]

@@ -16,6 +16,7 @@ from flux_core.database.copying import copy_house
 from flux_core.database.tables import jobs, metadata
 from flux_core.errors import ConfigurationError
 from flux_core.router import RoutingPolicy
+from flux_core.shards import Keeper
 from tests.database.postgres import new_database
 from tests.database.scene import ANNE, BERT, DAY, Scene, a_reply, a_scene
 
@@ -67,6 +68,9 @@ async def test_everything_arrives_and_goes_on(
         assert await new.db.read(discrepancies) == []
 
 
+A_BOT = Keeper(id="bot", application_id=1, host="here", pid=1, shards=(0,), count=1, started_at=1.0, seen_at=1.0)
+
+
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_house_is_not_mixed_with_another_and_not_moved_under_its_workers(scene: Scene, tmp_path: Path) -> None:
     await live(scene)
@@ -74,10 +78,27 @@ async def test_a_house_is_not_mixed_with_another_and_not_moved_under_its_workers
     async with a_scene(url, tmp_path) as new:
         with pytest.raises(ConfigurationError, match="at work"):
             await copy_house(scene.db, new.db, silent_since=scene.clock.now)
+        scene.clock.now += 100
+        await scene.studio.bots.register(A_BOT)
+        with pytest.raises(ConfigurationError, match=r"\(1 and 0\) are at work"):
+            await copy_house(scene.db, new.db, silent_since=scene.clock.now)
         await new.submit()
         before = await new.db.read(contents)
         with pytest.raises(ConfigurationError, match="not empty"):
             await copy_house(scene.db, new.db, silent_since=scene.clock.now + 1)
+        assert await new.db.read(contents) == before
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_house_that_a_newer_version_has_brought_further_is_left_to_that_one(
+    scene: Scene, tmp_path: Path
+) -> None:
+    go_on = sa.text("UPDATE alembic_version SET version_num = '9999'")
+    await scene.db.write(lambda connection: connection.execute(go_on).rowcount)
+    async with a_scene(await new_database(), tmp_path) as new:
+        before = await new.db.read(contents)
+        with pytest.raises(ConfigurationError, match=r"9999.*newer version"):
+            await copy_house(scene.db, new.db, silent_since=scene.clock.now)
         assert await new.db.read(contents) == before
 
 

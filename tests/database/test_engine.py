@@ -14,8 +14,10 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.util import await_only
 
+from flux_core import outgrown
+from flux_core.database import schema
 from flux_core.database.engine import Database
-from flux_core.database.tables import pauses
+from flux_core.database.tables import pauses, program
 from flux_core.errors import ConfigurationError, FluxError, StorageUnavailable
 from tests.database.scene import ANNE, ON_SQLITE, Scene
 
@@ -179,12 +181,51 @@ async def test_one_process_may_open_a_new_database_twice(database_url: str) -> N
     await asyncio.gather(*(db.close() for db in databases))
 
 
-async def test_a_database_of_a_newer_program_is_left_alone(database_url: str) -> None:
+async def brought_to(database_url: str, revision: str, oldest: str) -> None:
+    """Let a database be one that a newer program has migrated."""
     db = await Database.open(database_url)
-    await db.write(lambda connection: connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'"))
+
+    def go_on(connection: Connection) -> None:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = :new"), {"new": revision})
+        connection.execute(sa.update(program).values(oldest_revision=oldest))
+
+    await db.write(go_on)
     await db.close()
-    with pytest.raises(ConfigurationError, match="9999"):
+
+
+async def test_a_newer_database_that_only_has_more_is_used_as_it_is(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await brought_to(database_url, "9999", schema.head())
+    db = await Database.open(database_url)
+    assert "9999" in caplog.text
+    assert await db.read(schema.revision_of) == "9999"
+    await db.write(put, 7)
+    assert await db.read(guilds) == [7]
+    await db.close()
+
+
+@pytest.mark.parametrize(("revision", "oldest"), [("9999", "9998"), ("someone-else", "0001")])
+async def test_a_database_that_has_lost_what_this_program_needs_is_left_alone(
+    database_url: str, revision: str, oldest: str
+) -> None:
+    await brought_to(database_url, revision, oldest)
+    with pytest.raises(ConfigurationError, match=oldest if revision.isdecimal() else revision):
         await Database.open(database_url)
+
+
+async def test_a_running_program_notices_that_the_database_has_gone_on_without_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outgrown, "LOOK_SECONDS", 0.01)
+    db = await Database.open(database_url)
+    watching = asyncio.create_task(outgrown.until_outgrown(db))
+    await brought_to(database_url, "9999", schema.head())
+    assert not (await asyncio.wait({watching}, timeout=0.1))[0], "what only has more is no reason to end"
+    await db.write(lambda connection: connection.execute(sa.update(program).values(oldest_revision="9998")).rowcount)
+    with pytest.raises(ConfigurationError, match="9998"):
+        await asyncio.wait_for(watching, 10)
+    await db.close()
 
 
 async def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:

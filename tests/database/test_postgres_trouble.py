@@ -181,6 +181,7 @@ async def test_a_lock_that_is_never_let_go_becomes_storage_unavailable(
     held, done = asyncio.Event(), asyncio.Event()
 
     def hold(connection: Connection) -> None:
+        connection.exec_driver_sql("SELECT 1")  # what a transaction locks, it locks when it begins
         held.set()
         # Statements keep the transaction from being taken for one of a machine that is gone.
         while not done.is_set():

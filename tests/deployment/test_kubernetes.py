@@ -8,6 +8,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from flux_core.settings import Settings
 from flux_core.worker_process import STOP_SECONDS
 from tests.deployment.dockerfile import ROOT, STAGES, environment, instructions
 from tests.deployment.known import FOREIGN, settings
@@ -17,7 +18,7 @@ KUSTOMIZATION = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
 RESOURCES: list[dict[str, Any]] = [
     resource for name in KUSTOMIZATION["resources"] for resource in yaml.safe_load_all((FOLDER / name).read_text())
 ]
-DEPLOYMENTS = {one["metadata"]["name"]: one for one in RESOURCES if one["kind"] == "Deployment"}
+DEPLOYMENTS = {one["metadata"]["name"]: one for one in RESOURCES if one["kind"] in ("Deployment", "StatefulSet")}
 SCALING = next(one for one in RESOURCES if one["kind"] == "ScaledObject")
 IDS = [f"{one['kind']} {one['metadata']['name']}" for one in RESOURCES]
 
@@ -33,7 +34,7 @@ def test_each_resource_is_valid(resource: dict[str, Any]) -> None:
 
 
 def test_the_validator_would_say_so() -> None:
-    wrong = yaml.safe_load((FOLDER / "bot.yaml").read_text())
+    wrong = next(yaml.safe_load_all((FOLDER / "bot.yaml").read_text()))
     wrong["spec"]["template"]["spec"]["containers"][0]["imagePullPolice"] = "Always"
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(wrong, kubernetes_validate.latest_version(), strict=True)
@@ -89,6 +90,18 @@ def test_settings_exist_and_secrets_are_referred_to() -> None:
         [container] = pod(name)["containers"]
         assert container["envFrom"] == [{"configMapRef": {"name": "flux-bot"}}, {"secretRef": {"name": "flux-bot"}}]
     assert pod("worker")["containers"][0]["env"] == [{"name": "DISCORD_TOKEN", "value": ""}]
+
+
+def test_the_bots_keep_every_shard_once() -> None:
+    [container] = pod("bot")["containers"]
+    given = {one["name"].lower(): one["value"] for one in container["env"]}
+    settings_of_bots = Settings(**given, _env_file=None)
+    replicas = DEPLOYMENTS["bot"]["spec"]["replicas"]
+    kept = [settings_of_bots.kept_shards(f"bot-{number}") or () for number in range(replicas)]
+    assert [id for ids in kept for id in ids] == list(range(settings_of_bots.shard_count))
+    assert DEPLOYMENTS["bot"]["kind"] == "StatefulSet", "its pods have numbers, and one ends before the next begins"
+    [service] = [one for one in RESOURCES if one["kind"] == "Service"]
+    assert DEPLOYMENTS["bot"]["spec"]["serviceName"] == service["metadata"]["name"]
 
 
 def test_what_is_scaled_is_there() -> None:

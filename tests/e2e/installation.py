@@ -9,12 +9,14 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from bot.sandbox.driver import Person
 from bot.sandbox.server import Sandbox
 from flux_core.bootstrap import open_studio
 from flux_core.service import Studio
 from flux_core.settings import Settings, child_environment
+from flux_core.shards import parse
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,14 +45,21 @@ class Installation:
         """Return the settings its processes run with."""
         return Settings(**{name.lower(): value for name, value in self._settings.items()}, _env_file=None)
 
-    async def bot(self) -> asyncio.subprocess.Process:
-        """Start the bot and wait until Discord has it online."""
-        process = await self._start("bot")
+    async def bot(self, shards: str = "", shard_count: int = 0) -> asyncio.subprocess.Process:
+        """Start a bot, of all shards or of ``shards``, and wait until Discord has it online.
+
+        One with shards of its own logs apart: ``log("bot-0-1")`` for the shards 0-1. Several may be started at once.
+        """
+        name = f"bot-{shards}" if shards else "bot"
+        process = await self._start("bot", log=name, SHARDS=shards, SHARD_COUNT=str(shard_count))
+        wanted = None
+        if shard_count:
+            wanted = {(id, shard_count) for id in (parse(shards) if shards else range(shard_count))}
         async with Person(self.sandbox.base_url) as person:
-            async with asyncio.timeout(30):
-                while not ((await person.world())["bot"]["online"] and await person.registered()):
+            async with asyncio.timeout(90 + 15 * len(wanted or ())):
+                while not (_online((await person.world())["bot"], wanted) and await person.registered()):
                     if process.returncode is not None:
-                        raise AssertionError(f"The bot ended with {process.returncode}:\n{self.log('bot')}")
+                        raise AssertionError(f"The bot ended with {process.returncode}:\n{self.log(name)}")
                     await asyncio.sleep(0.05)
         return process
 
@@ -62,11 +71,13 @@ class Installation:
         """Start the worker for every hosted provider that is configured; restarted, it is the same one again."""
         return await self._start("worker", "--providers", "all", "--id", "hosted", log="hosted")
 
-    async def _start(self, part: str, *options: str, log: str | None = None) -> asyncio.subprocess.Process:
+    async def _start(
+        self, part: str, *options: str, log: str | None = None, **settings: str
+    ) -> asyncio.subprocess.Process:
         command = [sys.executable, "-m", "bot", part, *options]
         with (self.data_dir / f"{log or part}.log").open("ab") as said:
             process = await asyncio.create_subprocess_exec(
-                *command, env=child_environment(**self._settings), cwd=ROOT, stderr=said
+                *command, env=child_environment(**self._settings | settings), cwd=ROOT, stderr=said
             )
         self._processes.append(process)
         return process
@@ -93,6 +104,13 @@ class Installation:
             except TimeoutError:
                 process.kill()
                 await process.wait()
+
+
+def _online(bot: dict[str, Any], wanted: set[tuple[int, int]] | None) -> bool:
+    """Tell whether these shards are connected; None: any."""
+    if wanted is None:
+        return bool(bot["online"])
+    return wanted <= {tuple(shard) for shard in bot["shards"] if shard is not None}
 
 
 async def kill(process: asyncio.subprocess.Process) -> None:

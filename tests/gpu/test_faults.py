@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import weakref
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import FluxTransformer2DModel
 from PIL import Image
 
 from flux_core.errors import Cancelled, DrawingBroken, FluxError, OutOfMemory
@@ -17,7 +19,7 @@ from flux_core.generation import GenerationRequest
 from flux_core.gpu.engine import Engine
 from flux_core.gpu.loading import LoadedModel
 from flux_core.metrics import definitions as m
-from flux_core.models import Catalogue
+from flux_core.models import Catalogue, Mode
 from flux_core.tiny.definition import WEIGHTS
 from tests.gpu.conftest import Watcher
 from tests.gpu.test_engine import difference, draw
@@ -126,13 +128,73 @@ def test_a_black_square_is_taken_for_one(ask: Ask) -> None:
     assert difference(drawn, Image.new("RGB", drawn.size)) < 255
 
 
-def test_what_did_not_fit_keeps_no_memory(engine: Engine, catalogue: Catalogue, ask: Ask, model: LoadedModel) -> None:
+def too_much(*_: object) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total of …")
+
+
+@contextmanager
+def every_network(act: Callable[[FluxTransformer2DModel], None]) -> Iterator[None]:
+    """Call ``act`` before each step of any FLUX network, also of one that is loaded later."""
+
+    def hook(module: torch.nn.Module, _: object) -> None:
+        if isinstance(module, FluxTransformer2DModel):
+            act(module)
+
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def test_what_does_not_fit_is_drawn_in_a_leaner_way_from_then_on(
+    catalogue: Catalogue, ask: Ask, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine, steps = Engine(torch.device("cpu")), list[torch.dtype]()
+
+    def small_card(network: FluxTransformer2DModel) -> None:
+        steps.append(network.dtype)
+        if network.dtype is torch.float32:
+            too_much()
+
+    request, spec = ask(steps=2, mode="turbo"), catalogue["flux-tiny"]
+    before = m.LEANER.labels("flux-tiny", "cpu-bf16")._value.get()
+    with every_network(small_card):
+        assert len(draw(engine, catalogue, request)) == 1
+        assert steps == [torch.float32, torch.bfloat16, torch.bfloat16]
+        assert len(draw(engine, catalogue, ask(steps=2))) == 1
+    assert steps[3:] == [torch.bfloat16] * 2, "it stays with it, in every mode that shares the weights"
+    assert {engine.profiles.standing(spec, mode).name for mode in Mode} == {"cpu-bf16"}
+    assert m.LEANER.labels("flux-tiny", "cpu-bf16")._value.get() == before + 1
+    (said,) = [line for line in caplog.messages if "ran out of memory" in line]
+    assert said.startswith("flux-tiny ran out of memory as cpu (CUDA out of memory. Tried to allocate 2.00 GiB.): from")
+    assert said.endswith("from now on it is cpu-bf16")
+
+
+def test_other_models_go_before_one_becomes_leaner(catalogue: Catalogue, ask: Ask) -> None:
+    engine = Engine(torch.device("cpu"))
+    draw(engine, catalogue, ask(steps=1, model="flux-schnell", size="256x256"))
+
+    def full(_: object) -> None:
+        if len(engine.loaded) > 1:
+            too_much()
+
+    with every_network(full):
+        assert draw(engine, catalogue, ask(steps=1))
+    assert engine.loaded == ["flux-tiny"]
+    assert engine.profiles.standing(catalogue["flux-tiny"]).name == "cpu"
+
+
+def test_what_did_not_fit_keeps_no_memory(catalogue: Catalogue, ask: Ask) -> None:
     held: list[weakref.ref[torch.Tensor]] = []
 
     def full(number: int, output: Any) -> Any:
         held.append(weakref.ref(output[0]))
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
+    engine = Engine(torch.device("cpu"), profile="cpu-bf16")  # none is leaner
+    engine.load(catalogue["flux-tiny"])
+    model = engine._loaded["flux-tiny"]
     gc.collect()
     with fault(model.text_to_image.transformer.transformer_blocks[0], full), pytest.raises(OutOfMemory) as caught:
         draw(engine, catalogue, ask(count=4))
@@ -219,3 +281,23 @@ def test_words_take_only_so_much_memory(model: LoadedModel) -> None:
             reader.read(prompt)
     assert len(reads) == 4, "a stays, being asked for; c drives b out"
     assert reader._size == 2 * size
+
+
+def test_who_leaves_in_the_middle_of_turbo_leaves_nothing_of_its_cache(
+    engine: Engine, catalogue: Catalogue, ask: Ask, model: LoadedModel
+) -> None:
+    request = ask(steps=6)
+    right = draw(engine, catalogue, request)
+    for watcher in (Watcher(stop_at=4, error=Cancelled()), Watcher()):
+        turbo = ask(steps=6, mode="turbo")
+        with contextlib.suppress(Cancelled):
+            engine.draw(catalogue["flux-tiny"], turbo, None, watcher)
+        assert model.text_to_image.transformer.is_cache_enabled is False
+        (after,) = draw(engine, catalogue, request)
+        assert after.tobytes() == right[0].tobytes()
+    with (
+        pytest.raises(DrawingBroken),
+        fault(model.text_to_image.transformer.transformer_blocks[1], lambda *_: 1 / 0),
+    ):
+        draw(engine, catalogue, ask(steps=6, mode="turbo"))
+    assert draw(engine, catalogue, request)[0].tobytes() == right[0].tobytes()

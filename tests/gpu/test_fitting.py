@@ -119,6 +119,7 @@ def test_a_decoder_works_in_tiles_that_are_smaller_than_its_pictures(catalogue: 
     assert float((after - before).abs().mean()) < 0.1
 
 
+@pytest.mark.timeout(300)  # what follows the blocks is large, and imported here for the first time
 def test_compiled_blocks_go_with_the_step_cache() -> None:
     """With torch following the blocks and no compiler behind it: where it cannot follow, the cache would be refused."""
     torch.manual_seed(4)

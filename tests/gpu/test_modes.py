@@ -40,7 +40,7 @@ def test_the_quicker_modes_draw_nearly_the_same_pictures(shipped: Catalogue) -> 
     found = errors(shipped["flux-tiny"], CPU, prompts=("a green star above a purple triangle",))
     assert set(found) == {Mode.FAST, Mode.TURBO}
     for mode, fidelity in found.items():
-        assert 36 < fidelity.worst_psnr < 80, f"{mode}: {fidelity}"
+        assert 32 < fidelity.worst_psnr < 80, f"{mode}: {fidelity}"
         assert fidelity.worst_similarity > 0.99, f"{mode}: {fidelity}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 import discord
 import httpx
@@ -31,7 +32,8 @@ def limits() -> Limits:
 
 @pytest.fixture
 async def sandbox(limits: Limits, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sandbox]:
-    async with Sandbox(limits=limits) as running:
+    # Bots of these tests connect as often as they like.
+    async with Sandbox(limits=replace(limits, identify_seconds=0)) as running:
         point_discord_py_at(running, monkeypatch)
         yield running
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from bot.sandbox.driver import Person
+from bot.sandbox.driver import Person, Refused
 from bot.sandbox.ratelimits import DEFAULT, GLOBAL_PER_SECOND, RateLimits
 from bot.sandbox.server import Sandbox
 from bot.sandbox.world import Limits
@@ -130,3 +130,31 @@ async def test_slowness(rest: httpx.AsyncClient, ada: Person) -> None:
     await ada.faults(slow_ms=300)
     answer = await rest.get("/users/@me")
     assert answer.elapsed.total_seconds() >= 0.3
+
+
+async def test_what_a_community_takes_away(bot: ExampleBot, ada: Person, rest: httpx.AsyncClient) -> None:
+    """Channels, open threads, the size of files, and the bot itself; it hears of each."""
+    channels = {channel["name"]: channel["id"] for channel in (await ada.world())["channels"]}
+    thread, general = (f"/channels/{channels[name]}/messages" for name in ("colour studies", "general"))
+    sent = (await rest.post(thread, json={"content": "x"})).json()["id"]
+    await ada.faults(archive_threads="archived")
+    assert (await rest.patch(f"{thread}/{sent}", json={"content": "y"})).json()["code"] == 50083
+    assert (await rest.post(thread, json={"content": "it opens it"})).status_code == 200
+    assert (await rest.patch(f"{thread}/{sent}", json={"content": "y"})).status_code == 200
+    await ada.faults(archive_threads="locked")
+    assert (await rest.post(thread, json={"content": "x"})).json()["code"] == 50083
+    await ada.faults(largest_file=10)
+    large = await rest.post(general, files={"files[0]": ("a.bin", bytes(11))}, data={"payload_json": "{}"})
+    assert (large.status_code, large.json()["code"]) == (413, 40005)
+    await ada.faults(delete_channel="general")
+    assert (await rest.post(general, json={"content": "x"})).json()["code"] == 10003
+    with pytest.raises(Refused, match="no channel called 'nowhere'"):
+        await ada.faults(delete_channel="nowhere")
+    await ada.faults(remove_bot=True)
+    assert (await rest.post(thread, json={"content": "x"})).json()["code"] == 50001
+    assert (await rest.get(f"/guilds/{bot.guilds[0].id}" if bot.guilds else "/guilds/1")).status_code == 404
+    with pytest.raises(Refused, match="There is no command"):
+        await ada.command("say", text="x")
+    await ada.faults(remove_bot=False)
+    await ada.response(await ada.command("say", text="here again"))
+    assert [channel.name for channel in bot.guilds[0].text_channels if channel.name == "general"] == []

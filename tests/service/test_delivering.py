@@ -133,3 +133,16 @@ async def test_live_jobs_come_in_pages(scene: Scene) -> None:
     assert await live(scene, limit=2) == made[:2]
     assert await live(scene, after=made[1], limit=2) == made[2:4]
     assert await live(scene, after=made[-1]) == []
+
+
+async def test_a_new_message_takes_the_place_of_the_one_before_which_is_deleted(scene: Scene) -> None:
+    job = await ended(scene)
+    for message in (5, 6, 6):
+        await scene.studio.replace_message(job.id, message)
+    reply = (await scene.studio.job(job.id)).reply_to
+    assert reply is not None
+    assert reply.message_id == 6
+    [removal] = await scene.studio.removals.due()
+    assert (removal.guild_id, removal.channel_id, removal.message_id) == (ANNE.guild_id, reply.channel_id, 5)
+    await scene.studio.replace_message("0" * 24, 7)
+    assert len(await scene.studio.removals.due()) == 1

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 
 import pytest
 
+from flux_core import maintenance
 from flux_core.database import workers
 from flux_core.database.pictures import discard, discarded_keys
 from flux_core.errors import PictureGone, StorageUnavailable
@@ -31,6 +33,35 @@ async def test_lost_jobs_are_rescued(scene: Scene) -> None:
     scene.clock.now += 31
     assert await do(scene, "rescued") == [1]
     assert (await scene.studio.job(job.id)).state is JobState.QUEUED
+
+
+async def test_after_the_database_was_away_workers_get_the_time_to_say_that_they_live(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, lost = await scene.submit(ANNE), await scene.submit(BERT)
+    await scene.claim("w1")
+    await scene.claim("w2")
+    [rescue] = [chore for chore in chores(scene.db, scene.queue, scene.store) if "rescued" in chore.name]
+
+    async def away(*_: object) -> None:
+        raise StorageUnavailable("away")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(scene.db, "write", away)
+        with pytest.raises(StorageUnavailable):
+            await rescue.work()
+        scene.clock.now += 60  # longer than any lease
+        outage.setattr(scene.db, "read", away)
+        with pytest.raises(StorageUnavailable):
+            await rescue.work()
+    assert await rescue.work() == 0
+    assert await scene.queue.heartbeat("w1", [kept.id]) == {kept.id: False}
+    scene.clock.now += 14
+    assert await rescue.work() == 0
+    scene.clock.now += 2
+    assert await rescue.work() == 1
+    assert (await scene.studio.job(kept.id)).state is JobState.RUNNING
+    assert (await scene.studio.job(lost.id)).state is JobState.QUEUED
 
 
 async def test_what_no_provider_takes_is_left_to_our_own_cards(scene: Scene) -> None:
@@ -182,6 +213,48 @@ async def test_jobs_are_rescued_whatever_breaks_another_chore(
     stop.set()
     await asyncio.wait_for(running, 20)
     assert "discarded pictures deleted: a round broke off" in caplog.messages
+
+
+async def test_a_picture_that_cannot_be_deleted_keeps_no_other_from_going(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "BATCH", 2)
+    stuck = tmp_path / "pictures" / "pictures" / "a" / "0.webp"
+    stuck.mkdir(parents=True)  # a folder in its place: whoever we are, it cannot be deleted as a file
+    (stuck / "inside").touch()
+    keys = [f"pictures/{name}/0.webp" for name in "bcd"]
+    for key in keys:
+        await scene.store.put(key, b"x", "image/webp")
+    for key in ["pictures/a/0.webp", *keys]:
+        await scene.db.write(discard, [key], scene.clock.now)
+        scene.clock.now += 1
+    with pytest.raises(StorageUnavailable, match=r"Cannot delete pictures/a/0\.webp"):
+        await do(scene, "discarded")
+    assert await scene.db.read(discarded_keys, 10) == [*keys[1:], "pictures/a/0.webp"]
+    assert await do(scene, "discarded") == [2]
+    assert await scene.db.read(discarded_keys, 10) == ["pictures/a/0.webp"]
+    (stuck / "inside").unlink()
+    stuck.rmdir()
+    assert await do(scene, "discarded") == [1]
+    assert await scene.db.read(discarded_keys, 10) == []
+
+
+async def test_a_store_that_is_away_is_asked_no_longer_than_it_takes_to_notice(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    async def away(keys: list[str]) -> None:
+        asked.extend(keys)
+        raise StorageUnavailable("away")
+
+    keys = [f"pictures/{name}/0.webp" for name in "abcdefgh"]
+    await scene.db.write(discard, keys, scene.clock.now)
+    monkeypatch.setattr(scene.store, "delete", away)
+    with pytest.raises(StorageUnavailable):
+        await do(scene, "discarded")
+    assert len(asked) == maintenance.STUCK
+    assert sorted(await scene.db.read(discarded_keys, 10)) == keys
 
 
 async def test_maintenance_does_all_its_chores_and_ends_when_told(scene: Scene) -> None:

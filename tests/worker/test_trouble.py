@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from flux_core.database import workers
 from flux_core.database.queue import JobQueue
 from flux_core.errors import (
     DrawingBroken,
@@ -245,3 +247,18 @@ async def test_a_worker_whose_loop_breaks_hands_back_and_says_so(floor: Floor) -
         await asyncio.wait_for(worker.run(asyncio.Event()), 10)
     handed_back = await floor.job(job)
     assert (handed_back.state, handed_back.attempts) == (JobState.QUEUED, 0)
+
+
+async def test_a_worker_that_was_struck_from_the_list_while_the_database_was_away_is_in_it_again(
+    floor: Floor, scripted: Scripted
+) -> None:
+    job = await floor.submit(steps=20)
+    async with floor.worker(scripted(step_seconds=0.1), lease_seconds=0.6):
+        await floor.running(job)
+        # What maintenance does as soon as the database is back, where all have been silent for ten minutes.
+        assert await floor.db.write(workers.prune, time.time() + 1) == ["w0"]
+        async with asyncio.timeout(20):
+            while not await floor.studio.venues():  # noqa: ASYNC110 (the worker sets no event of ours)
+                await asyncio.sleep(0.02)
+        ended = await floor.ended(job)
+    assert (ended.state, ended.attempts) == (JobState.SUCCEEDED, 1), "its leases were left alone"

@@ -8,6 +8,7 @@ from typing import Any
 from bot.sandbox import composing, errors
 from bot.sandbox.community import PUBLIC_THREAD, Channel
 from bot.sandbox.events import MessageDeleted
+from bot.sandbox.losses import reopen_thread
 from bot.sandbox.messages import Message
 from bot.sandbox.ratelimits import DELETE, EDIT, SEND
 from bot.sandbox.rules.forms import Violation
@@ -75,15 +76,22 @@ async def send(call: Call) -> dict[str, Any]:
         _channel(call, Permission.ATTACH_FILES)
     if channel.recipient is not None and world.faults.closed_dms:
         raise errors.closed_direct_messages()
+    if channel.recipient is not None and not any(guild.has_bot for guild in world.community.guilds.values()):
+        raise errors.no_mutual_guild()
+    if channel.locked and not world.community.permissions(world.community.bot.id, channel) & Permission.MANAGE_THREADS:
+        raise errors.archived_thread()
     composing.check_body(body, CHANNEL_FORM, kept={})
     nonce = body.fields.get("nonce")
     if nonce is not None and body.fields.get("enforce_nonce"):
         earlier = world.messages.with_nonce(channel.id, str(nonce))
         if earlier is not None:
             return earlier.raw
-    return composing.create(
+    message = composing.create(
         world, body, channel, form=CHANNEL_FORM, about=_reference(call, channel, body.fields.get("message_reference"))
-    ).raw
+    )
+    if channel.archived:
+        reopen_thread(world, channel.id)
+    return message.raw
 
 
 def _reference(call: Call, channel: Channel, reference: dict[str, Any] | None) -> dict[str, Any]:
@@ -107,6 +115,8 @@ async def edit(call: Call) -> dict[str, Any]:
     message = _message(call, channel)
     if message.author_id != call.world.community.bot.id:
         raise errors.foreign_message()
+    if channel.archived:
+        raise errors.archived_thread()
     body = call.message_body()
     if body.files:
         _channel(call, Permission.ATTACH_FILES)

@@ -1,4 +1,4 @@
-"""Registering application commands, global and for the guild."""
+"""Registering application commands, global and for a guild."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from bot.sandbox import errors
 from bot.sandbox.commands import Scope
-from bot.sandbox.community import APPLICATION_ID, GUILD_ID
+from bot.sandbox.community import APPLICATION_ID
 from bot.sandbox.ratelimits import COMMANDS
 from bot.sandbox.rules.commands import check_command, check_overwrite
 from bot.sandbox.rules.forms import is_object
@@ -18,7 +18,7 @@ def _scope(call: Call) -> Scope:
     if call.params["application_id"] != APPLICATION_ID:
         raise errors.unknown_application()
     guild_id = call.params.get("guild_id")
-    if guild_id not in (None, GUILD_ID):
+    if guild_id is not None and guild_id not in call.world.community.guilds:
         raise errors.missing_access()
     return guild_id
 

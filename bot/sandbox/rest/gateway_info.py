@@ -16,10 +16,10 @@ async def gateway_for_bots(call: Call) -> dict[str, Any]:
         "url": call.world.addresses.gateway_url,
         "shards": call.world.shards,
         "session_start_limit": {
-            "total": 1_000,
-            "remaining": call.gateway.identifies_left,
-            "reset_after": 86_400_000,
-            "max_concurrency": 1,
+            "total": call.world.limits.session_starts,
+            "remaining": call.gateway.starts.left,
+            "reset_after": call.gateway.starts.reset_after,
+            "max_concurrency": call.world.limits.max_concurrency,
         },
     }
 

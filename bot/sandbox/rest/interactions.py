@@ -51,6 +51,7 @@ async def callback(call: Call) -> Any:
         raise errors.unknown_interaction()
     if interaction.state == "acknowledged":
         raise errors.already_acknowledged()
+    check_place(world, interaction)
     errors.refuse(list(_CALLBACK(call.json, ())))
     allowed = tuple(map(int, interaction.allowed_callbacks()))
     errors.refuse(list(choice(*allowed)(call.json["type"], ("type",))))
@@ -70,6 +71,14 @@ def _inside_data() -> Iterator[None]:
     except ApiError as error:
         errors_inside = {"data": error.errors} if error.errors else None
         raise ApiError(error.status, error.code, error.message, errors_inside) from None
+
+
+def check_place(world: World, interaction: Interaction) -> None:
+    """Refuse where the interaction's channel, or the bot's place in the guild, has gone; raises ApiError."""
+    if interaction.channel.id not in world.community.channels:
+        raise errors.unknown_channel()
+    if not interaction.channel.is_direct and not world.community.guild_of(interaction.channel).has_bot:
+        raise errors.unknown_webhook()
 
 
 def _perform(call: Call, interaction: Interaction, kind: Callback, data: dict[str, Any]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from bot.sandbox import errors
-from bot.sandbox.community import GUILD_ID
 from bot.sandbox.rules.forms import form, snowflake
 
 from .api import Call, Route
@@ -18,7 +17,10 @@ async def me(call: Call) -> dict[str, Any]:
 
 
 async def my_guilds(call: Call) -> list[dict[str, Any]]:
-    return [{"id": GUILD_ID, "name": call.world.community.name, "icon": None, "owner": False, "features": []}]
+    return [
+        {"id": guild.id, "name": guild.name, "icon": None, "owner": False, "features": []}
+        for guild in call.world.community.guilds.values()
+    ]
 
 
 async def user(call: Call) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from bot.sandbox.ratelimits import WEBHOOK
 from bot.sandbox.rules.messages import WEBHOOK_FORM
 
 from .api import Call, Route
-from .interactions import respond
+from .interactions import check_place, respond
 
 
 def _interaction(call: Call) -> Interaction:
@@ -28,6 +28,7 @@ def _interaction(call: Call) -> Interaction:
         raise errors.invalid_webhook_token()
     if interaction.state != "acknowledged" or interaction.kind is InteractionKind.AUTOCOMPLETE:
         raise errors.unknown_webhook()
+    check_place(call.world, interaction)
     return interaction
 
 
@@ -76,7 +77,11 @@ async def fetch(call: Call) -> dict[str, Any]:
 
 
 async def edit(call: Call) -> dict[str, Any]:
-    return composing.edit(call.world, _message(call, _interaction(call)), call.message_body()).raw
+    interaction = _interaction(call)
+    message = _message(call, interaction)
+    if interaction.channel.archived:
+        raise errors.archived_thread()
+    return composing.edit(call.world, message, call.message_body()).raw
 
 
 async def delete(call: Call) -> None:

@@ -88,7 +88,8 @@ class HttpTransport:
         self.rules = HostRules(vendor.access.base_url, vendor.trusted_hosts)
         connections = max(8, pace.most if pace is not None else vendor.limits.concurrency)
         through_proxies = self.rules.base.scheme == "https"
-        common: dict[str, Any] = {"headers": {"User-Agent": USER_AGENT}, "follow_redirects": False}
+        headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "gzip"}
+        common: dict[str, Any] = {"headers": headers, "follow_redirects": False}
         common["cookies"] = CookieJar(DefaultCookiePolicy(allowed_domains=[]))  # keeps none, sends none
         self._submits = httpx.AsyncClient(
             verify=tls(http2=False),
@@ -331,7 +332,15 @@ class TooMuch(Exception):
 
 
 async def read_within(response: httpx.Response, most: int) -> bytes:
-    """Return the body of ``response``, decompressed; raises TooMuch over ``most`` bytes."""
+    """Return the body of ``response``, decompressed; raises TooMuch over ``most`` bytes.
+
+    gzip alone is unpacked, and once: it makes a thousand bytes of one at most, what is packed twice a million, and each
+    piece that arrives is unpacked before it can be counted.
+    """
+    codings = [name.strip().lower() for name in response.headers.get("content-encoding", "").split(",")]
+    packed = [name for name in codings if name not in ("", "identity")]
+    if packed not in ([], ["gzip"]):
+        raise TooMuch(f"an answer packed as {', '.join(packed)[:60]}")
     declared = response.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > most:
         raise TooMuch(f"an answer of {declared} bytes")

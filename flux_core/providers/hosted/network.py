@@ -17,6 +17,8 @@ import httpx
 KEEPALIVE_SECONDS = 4.0
 """Servers commonly close idle connections after 5 s (Node.js) or more; ours are gone before."""
 _NAT64 = IPv6Network("64:ff9b::/96")
+_UNICAST = IPv6Network("2000::/3")
+"""All that IANA has assigned to the open internet; outside lie addresses that wrap others, or mean this network."""
 
 
 class ForbiddenAddress(httpcore.ConnectError):
@@ -30,6 +32,8 @@ def is_public(address: str) -> bool:
         inner = ip.ipv4_mapped or ip.sixtofour or (IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None)
         if inner is not None:
             return is_public(str(inner))
+        if ip not in _UNICAST:
+            return False
     return ip.is_global and not ip.is_multicast
 
 
@@ -49,21 +53,28 @@ class HostRules:
         return any(fnmatchcase(url.host.lower(), pattern) for pattern in self._trusted)
 
     def may_fetch(self, url: httpx.URL) -> bool:
-        """Say whether ``url`` may be asked without a key: https anywhere, http at the base URL's host only.
+        """Say whether ``url`` may be asked without a key: https anywhere, http at the base URL's host and port only.
 
         That a public name does not lead into a private network is seen to when the connection is made.
         """
         if not url.host or url.userinfo:
             return False
-        return url.scheme == "https" or (url.scheme == "http" and self.is_home(url.host))
+        return url.scheme == "https" or (url.scheme == "http" and self.is_home(url.host, _port(url)))
 
-    def is_home(self, host: str) -> bool:
-        """Say whether ``host`` is the base URL's, which may well be in a private network."""
-        return host.lower() == self.base.host.lower()
+    def is_home(self, host: str, port: int | None) -> bool:
+        """Say whether this is the base URL's server, which may well be in a private network.
+
+        Other ports of its machine are other servers, and none of the vendor's business.
+        """
+        return (host.lower(), port) == (self.base.host.lower(), _port(self.base))
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host.lower(), url.port or {"http": 80, "https": 443}.get(url.scheme)
+    return url.scheme, url.host.lower(), _port(url)
+
+
+def _port(url: httpx.URL) -> int | None:
+    return url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
 @cache
@@ -144,7 +155,7 @@ class _CheckedNetwork(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        if self._rules.is_home(host):
+        if self._rules.is_home(host, port):
             return await self._network.connect_tcp(host, port, timeout, local_address, socket_options)
         try:
             async with asyncio.timeout(timeout):

@@ -49,6 +49,7 @@ def upgrade() -> None:
     )
     op.bulk_insert(program, [{"id": 1, "oldest_revision": revision}])
     op.add_column("jobs", sa.Column("drawn_mode", sa.Text()))
+    op.add_column("jobs", sa.Column("passed_over", sa.Integer(), server_default="0", nullable=False))
     op.add_column("jobs", sa.Column("mask_key", sa.Text()))
     present = sa.text("mask_key IS NOT NULL")
     op.create_index("ix_jobs_masks", "jobs", ["mask_key"], sqlite_where=present, postgresql_where=present)
@@ -57,6 +58,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_jobs_masks", "jobs")
     op.drop_column("jobs", "mask_key")
+    op.drop_column("jobs", "passed_over")
     op.drop_column("jobs", "drawn_mode")
     for table in ("program", "shard_starts", "uploaded_commands", "bots"):
         op.drop_table(table)

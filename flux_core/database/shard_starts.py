@@ -1,0 +1,32 @@
+"""Whose turn it is to start a session with Discord: shards that share a turn start one after the other."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, bindparam
+
+from flux_core.database.tables import shard_starts
+
+c = shard_starts.c
+
+_ONE = (c.application_id == bindparam("application"), c.turn == bindparam("number"))
+_TAKE = (
+    sa.update(shard_starts)
+    # Later than anybody could have set it: some clock was put back since.
+    .where(*_ONE, sa.or_(c.free_at <= bindparam("now"), c.free_at > bindparam("until")))
+    .values(free_at=bindparam("until"))
+)
+_FREE_AT = sa.select(c.free_at).where(*_ONE)
+_INSERT = sa.insert(shard_starts).inline()
+
+
+def take(connection: Connection, application_id: int, turn: int, now: float, seconds: float) -> float:
+    """Take a turn for ``seconds`` and return 0, or return the seconds after which it may be free."""
+    key = {"application": application_id, "number": turn}
+    if connection.execute(_TAKE, {**key, "now": now, "until": now + seconds}).rowcount:
+        return 0.0
+    free_at: float | None = connection.execute(_FREE_AT, key).scalar()
+    if free_at is None:
+        connection.execute(_INSERT, {"application_id": application_id, "turn": turn, "free_at": now + seconds})
+        return 0.0
+    return max(0.001, free_at - now)

@@ -1,0 +1,155 @@
+"""Measure what many machines ask for: a crowd of members, more and more workers, and a hundred thousand jobs.
+
+``python -m tests.bench load`` runs it alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import psutil
+import sqlalchemy as sa
+
+from flux_core.database.engine import Database
+from flux_core.database.tables import jobs
+from flux_core.generation import RequestOptions, resolve
+from flux_core.images.store import PictureStore
+from flux_core.jobs import Account, Origin
+from flux_core.models import Catalogue
+from flux_core.service import Studio, Submission
+from flux_core.settings import child_environment
+from tests.bench import discord_bench, queue_bench
+from tests.bench.report import Row, milliseconds, percentile
+from tests.bench.server_bench import DURABLE
+from tests.database.postgres import Server
+
+CATALOGUE = Catalogue({"flux-tiny": "scripted"})
+MEMBERS = 1_000
+CROWDS = (10.0, 0.0)
+"""Within so many seconds each of them presses a button; 0: all at the same moment."""
+WORKERS = (1, 4, 8)
+JOBS_EACH = 30
+"""Jobs for each worker."""
+STEP_SECONDS = 0.1
+EARLY, LATE = 10_000, 100_000
+
+
+async def a_crowd() -> list[Row]:
+    """Let many members press at once. Bot, worker, members and the stand-in for Discord share this machine."""
+    rows = []
+    for seconds in CROWDS:
+        stopwatch, drawn = await discord_bench.crowd(MEMBERS, seconds or 1e-6)
+        when = f"within {seconds:.0f} s" if seconds else "at the same moment"
+        times = stopwatch.acknowledged
+        rows += [
+            (f"{MEMBERS:,} members press {when}: acknowledgement p50", milliseconds(percentile(times, 0.5)), ""),
+            (f"{MEMBERS:,} members press {when}: p99", milliseconds(percentile(times, 0.99)), "≤ 250 ms"),
+            (f"{MEMBERS:,} members press {when}: acknowledged, drawn", f"{len(times):,}, {drawn:,}", f"{MEMBERS:,}"),
+        ]
+    return rows
+
+
+async def jobs_a_second(url: str, folder: Path, workers: int) -> float:
+    """Return how many jobs a second worker processes end whose drawings only take time."""
+    environment = child_environment(DATABASE_URL=url, DATA_DIR=str(folder), LOG_LEVEL="warning")
+    words = [sys.executable, "-m", "tests.bench.scripted_worker", str(STEP_SECONDS)]
+    processes = [await asyncio.create_subprocess_exec(*words, env=environment) for _ in range(workers)]
+    db = await Database.open(url)
+    studio = Studio(db, PictureStore(str(folder)), CATALOGUE, queue_bench.RULES)
+    try:
+        await _until(studio, 120, lambda: _registered(studio, workers))
+        request = resolve(RequestOptions(prompt="a red circle", seed=7, count=1), CATALOGUE)
+        total = workers * JOBS_EACH
+        for number in range(total):
+            await studio.submit(Submission(account=Account(1, number % 50), request=request, origin=Origin.SHELL))
+        await _until(studio, 300, lambda: _all_ended(db, total))
+        ended = await db.read(_ended)
+    finally:
+        for process in processes:
+            process.terminate()
+            await process.wait()
+        await db.close()
+    # Without the first and the last tenth, when not all of them have work.
+    middle = ended[total // 10 : -(total // 10)]
+    return (len(middle) - 1) / (middle[-1] - middle[0])
+
+
+async def _until(studio: Studio, seconds: float, reached: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(seconds):
+        version: int | None = None
+        while not await reached():
+            version = await studio.changed(version, 1.0)
+
+
+async def _registered(studio: Studio, workers: int) -> bool:
+    return len(await studio.venues()) >= workers
+
+
+async def _all_ended(db: Database, total: int) -> bool:
+    return len(await db.read(_ended)) >= total
+
+
+def _ended(connection: sa.Connection) -> list[float]:
+    times = sa.select(jobs.c.ended_at).where(jobs.c.state == "succeeded").order_by(jobs.c.ended_at)
+    return list(connection.execute(times).scalars())
+
+
+async def growth(server: Server) -> list[Row]:
+    """Measure one worker process, and more of them."""
+    rates = {}
+    for workers in WORKERS:
+        with tempfile.TemporaryDirectory() as folder:
+            rates[workers] = await jobs_a_second(await server.new_database(), Path(folder), workers)
+    return [
+        (
+            f"{workers} worker{'s' * (workers > 1)}, drawings that only take time",
+            f"{rate:.1f} / s ({rate / rates[1]:.1f} ×)",
+            "" if workers == 1 else f"≈ {workers} ×",
+        )
+        for workers, rate in rates.items()
+    ]
+
+
+async def memory(url: str) -> tuple[int, int]:
+    """Return the resident bytes of a process after some jobs and after many, from submit to delivery."""
+    words = [sys.executable, "-m", "tests.bench.load_bench", url, str(EARLY), str(LATE)]
+    pipe = asyncio.subprocess.PIPE
+    client = await asyncio.create_subprocess_exec(*words, stdout=pipe)
+    told, _ = await client.communicate()
+    early, late = (int(word) for word in told.split())
+    return early, late
+
+
+async def client(url: str, early: int, late: int) -> None:
+    """Do ``late`` jobs from submit to delivery; tell the resident bytes after the first ``early``, and in the end."""
+    process = psutil.Process()
+    with tempfile.TemporaryDirectory() as folder:
+        db = await Database.open(url)
+        done = 0
+        for until in (early, late):
+            while done < until:
+                await queue_bench.cycles(db, Path(folder), done, 1_000, deliver=True)
+                done += 1_000
+            sys.stdout.write(f"{process.memory_info().rss}\n")
+        await db.close()
+
+
+async def main() -> list[Row]:
+    """Measure everything; return rows of (what, measured, aim)."""
+    server = Server(*DURABLE)
+    try:
+        rows = await growth(server)
+        early, late = await memory(await server.new_database())
+    finally:
+        server.close()
+    grown = f"{early / 1e6:.1f} / {late / 1e6:.1f} MB ({late / early:.2f} ×)"
+    rows.append((f"PostgreSQL: memory of a process after {EARLY:,} / {LATE:,} jobs", grown, "≤ 1.05 ×"))
+    return [*rows, *await a_crowd()]
+
+
+if __name__ == "__main__":
+    asyncio.run(client(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))

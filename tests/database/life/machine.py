@@ -1,0 +1,101 @@
+"""All of them together, and how long they go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.database.life.base import card, deed, which
+from tests.database.life.bots import BOTS, Bots
+from tests.database.life.ground import LEASE, MOST_ATTEMPTS, Ground
+from tests.database.life.keepers import Keepers
+from tests.database.life.members import Members
+from tests.database.life.workers import Workers
+from tests.database.scene import SCHNELL, TINY
+
+
+class Life(Members, Workers, Bots, Keepers):
+    """A studio with members, workers, bots and moderators, all of whom do what they like."""
+
+    @deed(5, when=lambda self: any(self.hands.values()), which=which)
+    def power_cut(self, which: int) -> None:
+        """Lose a worker with all that it has in hand, and notice that as soon as its leases have run out."""
+        name, _ = self._in_hand(which)
+        self.hands[name].clear()
+        self._set(LEASE + 1)
+        self.rescue(fate="well")
+        self.untouched = False
+
+    @deed(2, worker=card, times=st.integers(2, MOST_ATTEMPTS + 1))
+    def die_again_and_again(self, worker: str, times: int) -> None:
+        """Claim a job, and die of it."""
+        for _ in range(times):
+            self.claim(worker, [SCHNELL, TINY], "well")
+            self.everything_is_right()
+            if self.hands[worker]:
+                self.hands[worker].clear()
+                self._set(LEASE + 1)
+                self.rescue(fate="well")
+                self.everything_is_right()
+
+    def _set(self, seconds: float) -> None:
+        super()._set(seconds)
+        for bot in BOTS:  # who was too late stays too late, also when the clocks are set back
+            self.posting[bot] = {job: until for job, until in self.posting[bot].items() if until > self.now}
+
+    def teardown(self) -> None:
+        """Count what there was, to see that lives are lives."""
+        for row in self.seen.jobs.values():
+            self.met.update([row.state, f"{row.error_code}", f"kept {row.kept}", f"{row.attempts} attempts"])
+            self.met.update(["relaxed"] if row.lane else [])
+            self.met.update(["delivered"] if row.delivered_at is not None else [])
+            self.met.update(["ordered"] if row.provider_job_id else [])
+        self.met.update(row.kind for row in self.seen.ledger)
+        self.met.update(row.purse[:4] for row in self.seen.ledger)
+        self.met.update("pooled" for row in self.seen.ledger if row.pool)
+
+
+@contextmanager
+def grounds(kind: Literal["sqlite", "postgresql"]) -> Iterator[Ground]:
+    """Make a database for examples, and let go of it."""
+    with TemporaryDirectory() as folder:
+        ground = Ground(kind, Path(folder))
+        try:
+            yield ground
+        finally:
+            ground.close()
+
+
+def live(
+    kind: Literal["sqlite", "postgresql"],
+    *,
+    examples: int,
+    steps: int,
+    from_seed: int | None = None,
+    shortest: bool = True,
+) -> None:
+    """Play ``examples`` lives of up to ``steps`` steps; raises AssertionError with the program that fails.
+
+    Without a seed they are the same ones every time. ``shortest``: look for the shortest program, which may take
+    minutes.
+    """
+    how = settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        derandomize=from_seed is None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.generate, Phase.shrink) if shortest else (Phase.generate,),
+        print_blob=False,
+    )
+    with grounds(kind) as ground:
+        kind_of_life = type("Life", (Life,), {"ground": ground})
+        run_state_machine_as_test(kind_of_life if from_seed is None else seed(from_seed)(kind_of_life), settings=how)
