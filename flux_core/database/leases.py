@@ -204,7 +204,7 @@ def succeed(
     plain = not (any(picture.unsafe for picture in pictures) or drawn.missing or drawn.from_words)
     began = now - max(drawn.seconds, 0.0)
     if plain and drawn.microdollars is None and locks.unneeded(connection):
-        return _end(
+        job = _end(
             connection,
             worker_id,
             job_id,
@@ -212,8 +212,11 @@ def succeed(
             now,
             provider=drawn.provider,
             began=began,
+            mode=drawn.mode,
             at_once=pictures,
         )
+        told = _of_mode(job, drawn)
+        return remark(connection, job, *told) if told else job
     locks.account_of(connection, job_id)
     if drawn.microdollars is not None:
         spending.correct(connection, job_id, drawn.provider, drawn.microdollars)
@@ -246,10 +249,16 @@ def succeed(
         ledger.settle(connection, job, now)
     if drawn.from_words:
         remarks.append(Remark("from_words", {"provider": drawn.provider}))
-    if drawn.mode is not job.request.mode:
-        facts = {"provider": drawn.provider, "mode": drawn.mode.value, "reason": drawn.why_mode}
-        remarks.append(Remark("other_mode", facts))
+    remarks += _of_mode(job, drawn)
     return remark(connection, job, *remarks) if remarks else job
+
+
+def _of_mode(job: Job, drawn: Drawn) -> list[Remark]:
+    """Return what is remarked on a drawing in another mode than was asked for."""
+    if drawn.mode is job.request.mode:
+        return []
+    facts = {"provider": drawn.provider, "mode": drawn.mode.value, "reason": drawn.why_mode}
+    return [Remark("other_mode", facts)]
 
 
 def _fate(

@@ -9,8 +9,8 @@ Statements see what was committed before they began (READ COMMITTED), so what a 
 after the one that takes it: those that a query takes first go along with ``BEGIN``.
 
 Claims and results first try to go without locks of these kinds, by one statement that locks the rows it needs and
-passes by those that others have locked. Where that cannot be (``Contended``), the transaction is undone
-and run with locks.
+passes by those that others have locked. Where that cannot be (``Contended``), the transaction is undone and run again
+with locks.
 """
 
 from __future__ import annotations

@@ -61,14 +61,15 @@ def _at_once(
 @cache
 def _statement(columns: tuple[str, ...], row: tuple[str, ...], rows: int, lane: Lane, known: bool) -> sa.Select[Any]:
     """Return the statement for a job with these columns and ``rows`` rows in the ledger."""
-    # One insert for each row: SQLAlchemy would compile one of several rows anew each time.
-    booked = [_insertion(t.ledger, row, f"row_{number}_").cte(f"booked_{number}") for number in range(rows)]
+    # From a select, in order: SQLAlchemy would compile an insert of several rows anew each time.
+    booked = [
+        sa.select(*(bindparam(f"row_{number}_{name}", type_=t.ledger.c[name].type) for name in row))
+        for number in range(rows)
+    ]
     turned = members.turn_set(lane) if known else members.turn_begun(lane)
+    new = {name: bindparam(f"job_{name}", type_=t.jobs.c[name].type) for name in columns}
     return sa.select(sa.literal_column("1")).add_cte(
-        _insertion(t.jobs, columns, "job_").cte("entered"), *booked, turned.cte("turned")
+        sa.insert(t.jobs).inline().values(new).cte("entered"),
+        sa.insert(t.ledger).from_select(list(row), sa.union_all(*booked), include_defaults=False).cte("booked"),
+        turned.cte("turned"),
     )
-
-
-def _insertion(table: sa.Table, columns: tuple[str, ...], prefix: str) -> sa.Insert:
-    values = {name: bindparam(prefix + name, type_=table.c[name].type) for name in columns}
-    return sa.insert(table).inline().values(values)
