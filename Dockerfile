@@ -25,6 +25,7 @@ FROM build AS build-worker
 ARG TORCH_INDEX=https://pypi.org/simple
 # torch comes first and pinned, so that no other package's looser wish chooses a different build.
 RUN pip install --index-url "${TORCH_INDEX}" --extra-index-url https://pypi.org/simple "$(grep '^torch==' constraints.txt)"
+RUN pip install -c constraints.txt '.[worker]'
 # With a card, worker-cuda: torchao and bitsandbytes for 8 and 4 bits. A worker without one starts faster without them.
 ARG EXTRA=worker
 RUN pip install -c constraints.txt ".[${EXTRA}]"

@@ -254,6 +254,9 @@ class Delivery:
             except Exception as error:
                 if passing(error):
                     message.next_look = self._clock() + 2 * TURN_GAP
+                    if isinstance(error, TimeoutError):
+                        # It may still arrive, and must not take the place of the final answer.
+                        message.hold_until = self._clock() + TURN_GAP
                 elif isinstance(error, discord.HTTPException):
                     # The message is gone, or was never ours to edit: the result will find another way.
                     message.frozen = True

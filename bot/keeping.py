@@ -23,6 +23,8 @@ class Keeping:
         self._studio = studio
         self._me = me
         self._told: list[str] = []
+        self._speaking = asyncio.Lock()
+        self._ended = False
         self.share = Share(me.count, frozenset(me.shards))
         """The servers whose messages this process looks after."""
         self.missing: list[int] = []
@@ -34,7 +36,8 @@ class Keeping:
 
     async def begin(self) -> None:
         """Make this process known; raises StorageUnavailable."""
-        await self._studio.bots.register(self._me)
+        async with self._speaking:
+            await self._studio.bots.register(self._me)
         await self._beat()
 
     async def run(self) -> None:
@@ -51,13 +54,18 @@ class Keeping:
     async def end(self) -> None:
         """Let the others stand in at once."""
         try:
-            async with asyncio.timeout(END_WITHIN):
+            async with asyncio.timeout(END_WITHIN), self._speaking:
+                # No sign of life comes after this one.
+                self._ended = True
                 await self._studio.bots.retire(self._me)
         except (StorageUnavailable, TimeoutError):
             log.debug("the others will see by themselves that this process has ended")
 
     async def _beat(self) -> None:
-        living = await self._studio.bots.beat(self._me)
+        async with self._speaking:
+            if self._ended:
+                return
+            living = await self._studio.bots.beat(self._me)
         self.share = shards.share_of(self._me, living)
         self.missing = shards.missing(self._me.count, [one.shards for one in living if one.count == self._me.count])
         self._tell(shards.mistakes(living))

@@ -70,7 +70,7 @@ def fetch(
     goes into the log. Without a network, what was fetched whole before is used as it is. Raises DownloadBroken for a
     disk that is too small or a file that arrives damaged; else what huggingface_hub raises (``explain``).
     """
-    cache, endpoint = cache or Path(constants.HF_HUB_CACHE), endpoint or constants.ENDPOINT
+    cache = cache or Path(constants.HF_HUB_CACHE)
     try:
         revision, files = _listed(source, token, parts, endpoint)
     except DownloadBroken:

@@ -505,10 +505,11 @@ class ConfigurationError(FluxError):
 
 
 def walk(root: type[FluxError] = FluxError) -> Iterator[type[FluxError]]:
-    """Yield ``root`` and every error below it."""
+    """Yield ``root`` and every error of this module below it: what others derive has no code of its own."""
     yield root
     for child in root.__subclasses__():
-        yield from walk(child)
+        if child.__module__ == __name__:
+            yield from walk(child)
 
 
 def from_code(code: str, facts: dict[str, Any]) -> FluxError:

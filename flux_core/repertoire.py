@@ -52,10 +52,11 @@ class Repertoire:
         return {model: offer for model, offer in offers.items() if model not in self._failures}
 
     def trouble(self, models: Iterable[str]) -> str | None:
-        """Say why none of ``models`` is offered; None while one is."""
-        failures = [self._failures.get(model) for model in models]
-        known = [failure.why for failure in failures if failure is not None]
-        return known[0] if known and len(known) == len(failures) else None
+        """Say why none of ``models`` is offered, of the one that failed first; None while one is."""
+        wanted = set(models)
+        if not self._failures or not wanted <= self._failures.keys():
+            return None
+        return next((failure.why for model, failure in self._failures.items() if model in wanted), None)
 
     @property
     def due(self) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .community import APPLICATION_ID
+from .community import APPLICATION_ID, GUILD_ID
 from .events import CommandsChanged, EventBus
 from .snowflakes import Snowflakes
 
@@ -31,7 +31,7 @@ class CommandRegistry:
     def get(self, scope: Scope, command_id: str) -> dict[str, Any] | None:
         return self._scopes.get(scope, {}).get(command_id)
 
-    def named(self, name: str, kind: int, guild_id: str) -> dict[str, Any] | None:
+    def named(self, name: str, kind: int, guild_id: str = GUILD_ID) -> dict[str, Any] | None:
         """Find the command a member of a guild means; a guild command hides a global one of the same name."""
         here = [command for command in self.every() if command.get("guild_id") in (None, guild_id)]
         return next((command for command in here if (command["name"], command["type"]) == (name, kind)), None)

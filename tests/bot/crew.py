@@ -77,7 +77,9 @@ class Crew:
 
 
 @asynccontextmanager
-async def a_crew(sandbox: Sandbox, folder: Path, lease_seconds: float = 30.0) -> AsyncIterator[Crew]:
+async def a_crew(
+    sandbox: Sandbox, folder: Path, lease_seconds: float = 30.0, database_url: str | None = None
+) -> AsyncIterator[Crew]:
     """Open a house without any bot in it yet."""
     settings = Settings(
         _env_file=None,
@@ -87,6 +89,7 @@ async def a_crew(sandbox: Sandbox, folder: Path, lease_seconds: float = 30.0) ->
         data_dir=folder,
         flux_tiny_path="tiny",
         lease_seconds=lease_seconds,
+        database_url=database_url,
     )
     connect_to(settings)
     async with open_database(settings) as database:

@@ -12,7 +12,7 @@ from bot.sandbox.server import Sandbox
 from tests.e2e.installation import kill
 from tests.sandbox.openapi_check import check, description_path
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 MINUTE = 60
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from httpx import Request, Response
-from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 from pydantic import SecretStr
 
+from flux_core import downloads
 from flux_core.errors import ModelUnavailable
 from flux_core.generation import RequestOptions, resolve
+from flux_core.gpu import engine
 from flux_core.gpu.loading import explain, load
 from flux_core.models import FLUX_DEV, Catalogue
 from flux_core.providers.base import DrawTask
@@ -59,8 +61,8 @@ async def test_the_hub_is_asked_with_the_configured_token(monkeypatch: pytest.Mo
     place, token = "black-forest-labs/FLUX.1-dev", SecretStr("hf_secret")
     hub = Hub(place, {"model_index.json": b"{}"})
     hub.gated = True
-    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    through = partial(downloads.fetch, endpoint=hub.url, cache=tmp_path)
+    monkeypatch.setattr(engine, "folder_of", partial(downloads.folder_of, fetch=through))
     settings = Settings(flux_dev_path=place, hf_token=token, device="cpu", _env_file=None)
     request = resolve(RequestOptions(prompt="a red circle", model="flux-dev"), settings.catalogue)
     provider = local_provider(settings)

@@ -37,7 +37,8 @@ def main() -> None:
     parser.add_argument("--report", type=Path, help="file that gets the reports as well")
     parser.add_argument("--keep", type=Path, help="folder that keeps databases, pictures and logs")
     given = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
+    logging.basicConfig(level=logging.ERROR, format="%(asctime)s %(message)s", force=True)
+    logging.getLogger("tests.soak").setLevel(logging.INFO)
     seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
     setups = []
     if given.only != "sqlite":

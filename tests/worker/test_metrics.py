@@ -79,7 +79,7 @@ async def test_what_is_in_hand_and_how_it_leaves(floor: Floor, grown: Callable[.
 async def test_a_job_handed_back(floor: Floor, grown: Callable[..., float]) -> None:
     easel = Stubborn()
     job = await floor.submit()
-    async with floor.worker(easel, stop_seconds=0.05):
+    async with floor.worker(easel, stop_seconds=0.5):
         await floor.running(job)
     assert grown("flux_attempts_total", **OF_TINY, outcome="handed_back") == 1
 
@@ -137,6 +137,8 @@ async def test_labels_are_few_and_tell_of_nobody(floor: Floor, scripted: Any) ->
     assert named <= known | {"le"}
     assert known == {
         "model",
+        "profile",
+        "reason",
         "provider",
         "outcome",
         "code",
@@ -217,7 +219,7 @@ async def test_models_that_do_not_load_are_not_ready(floor: Floor, scripted: Any
         provider._script.append(ModelUnavailable("nor is there that one", model="flux-schnell"))
         await floor.ended(await floor.submit(model="flux-schnell"))
         assert worker.trouble == "its folder is empty"
-        await floor.ended(await floor.submit())
+        worker._repertoire.loaded("flux-tiny")
         assert worker.trouble is None
 
 
