@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from flux_core.errors import PictureUnreadable, PictureUnsupported
 
+EXIF_BEGINS = b"Exif\0\0"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Start-of-frame markers (ITU T.81, table B.1); C4, C8 and CC are tables and extensions."""
@@ -19,6 +20,9 @@ MOST_SEGMENTS = 20_000
 MOST_SCANS = 100
 """Passes over all pixels that decoding a progressive JPEG may take. Thirty bytes are enough for one, so a file of a few
 megabytes could ask for hours; encoders write about ten."""
+MOST_EXIF = 16
+"""EXIF segments of a JPEG, those of pictures within it included. Pillow puts them together and makes an object in
+Python of each number in there: megabytes of them would keep it busy for many seconds. Cameras write one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,8 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
             continue
         if marker in JPEG_SIZE_MARKERS:
             _count_scans(data, at - 2)
+            if data.count(EXIF_BEGINS) > MOST_EXIF:
+                raise ValueError("A JPEG has one EXIF segment.")
             return _big(data, at + 5, 2), _big(data, at + 3, 2)
         if marker in (0xD9, 0xDA):
             raise ValueError("A JPEG states its size before its pixels.")

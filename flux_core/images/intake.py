@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from io import BytesIO
 from math import sqrt
@@ -17,6 +18,14 @@ KEPT_PIXELS = 2 * MAX_PIXELS
 MOST_READS = 100_000
 """Reads from a file that decoding it may take. Pillow looks at every part of a file by itself, in Python, and a part of
 nothing takes three bytes: 25 MB of them would keep it busy for a minute. A real file has a part for every few kB."""
+MOST_WORDS = 1_000_000
+"""Bytes of what a file may say of itself in one place and be heard. EXIF is unpacked in Python, number by number, so
+that 25 MB of it take seconds and hundreds of megabytes; that of a camera has 64 kB at most."""
+SAYS_ORIENTATION = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
+"""Where Pillow looks for how a picture lies (the names in its ``info``)."""
+# Pillow warns of every oddity in a file, in words that name it: strangers would fill the log, and Python's memory of
+# what it has warned of already.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 BACKDROP = (255, 255, 255)
 """What shows through transparent places."""
 
@@ -101,6 +110,9 @@ def _decode(data: bytes, header: PictureHeader, max_pixels: int) -> Image.Image:
     if picture.width * picture.height > KEPT_PIXELS:
         # A palette cannot be blended, and not every Pillow resamples 16-bit grey.
         picture = _true_colour(picture).resize(kept, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    for name in SAYS_ORIENTATION:
+        if len(picture.info.get(name, "")) > MOST_WORDS:
+            del picture.info[name]
     return ImageOps.exif_transpose(picture) or picture
 
 
