@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import discord
+import yarl
 from discord import app_commands
 
 from bot.answers import report
@@ -73,7 +74,7 @@ class FluxBot(discord.AutoShardedClient):
         super().__init__(
             intents=intents,
             shard_count=settings.shard_count or None,
-            # Many processes that start together wait for one another's turns.
+            # A connection may be slow and then have to wait for its turn once more.
             shard_connect_timeout=LONGEST_START,
             allowed_mentions=discord.AllowedMentions.none(),
             # Interactions bring along all the bot needs to know; nothing is cached of members and messages.
@@ -147,6 +148,11 @@ class FluxBot(discord.AutoShardedClient):
         """Connect the shards, as soon as Discord allows so many sessions."""
         await self._starts.enough(len(self.kept_shards))
         await super().connect(reconnect=reconnect)
+
+    async def launch_shard(self, gateway: yarl.URL, shard_id: int, *, initial: bool = False) -> None:
+        """Connect a shard, once it may start a session."""
+        await self._starts.line_up(shard_id)
+        await super().launch_shard(gateway, shard_id, initial=initial)
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
         """Wait until it is the shard's turn, among those of all processes."""

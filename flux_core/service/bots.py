@@ -50,7 +50,16 @@ class Bots:
 
     async def take_turn(self, application_id: int, turn: int, seconds: float) -> float:
         """Take a turn at starting a session, and return 0; or return the seconds after which it may be free."""
-        return await self._db.write(shard_starts.take, application_id, turn, self._db.clock(), seconds)
+        # By the time at which it is written: the database may have had to be waited for.
+        return await self._db.write(
+            lambda connection: shard_starts.take(connection, application_id, turn, self._db.clock(), seconds)
+        )
+
+    async def begin_turn(self, application_id: int, turn: int, seconds: float) -> None:
+        """Let a turn that was taken last for ``seconds`` from now on."""
+        await self._db.write(
+            lambda connection: shard_starts.begin(connection, application_id, turn, self._db.clock(), seconds)
+        )
 
     async def uploaded(self, application_id: int, api: str) -> Upload | None:
         """Return the latest upload of commands; see ``uploaded_commands``."""
@@ -69,7 +78,8 @@ class Bots:
 
     def recent(self, upload: Upload, seconds: float) -> bool:
         """Tell whether an upload was noted within ``seconds``."""
-        return self._db.clock() - upload.at < seconds
+        # One of the time to come was noted by a clock that was put back since.
+        return abs(self._db.clock() - upload.at) < seconds
 
 
 def _register(connection: Connection, keeper: Keeper, now: float) -> None:

@@ -27,8 +27,10 @@ from tests.bot.crew import Crew, a_crew
 from tests.database.postgres import new_database
 from tests.sandbox.openapi_check import check, description_path
 
-GAP = 0.3
+GAP = 0.2
 """Seconds between two shards' starts that the sandbox demands here, instead of Discord's five."""
+TURN = 0.6
+"""Seconds that a turn lasts here: a busy machine may stand still for the difference."""
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ async def crew(
     monkeypatch.setattr(discord.http.Route, "BASE", discord.http.Route.BASE)
     monkeypatch.setattr(DiscordWebSocket, "DEFAULT_GATEWAY", DiscordWebSocket.DEFAULT_GATEWAY)
     monkeypatch.setattr(discord.asset.Asset, "BASE", discord.asset.Asset.BASE)
-    monkeypatch.setattr(session_starts, "TURN", GAP + 0.1)
+    monkeypatch.setattr(session_starts, "TURN", TURN)
     monkeypatch.setattr(bots, "BEAT", 0.1)
     async with a_crew(sandbox, tmp_path, lease_seconds=2.0, database_url=database_url) as crew:
         yield crew
@@ -156,6 +158,27 @@ async def test_a_bot_waits_until_discord_lets_it_start_sessions(
     assert sandbox.token == token, "more would have ended everything"
     assert late.kept_shards == (1, 2)
     assert sandbox._gateway.starts.left == 0
+
+
+@pytest.mark.parametrize("limits", [Limits(identify_seconds=GAP, session_starts=2, session_reset_seconds=4.0)])
+async def test_bots_that_all_see_the_last_sessions_do_not_start_one_too_many(crew: Crew, sandbox: Sandbox) -> None:
+    token = sandbox.token
+    await crew.connected(*(crew.begin(str(shard), 3) for shard in range(3)))
+    assert sandbox.token == token, "one too many would have ended everything"
+
+
+@pytest.mark.parametrize("limits", [Limits(identify_seconds=GAP, heartbeat_seconds=1.0)])
+async def test_a_shard_that_waits_for_its_turn_keeps_no_connection_waiting(
+    crew: Crew, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_starts, "TURN", 2.0)
+    application = int(crew.sandbox.world.community.bot.id)
+    assert await crew.studio.bots.take_turn(application, 0, 3.5) == 0.0
+    bot = crew.begin("0", 2)
+    bot._connection.heartbeat_timeout = 1.5
+    await crew.connected(bot)
+    assert "has stopped responding" not in caplog.text
+    assert "Failed to connect" not in caplog.text
 
 
 async def test_each_bot_hears_and_edits_its_own_servers(

@@ -65,8 +65,20 @@ async def test_a_turn_is_taken_by_one_at_a_time(scene: Scene) -> None:
     scene.clock.now += 2
     waits = await asyncio.gather(*(desk.take_turn(1, 0, 5.0) for _ in range(8)))
     assert waits.count(0.0) == 1
+    scene.clock.now -= 2
+    assert await desk.take_turn(1, 0, 5.0) == 7.0, "it was taken by a machine whose clock is two seconds ahead"
     scene.clock.now -= 3600
     assert await desk.take_turn(1, 0, 5.0) == 0.0, "a clock that was put back stops nobody"
+
+
+async def test_a_turn_lasts_from_the_moment_at_which_its_shard_has_connected(scene: Scene) -> None:
+    desk = scene.studio.bots
+    assert await desk.take_turn(1, 0, 5.0) == 0.0
+    scene.clock.now += 3
+    await desk.begin_turn(1, 0, 5.0)
+    scene.clock.now += 3
+    assert await desk.take_turn(1, 0, 5.0) == 2.0
+    assert await desk.take_turn(1, 1, 5.0) == 0.0, "another turn"
 
 
 async def test_commands_are_uploaded_by_one(scene: Scene) -> None:
@@ -77,6 +89,9 @@ async def test_commands_are_uploaded_by_one(scene: Scene) -> None:
     assert busy is not None
     assert busy.ids == ()
     assert desk.recent(busy, 60)
+    scene.clock.now -= 3600
+    assert not desk.recent(busy, 60), "a clock was put back: nobody waits for an hour"
+    scene.clock.now += 3600
     await desk.end_upload(1, "api", "digest", (2**60, 5))
     assert not await desk.begin_upload(1, "api", busy, "digest"), "it has ended meanwhile"
     assert await desk.uploaded(1, "api") == Upload("digest", (2**60, 5), scene.clock())
