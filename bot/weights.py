@@ -78,7 +78,9 @@ def _state(source: str) -> str:
     if not downloads.HUB_ID.fullmatch(source):
         return "there is no such folder"
     known = downloads.in_cache(source)
-    return "not yet" if known is None else f"{_gib(_size(known))}"
+    if known is None:
+        return "not yet"
+    return _gib(_size(known)) if downloads.is_whole(source) else f"{_gib(_size(known))}, not whole yet"
 
 
 def _size(folder: Path) -> int:

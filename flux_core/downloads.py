@@ -76,20 +76,25 @@ def fetch(
     except DownloadBroken:
         raise
     except Exception as error:
-        if isinstance(error, HfHubHTTPError) and error.response.status_code < 500:
+        if isinstance(error, HfHubHTTPError) and not _is_passing(error.response.status_code):
             raise
         # The hub is away. What was fetched whole is good for that; what was not raises LocalEntryNotFoundError.
         known = snapshot_download(
             source, allow_patterns=list(parts), local_files_only=True, cache_dir=cache, endpoint=endpoint
         )
+        if _unfinished(cache, source).exists():
+            raise LocalEntryNotFoundError(f"Only a part of {source} was fetched so far.") from error
         return Path(known)
     missing = [file for file in files if not _is_there(source, file, revision, cache, check_all)]
     if missing:
         wanted = sum(file.size for file in missing)
         _check_disk(source, cache, wanted - sum(_begun(cache, source, file) for file in missing))
         counter = _Counter(wanted, tell or _LogLines(source))
+        _unfinished(cache, source).parent.mkdir(parents=True, exist_ok=True)
+        _unfinished(cache, source).touch()
         for file in missing:
             _get(source, file, token, endpoint, cache, counter)
+    _unfinished(cache, source).unlink(missing_ok=True)
     folder = Path(_cached(source, files[0].path, revision, cache) or cache)
     return folder.parents[files[0].path.count("/")]
 
@@ -100,6 +105,25 @@ def in_cache(source: str) -> Path | None:
         return Path(snapshot_download(source, allow_patterns=["model_index.json"], local_files_only=True))
     except LocalEntryNotFoundError:
         return None
+
+
+def is_whole(source: str) -> bool:
+    """Say whether no download of a repository broke off, as far as the cache knows."""
+    return not _unfinished(Path(constants.HF_HUB_CACHE), source).exists()
+
+
+def _is_passing(status: int) -> bool:
+    """Say whether a status of the hub means that it is busy or broken: then what is in the cache has to do."""
+    return status >= 500 or status in (408, 429)
+
+
+def _repository(cache: Path, source: str) -> Path:
+    return cache / f"models--{source.replace('/', '--')}"
+
+
+def _unfinished(cache: Path, source: str) -> Path:
+    """Return the file that is there while some of a repository is missing: the cache alone does not tell."""
+    return _repository(cache, source) / "unfinished"
 
 
 def _listed(
@@ -163,7 +187,7 @@ def _forget(place: Path) -> None:
 
 def _begun(cache: Path, source: str, file: RemoteFile) -> int:
     """Return how many bytes of a download that broke off are on the disk."""
-    blobs = cache / f"models--{source.replace('/', '--')}" / "blobs"
+    blobs = _repository(cache, source) / "blobs"
     return max((one.stat().st_size for one in blobs.glob(f"{file.sha256}*.incomplete")), default=0)
 
 
@@ -262,24 +286,30 @@ def _gib(size: int) -> str:
 
 def explain(error: BaseException, spec: ModelSpec, *, local: bool) -> str:
     """Say what an operator should do about a model that did not load."""
-    source, kinds = spec.source, {type(cause) for cause in _causes(error)}
+    if local and not isinstance(error, DownloadBroken):
+        first = str(error).strip().split("\n", 1)[0]
+        return f"{spec.id}: {spec.source} is no complete diffusers folder ({first}); check {spec.setting}."
+    return advice(error, spec.id, spec.source or "", spec.setting)
+
+
+def advice(error: BaseException, name: str, source: str, setting: str) -> str:
+    """Say what an operator should do where ``source``, which ``setting`` names for ``name``, could not be fetched."""
+    kinds = {type(cause) for cause in _causes(error)}
     if isinstance(error, DownloadBroken):
-        return f"{spec.id}: {error}."
+        return f"{name}: {error}."
     if GatedRepoError in kinds:
         return (
-            f"{spec.id}: {source} is gated. Accept its licence at https://huggingface.co/{source} "
+            f"{name}: {source} is gated. Accept its licence at https://huggingface.co/{source} "
             "and give a token of that account in HF_TOKEN."
         )
     if RepositoryNotFoundError in kinds:
-        return f"{spec.id}: there is neither a folder nor a hub repository {source}; check {spec.setting}."
+        return f"{name}: there is neither a folder nor a hub repository {source}; check {setting}."
     if any(isinstance(one, HfHubHTTPError) and one.response.status_code == 401 for one in _causes(error)):
-        return f"{spec.id}: the hub does not know the token; check HF_TOKEN."
+        return f"{name}: the hub does not know the token; check HF_TOKEN."
     if any(issubclass(kind, (LocalEntryNotFoundError, ConnectionError, TimeoutError)) for kind in kinds):
-        return f"{spec.id}: the hub cannot be reached and {source} was not downloaded before; check the network."
+        return f"{name}: the hub cannot be reached and {source} was not downloaded before; check the network."
     first = str(error).strip().split("\n", 1)[0]
-    if local:
-        return f"{spec.id}: {source} is no complete diffusers folder ({first}); check {spec.setting}."
-    return f"{spec.id}: {source} cannot be loaded from the hub ({first})."
+    return f"{name}: {source} cannot be loaded from the hub ({first})."
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

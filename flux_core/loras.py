@@ -80,12 +80,17 @@ def chosen(text: str | None, known: Mapping[str, Lora], model: str) -> LoraUse |
     if text is None or not text.strip():
         return None
     name, colon, typed = (piece.strip() for piece in text.strip().lower().partition(":"))
+    allow(name, known, model)
+    return LoraUse(name=name, weight=_weight(typed) if colon else USUAL)
+
+
+def allow(name: str, known: Mapping[str, Lora], model: str) -> None:
+    """Raise UnknownLora or LoraNotForModel for a LoRA that nobody may ask for, or not with ``model``."""
     lora = known.get(name)
     if lora is None:
         raise UnknownLora(value=name[:40], known=[one.name for one in known.values() if one.fits(model)])
     if not lora.fits(model):
         raise LoraNotForModel(lora=name, model=model, fits=lora.model)
-    return LoraUse(name=name, weight=_weight(typed) if colon else USUAL)
 
 
 def _weight(typed: str) -> float:

@@ -22,6 +22,8 @@ class Hub:
         """Begin to serve; ``close`` ends it."""
         self.name = name
         self.files = dict(files)
+        self.asked: list[str] = []
+        """Which paths were asked for at all."""
         self.sent: list[tuple[str, int]] = []
         """Which files were asked for, and from which byte on."""
         self.break_off: dict[str, int] = {}
@@ -30,6 +32,8 @@ class Hub:
         """File → how many times other bytes of the same number are sent."""
         self.gated = False
         """Whether files are refused to those who have not accepted a licence."""
+        self.status: int | None = None
+        """What every question is answered with, where that is no answer."""
         self.tokens: list[str | None] = []
         hub = self
 
@@ -42,7 +46,7 @@ class Hub:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def url(self) -> str:
@@ -56,7 +60,11 @@ class Hub:
 
     def _answer(self, request: _Handler, *, body: bool) -> None:
         path = urlsplit(request.path).path
+        self.asked.append(path)
         self.tokens.append(request.headers.get("Authorization"))
+        if self.status is not None:
+            request.reply(self.status, b"", {}, body)
+            return
         if path.rstrip("/") in (f"/api/models/{self.name}", f"/api/models/{self.name}/revision/{REVISION}"):
             request.reply(200, json.dumps(self._described()).encode(), {"Content-Type": "application/json"}, body)
             return

@@ -34,8 +34,8 @@ _WITHOUT_MODERATORS = {
 }
 
 
-def approval(review: Review, job: Job, *, input_name: str | None = None) -> Card:
-    """Ask for approval of a held job; ``input_name`` is the uploaded file of the picture that it starts from."""
+def approval(review: Review, job: Job, *, input_name: str | None = None, mask_name: str | None = None) -> Card:
+    """Ask for approval of a held job; the names are those of the uploaded files of what it starts from."""
     parts: list[ui.Item[Any]] = [
         ui.TextDisplay(
             f"### Approve this prompt?\n{_asked(job)} {moment(review.opened_at)}. It is drawn only if a moderator "
@@ -43,10 +43,13 @@ def approval(review: Review, job: Job, *, input_name: str | None = None) -> Card
         ),
         _prompt(job),
     ]
-    if input_name is not None:
-        parts.append(_gallery([(input_name, "The picture that it starts from")]))
-    elif job.request.input_picture is not None:
+    shown = [(input_name, "The picture that it starts from"), (mask_name, "Its mask: white is painted anew")]
+    if files := [(name, what) for name, what in shown if name is not None]:
+        parts.append(_gallery(files))
+    if input_name is None and job.request.input_picture is not None:
         parts.append(ui.TextDisplay("-# It starts from a picture that I can't show here."))
+    if mask_name is None and job.request.input_mask is not None:
+        parts.append(ui.TextDisplay("-# It has a mask that I can't show here: only a part of the picture changes."))
     parts.append(ui.TextDisplay(f"-# {' · '.join(escape(fact) for fact in facts_of(job.request))}"))
     parts.append(
         ui.ActionRow(

@@ -21,6 +21,7 @@ from bot.reviews import cards
 from bot.rounds import pause_after, rounds
 from flux_core.database.reviews import Review
 from flux_core.errors import PictureGone
+from flux_core.generation import InputPicture
 from flux_core.images.encoding import fit
 from flux_core.jobs import Job
 from flux_core.service import Studio
@@ -144,18 +145,24 @@ class Posting:
         if due.review.kind == "report":
             loaded = (await uploads.load(self._studio, job, limit=FILE_LIMIT))[:MOST_PICTURES]
             return cards.report(due.review, job, [one.shown for one in loaded]), uploads.files(loaded)
-        start = job.request.input_picture
-        if start is None:
-            return cards.approval(due.review, job), []
+        start = await self._given("start", job.request.input_picture)
+        mask = await self._given("mask", job.request.input_mask)
+        names = {"input_name": start and start.filename, "mask_name": mask and mask.filename}
+        return cards.approval(due.review, job, **names), [file for file in (start, mask) if file is not None]
+
+    async def _given(self, name: str, picture: InputPicture | None) -> discord.File | None:
+        """Return what a job starts from as a file to post; None where there is none, or it is gone."""
+        if picture is None:
+            return None
         try:
-            data = await self._studio.picture_bytes(start.key)
+            data = await self._studio.picture_bytes(picture.key)
         except PictureGone:
-            return cards.approval(due.review, job), []
-        name = f"start.{start.key.rpartition('.')[2]}"  # a variation starts from whatever was drawn
+            return None
+        extension = picture.key.rpartition(".")[2]  # a variation starts from whatever was drawn
         if len(data) > FILE_LIMIT:
             fitted = await asyncio.to_thread(fit, data, FILE_LIMIT)
-            data, name = fitted.data, f"start.{fitted.extension}"
-        return cards.approval(due.review, job, input_name=name), [discord.File(BytesIO(data), name)]
+            data, extension = fitted.data, fitted.extension
+        return discord.File(BytesIO(data), f"{name}.{extension}")
 
     async def _edit(self, due: Due) -> None:
         review = due.review

@@ -17,7 +17,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from flux_core.downloads import HUB_ID, LORA, fetch
+from flux_core.downloads import HUB_ID, LORA, advice, fetch
 from flux_core.errors import LoraUnusable
 from flux_core.loras import Lora, LoraUse
 
@@ -40,6 +40,8 @@ class Wardrobe:
         self._model = model
         self.worn: Lora | None = None
         self._weight: float | None = None
+        self._files: dict[Lora, Path] = {}
+        """Those that were found before: nobody waits for the hub each time one takes the place of another."""
 
     def change(self, use: LoraUse | None, known: Mapping[str, Lora]) -> None:
         """Put on what ``use`` asks for, in place of what was on; None, or a weight of 0, takes everything off.
@@ -67,7 +69,7 @@ class Wardrobe:
 
     def _put_on(self, lora: Lora) -> None:
         try:
-            with _for_network(file_of(lora, self._hub_token)) as file:
+            with _for_network(self._file_of(lora)) as file:
                 if self.worn is not None and self._exchanged(file):
                     self.worn = lora
                     return
@@ -90,6 +92,11 @@ class Wardrobe:
             raise LoraUnusable(
                 f"{lora.name} does not fit {self._model}: {first}", lora=lora.name, model=self._model
             ) from error
+
+    def _file_of(self, lora: Lora) -> Path:
+        if (known := self._files.get(lora)) is None or not known.is_file():
+            known = self._files[lora] = file_of(lora, self._hub_token)
+        return known
 
     def _exchanged(self, file: Path) -> bool:
         """Write ``file`` into the layers that are there, if it fits: then nothing is compiled anew."""
@@ -120,7 +127,7 @@ def file_of(lora: Lora, hub_token: str | None = None) -> Path:
             place = fetch(lora.source, token=hub_token, parts=LORA)
         except Exception as error:
             # The hub's client has errors of its own for each of its troubles.
-            raise LoraUnusable(f"{lora.name}: {lora.source}: {error}".split("\n", 1)[0], lora=lora.name) from error
+            raise LoraUnusable(advice(error, lora.name, lora.source, "LORAS"), lora=lora.name) from error
     if not place.is_dir():
         raise LoraUnusable(f"{lora.name}: there is no {lora.source}; check LORAS.", lora=lora.name)
     files = sorted(place.glob("*.safetensors"))

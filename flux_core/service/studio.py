@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from flux_core import loras
 from flux_core.database import audit, jobs, outbox, pictures, policies, spending, submissions, workers
 from flux_core.database.admission import Offered
 from flux_core.database.engine import Database
@@ -111,7 +112,7 @@ class Studio:
         where: Whereabouts = NOWHERE,
     ) -> None:
         """Raise what ``submit`` would raise for ``request`` now; reserve nothing."""
-        price = request.price(self.catalogue)
+        price = self._price(request)
         await self._db.read(
             submissions.check, account, request, origin, where, price, self.rules, self._offered, self._db.clock()
         )
@@ -120,11 +121,18 @@ class Studio:
         """Reserve the cost and put the job into the queue, both or neither.
 
         A submission whose ``key`` was used before returns the job it made then, and costs nothing.
-        Raises UnknownModel, UnknownProvider or NobodyDraws; Banned, QueuePaused, ChannelClosed, ModelDenied,
-        BeyondLimit or PromptForbidden; TooSoon, TooManyWaiting, QuotaSpent or PoolSpent.
+        Raises UnknownModel, UnknownLora, LoraNotForModel, UnknownProvider or NobodyDraws; Banned, QueuePaused,
+        ChannelClosed, ModelDenied, BeyondLimit or PromptForbidden; TooSoon, TooManyWaiting, QuotaSpent or PoolSpent.
         """
-        price = submission.request.price(self.catalogue)
+        price = self._price(submission.request)
         return await self._db.write(submissions.submit, submission, price, self.rules, self._offered, self._db.clock())
+
+    def _price(self, request: GenerationRequest) -> int:
+        """Return what a request costs. One from a button may be older than the list of models and that of LoRAs."""
+        price = request.price(self.catalogue)
+        if request.lora is not None:
+            loras.allow(request.lora.name, self.catalogue.loras, request.model)
+        return price
 
     async def store_input(self, picture: VettedPicture) -> InputPicture:
         """Keep an uploaded picture under the name of its contents."""

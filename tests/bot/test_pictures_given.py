@@ -12,6 +12,7 @@ from bot.sandbox.driver import Person
 from bot.sandbox.reading import labels_of, text_of
 from flux_core.errors import LoraUnusable
 from flux_core.generation import GenerationRequest
+from tests.bot import test_reviews
 from tests.bot.conftest import Stage
 from tests.bot.scenes import ask, delivered, finished, is_private, png, press
 
@@ -120,3 +121,27 @@ async def test_a_lora_that_does_not_fit_ends_the_job_with_the_credits_back(stage
     ended = await ada.wait_for(lambda m: m["id"] == answer["id"] and "LoRA `ink` can't be used" in text_of(m))
     assert "Your credits are back" in text_of(ended)
     assert "V1" not in labels_of(ended)
+
+
+async def test_a_lora_that_is_listed_no_longer_cannot_be_had_by_a_button(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = await ask(ada, prompt="a flag", lora="ink", count=1)
+    job = await stage.easel.take()
+    await stage.easel.finish(job)
+    done = await finished(ada, answer["id"])
+    monkeypatch.setattr(stage.studio.catalogue, "loras", {})
+    for button in ("Reroll", "V1"):
+        refusal = await press(ada, done, button)
+        assert is_private(refusal)
+        assert "There is no LoRA for this model here" in text_of(refusal)
+    assert await stage.studio.live_jobs() == []
+
+
+async def test_moderators_see_the_mask_of_what_they_approve(stage: Stage, ada: Person, grace: Person) -> None:
+    await test_reviews.moderate(stage, grace)
+    image, mask = await ada.upload(png(200, 100), "shot.png"), await ada.upload(png(100, 50), "marks.png")
+    await ask(ada, prompt="a dragon", image=image, mask=mask, count=1)
+    message = await test_reviews.asked(grace)
+    assert [one["filename"] for one in message["attachments"]] == ["start.png", "mask.png"]
+    assert "can't show" not in text_of(message)

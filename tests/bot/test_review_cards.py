@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -16,7 +17,7 @@ from bot.reviews.custom_ids import CUSTOM_ID, Choice, Press, from_match
 from bot.reviews.modals import SECONDS, BanModal, RejectModal, ReportModal, is_lost
 from bot.reviews.waiting import waiting
 from flux_core.database.reviews import Review, Verdict
-from flux_core.generation import MAX_PROMPT
+from flux_core.generation import MAX_PROMPT, InputPicture
 from flux_core.jobs import JobState, Picture
 from tests.bot.test_cards import job
 
@@ -59,6 +60,16 @@ def test_a_card_shows_all_of_the_prompt_and_stays_within_limits(prompt: str, rea
     for verdict in get_args(Verdict):
         closed = review("report", reason=reason, verdict=verdict, decided_by=2**63 - 1, decided_at=1_700_000_000.0)
         check(cards.decided(closed, job(prompt=prompt)))
+
+
+def test_what_cannot_be_shown_is_named() -> None:
+    given = InputPicture(key="inputs/x.png", width=64, height=64)
+    held = job()
+    held = replace(held, request=held.request.model_copy(update={"input_picture": given, "input_mask": given}))
+    text = check(cards.approval(review(), held))
+    assert "starts from a picture that I can't show" in text
+    assert "has a mask that I can't show" in text
+    assert "can't show" not in check(cards.approval(review(), held, input_name="start.png", mask_name="mask.png"))
 
 
 def test_a_prompt_cannot_break_out_of_its_block() -> None:

@@ -112,6 +112,7 @@ async def test_the_picture_that_a_held_job_starts_from_is_shown(stage: Stage, ad
     message = await asked(grace)
     [start] = message["attachments"]
     assert start["filename"] == "start.webp"
+    assert "mask" not in text_of(message)
 
 
 async def test_buttons_work_after_a_restart(stage: Stage, ada: Person, grace: Person) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
@@ -15,14 +16,17 @@ from typing import Any
 
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
+from rich.console import Console
 
+from bot import weights
 from flux_core import downloads
 from flux_core.downloads import DownloadBroken, explain, fetch, folder_of
-from flux_core.errors import LoraUnusable, ModelUnavailable
+from flux_core.errors import ConfigurationError, LoraUnusable, ModelUnavailable
 from flux_core.gpu import adapters
-from flux_core.gpu.adapters import file_of
+from flux_core.gpu.adapters import Wardrobe, file_of
 from flux_core.loras import Lora
 from flux_core.models import FLUX_SCHNELL
+from flux_core.settings import Settings
 from tests.hub import Hub
 
 NAME = "studio/tiny-flux"
@@ -51,6 +55,15 @@ class Told:
 
     def __call__(self, done: int, total: int) -> None:
         self.all.append((done, total))
+
+
+_fetched = downloads._get
+
+
+def _killed(source: str, file: downloads.RemoteFile, *rest: Any) -> None:
+    if file.path == WEIGHTS:
+        raise KeyboardInterrupt
+    _fetched(source, file, *rest)
 
 
 def get(hub: Hub, cache: Path, **options: Any) -> Path:
@@ -128,6 +141,33 @@ def test_without_a_network_what_is_whole_serves_and_what_is_not_says_so(hub: Hub
     assert "check the network" in explain(caught.value, spec, local=False)
 
 
+@pytest.mark.parametrize("status", [408, 429, 503])
+def test_a_hub_that_is_busy_is_no_reason_not_to_draw_with_what_is_whole(hub: Hub, tmp_path: Path, status: int) -> None:
+    folder = get(hub, tmp_path)
+    hub.status = status
+    assert get(hub, tmp_path) == folder
+
+
+def test_a_part_is_not_taken_for_the_whole_while_the_hub_is_away(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the process is killed between two files, and the network is gone at the next start."""
+    monkeypatch.setattr(downloads, "_get", _killed)
+    with pytest.raises(KeyboardInterrupt):
+        get(hub, tmp_path)
+    monkeypatch.setattr(downloads, "_get", _fetched)
+    monkeypatch.setattr(downloads.constants, "HF_HUB_CACHE", str(tmp_path))
+    assert not downloads.is_whole(NAME)
+    hub.status = 503
+    with pytest.raises(LocalEntryNotFoundError):
+        get(hub, tmp_path)
+    hub.status = None
+    folder = get(hub, tmp_path)
+    assert downloads.is_whole(NAME)
+    hub.status = 503
+    assert get(hub, tmp_path) == folder
+
+
 def test_what_the_hub_refuses_becomes_advice(hub: Hub, tmp_path: Path) -> None:
     def asked(source: str) -> str:
         def through(name: str, *, token: str | None) -> Path:
@@ -150,31 +190,78 @@ def test_a_lora_on_the_hub_is_fetched_by_its_one_file(
 ) -> None:
     monkeypatch.setattr(adapters, "fetch", partial(fetch, endpoint=hub.url, cache=tmp_path))
     assert file_of(Lora("ink", NAME)).read_bytes() == FILES["whole.safetensors"]
-    with pytest.raises(LoraUnusable, match="ink: studio/nothing"):
+    with pytest.raises(LoraUnusable, match="ink: there is neither a folder nor a hub repository studio/nothing; check"):
         file_of(Lora("ink", "studio/nothing"))
+    hub.gated = True
+    monkeypatch.setattr(adapters, "fetch", partial(fetch, endpoint=hub.url, cache=tmp_path / "another"))
+    with pytest.raises(LoraUnusable, match=f"ink: {NAME} is gated. Accept its licence at https://huggingface.co/"):
+        file_of(Lora("ink", NAME))
 
 
-def test_the_command_fetches_and_lists(hub: Hub, tmp_path: Path) -> None:
+def test_the_hub_is_asked_once_for_a_lora_that_is_put_on_again_and_again(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapters, "fetch", partial(fetch, endpoint=hub.url, cache=tmp_path))
+    wardrobe, lora = Wardrobe(None, "flux-tiny"), Lora("ink", NAME)
+    first = wardrobe._file_of(lora)
+    hub.asked.clear()
+    assert wardrobe._file_of(lora) == first
+    assert hub.asked == []
+    first.unlink()
+    assert wardrobe._file_of(lora).is_file()
+
+
+def test_the_command_fetches(hub: Hub, tmp_path: Path) -> None:
     """As an operator types it, with the variables that the real client reads."""
     surroundings = os.environ | {
         "HF_ENDPOINT": hub.url,
         "HF_HOME": str(tmp_path / "home"),
         "FLUX_SCHNELL_PATH": NAME,
-        "FLUX_DEV_PATH": "studio/nothing",
-        "COLUMNS": "160",
     }
-
-    def typed(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "bot", "models", *words]
-        return subprocess.run(command, env=surroundings, cwd=tmp_path, capture_output=True, text=True, timeout=100)
-
-    done = typed("download", "flux-schnell")
+    command = [sys.executable, "-m", "bot", "models", "download", "flux-schnell"]
+    done = subprocess.run(command, env=surroundings, cwd=tmp_path, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     assert "flux-schnell is complete" in done.stdout
     assert "100 %" in done.stderr
-    listed = typed("list").stdout
-    assert "studio/nothing" in listed
-    assert "set FLUX_KLEIN_PATH" in listed
-    refused = typed("download", "flux-dev")
-    assert refused.returncode != 0
-    assert "neither a folder nor a hub repository studio/nothing" in refused.stdout + refused.stderr
+
+
+def test_what_is_there_and_what_is_not_is_listed(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads.constants, "HF_HUB_CACHE", str(tmp_path))
+    settings = Settings(
+        flux_schnell_path=NAME, flux_dev_path="studio/nothing", loras="ink=studio/ink:flux-dev", _env_file=None
+    )
+
+    def listed() -> str:
+        console = Console(width=160, file=io.StringIO(), record=True)
+        weights.show(settings, console)
+        return console.export_text()
+
+    def rows() -> dict[str, str]:
+        return {line.split()[1]: line for line in listed().splitlines() if "flux-" in line and len(line.split()) > 1}
+
+    assert "not yet" in rows()["flux-schnell"]
+    assert "studio/nothing" in rows()["flux-dev"]
+    assert "set FLUX_KLEIN_PATH" in rows()["flux-klein-4b"]
+    assert "studio/ink" in rows()["ink"]
+    (get(hub, tmp_path) / WEIGHTS).unlink()
+    monkeypatch.setattr(downloads, "_get", _killed)
+    with pytest.raises(KeyboardInterrupt):
+        get(hub, tmp_path)
+    assert "not whole yet" in rows()["flux-schnell"]
+    monkeypatch.setattr(downloads, "_get", _fetched)
+    get(hub, tmp_path)
+    assert "MiB" in rows()["flux-schnell"]
+    assert "not whole" not in rows()["flux-schnell"]
+
+
+def test_weights_that_there_are_not_are_refused_by_name(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "fetch", partial(fetch, endpoint=hub.url, cache=tmp_path))
+    settings, console = Settings(flux_dev_path="studio/nothing", _env_file=None), Console(file=io.StringIO())
+    with pytest.raises(ModelUnavailable, match="neither a folder nor a hub repository studio/nothing"):
+        weights.download(settings, "flux-dev", console)
+    with pytest.raises(ConfigurationError, match="FLUX_SCHNELL_PATH is not set"):
+        weights.download(settings, "flux-schnell", console)
+    with pytest.raises(ConfigurationError, match="There are no weights of 'flux-2-pro'"):
+        weights.download(settings, "flux-2-pro", console)
