@@ -22,7 +22,11 @@ _IN_TEXT = (
     re.compile(r"(?<=/webhooks/)(\d+/)[^/\s?'\"]+"),
     re.compile(r"(?<=/interactions/)(\d+/)[^/\s?'\"]+"),
     re.compile(r"(?i)\b((?:bot|bearer|basic)\s+)[\w.\-+/=]{20,}"),
-    re.compile(r"(?i)((?:token|api[_-]?key|secret|password)['\"]?\s*[=:]\s*['\"]?)[^\s'\",;&]{6,}"),
+    re.compile(
+        r"(?i)((?:token|(?:api|access|account|sas)[_-]?key|secret|password)['\"]?\s*[=:]\s*['\"]?)[^\s'\",;&]{6,}"
+    ),
+    # The hub's client also finds tokens that it keeps itself, which no setting names.
+    re.compile(r"\b(hf_)[A-Za-z0-9]{20,}"),
     # A password, which may have an @ of its own, or a token in its place.
     re.compile(r"(?<=://)([^:/@\s]*:)[^/\s]+(?=@)"),
     re.compile(r"(://)[^:/@\s]{16,}(?=@)"),

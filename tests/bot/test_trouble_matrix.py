@@ -46,6 +46,7 @@ from flux_core.jobs import Job, JobState
 from tests.bot.conftest import Stage
 from tests.bot.scenes import account_of, spent
 
+PATIENCE = 90.0
 STAGES = ("answering", "waiting", "running", "ending", "failing")
 """At its acknowledgement; in the queue; being drawn; drawn, but not handed over; about to fail."""
 SAME, NEW, DIRECT, KEPT, UNHEARD = "same message", "new message", "direct message", "kept in /jobs", "unheard"
@@ -139,7 +140,7 @@ class House:
 
     async def _job_id(self, person: Person, prompt: str) -> str:
         version = None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 for job in await self.stage.studio.jobs_of(account_of(person), active_only=False):
                     if job.request.prompt == prompt:
@@ -156,7 +157,7 @@ class House:
     async def until(self, fits: Callable[[], Awaitable[bool]]) -> None:
         """Wait until ``fits`` says so."""
         version = None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not await fits():
                 version = await self.stage.studio.changed(version, 0.5)
 
@@ -207,6 +208,7 @@ async def test_every_job_ends_delivered_or_explained(
 ) -> None:
     trouble = TROUBLES[name]
     monkeypatch.setattr(posting, "DM_UPLOAD_LIMIT", 60_000)
+    patience = delivery.SEND_TIMEOUT
     if "slow_ms" in trouble.strike:
         monkeypatch.setattr(delivery, "SEND_TIMEOUT", 0.4)
     if "drop_gateway" in trouble.strike:
@@ -236,6 +238,7 @@ async def test_every_job_ends_delivered_or_explained(
     if trouble.passes is not None:
         await house.until(house.was_met)
         await house.strike(trouble.passes)
+        monkeypatch.setattr(delivery, "SEND_TIMEOUT", patience)  # on a busy machine, any answer may take 0.4 seconds
     await house.until(house.is_over)
 
     for key in house.ids:
