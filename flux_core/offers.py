@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from math import ceil, log
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from flux_core.generation import RATIO_TOLERANCE, GenerationRequest
 from flux_core.models import MAX_SIDE, MEGAPIXEL, MULTIPLE, Catalogue, Mode, ModelSpec, Operation
@@ -122,6 +123,12 @@ class Offer(BaseModel):
     """Characters."""
     modes: tuple[Mode, ...] = (Mode.QUALITY,)
     """Those it draws in; what is asked for in another is drawn in quality."""
+
+    @field_validator("modes", mode="before")
+    @classmethod
+    def _leave_newer_modes_aside(cls, said: Any) -> Any:
+        # A worker of a newer version may have some that nobody can ask for here.
+        return [mode for mode in said if mode in set(Mode)] if isinstance(said, list) else said
 
     @property
     def operations(self) -> frozenset[Operation]:

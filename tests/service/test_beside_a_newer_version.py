@@ -8,11 +8,12 @@ import pytest
 import sqlalchemy as sa
 
 from flux_core.database import policies
-from flux_core.database.tables import jobs, members
+from flux_core.database.tables import jobs, members, workers
 from flux_core.database.tables import policies as documents
 from flux_core.errors import InvalidPolicy
+from flux_core.models import Mode
 from flux_core.policy import GuildPolicy, Limits
-from tests.database.scene import ANNE, Scene
+from tests.database.scene import ANNE, DEV, SCHNELL, Scene
 
 NEW = {"frame": "golden"}
 
@@ -48,3 +49,17 @@ async def test_what_is_not_known_of_an_order_is_left_aside(scene: Scene) -> None
     kept = json.dumps(json.loads(await scene.column(job, "request")) | NEW)
     await scene.db.write(lambda connection: connection.execute(sa.update(jobs).values(request=kept)).rowcount)
     assert (await scene.claim()).request == job.request
+
+
+async def test_what_is_not_known_of_a_workers_offers_is_left_aside(scene: Scene) -> None:
+    await scene.worker("newer")
+    await scene.worker("own", DEV)
+    schnell = {"theirs": "schnell", "modes": ["quality", "astral"]} | NEW
+    kept = json.dumps({SCHNELL: schnell, "flux-next": {"theirs": "next", "image_input": "thought"}})
+    newer = sa.update(workers).where(workers.c.id == "newer").values(offers=kept)
+    await scene.db.write(lambda connection: connection.execute(newer).rowcount)
+    offers = {one.id: one.offers for one in await scene.studio.venues()}
+    assert set(offers["newer"]) == {SCHNELL}
+    assert offers["newer"][SCHNELL].modes == (Mode.QUALITY,)
+    assert set(offers["own"]) == {DEV}
+    assert (await scene.submit()).request.model == SCHNELL
