@@ -1,8 +1,9 @@
 """Ask OSV, the open database of vulnerabilities, about every version that a constraints file pins.
 
-One request for all of them (see google.github.io/osv.dev, post-v1-querybatch). Ends with 1 where a pin is known to be
-vulnerable, and with 2 where the file or the answer cannot be read. Where the service is out of reach, it says that
-nothing was audited and ends with 0: a build without a network is no worse than it was.
+One request for all of them, and more where it answers in pages (see google.github.io/osv.dev, post-v1-querybatch).
+Ends with 1 where a pin is known to be vulnerable, and with 2 where the file or the answer cannot be read. Where the
+service is out of reach, it says that nothing was audited and ends with 0: a build without a network is no worse than it
+was.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from packaging.version import Version
 
 SERVICE = "https://api.osv.dev"
 SECONDS = 30.0
+MOST_PAGES = 20
+"""Of answers, which come in parts where there are many."""
 ACCEPTED: dict[str, str] = {}
 """Advisories that do not concern this project (id → why); they are told, and fail nothing."""
 
@@ -51,19 +54,37 @@ def known(pinned: dict[str, str], service: str) -> dict[str, list[str]]:
     Raises httpx.TransportError where the service is out of reach, or not in order; Unreadable for an answer that is not
     its own.
     """
-    packages = [{"package": {"name": name, "ecosystem": "PyPI"}, "version": pinned[name]} for name in pinned]
-    answer = httpx.post(f"{service}/v1/querybatch", json={"queries": packages}, timeout=SECONDS)
+    found: dict[str, list[str]] = {name: [] for name in pinned}
+    waiting = [
+        (name, {"package": {"name": name, "ecosystem": "PyPI"}, "version": version}) for name, version in pinned.items()
+    ]
+    for _ in range(MOST_PAGES):
+        results = _answers([query for _, query in waiting], service)
+        further = []
+        for (name, query), (ids, next_page) in zip(waiting, results, strict=True):
+            found[name] += ids
+            if next_page:  # a part of an answer may well hold nothing
+                further.append((name, query | {"page_token": next_page}))
+        if not further:
+            return {name: ids for name, ids in found.items() if ids}
+        waiting = further
+    raise Unreadable(f"{service} has more than {MOST_PAGES} pages of answers.")
+
+
+def _answers(queries: list[dict[str, Any]], service: str) -> list[tuple[list[str], str | None]]:
+    """Return for each query the advisories, and the token of the next page where there are more."""
+    answer = httpx.post(f"{service}/v1/querybatch", json={"queries": queries}, timeout=SECONDS)
     if answer.status_code >= 500 or answer.status_code == 429:
         raise httpx.ConnectError(f"it answers {answer.status_code}")
     try:
         answer.raise_for_status()
         results: list[dict[str, Any]] = answer.json()["results"]
-        found = [[vulnerability["id"] for vulnerability in result.get("vulns", ())] for result in results]
+        found = [([one["id"] for one in result.get("vulns", ())], result.get("next_page_token")) for result in results]
     except (httpx.HTTPStatusError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unreadable(f"{service} gave no answer of its own: {error}") from None
-    if len(found) != len(pinned):
-        raise Unreadable(f"{service} answered about {len(found)} of {len(pinned)} packages.")
-    return {name: ids for name, ids in zip(pinned, found, strict=True) if ids}
+    if len(found) != len(queries):
+        raise Unreadable(f"{service} answered about {len(found)} of {len(queries)} packages.")
+    return found
 
 
 def main() -> int:

@@ -22,6 +22,8 @@ class Advisories:
 
     def __init__(self) -> None:
         self.known: dict[str, list[str]] = {}
+        self.further: dict[str, list[str]] = {}
+        """What is on a second page."""
         self.asked: list[dict[str, Any]] = []
         self.answer: web.Response | None = None
         self.address = ""
@@ -30,8 +32,15 @@ class Advisories:
         self.asked = (await request.json())["queries"]
         if self.answer is not None:
             return self.answer
+        if all("page_token" in query for query in self.asked):
+            ids = [self.further[query["package"]["name"]] for query in self.asked]
+            return web.json_response({"results": [{"vulns": [{"id": id} for id in some]} for some in ids]})
+        pages = [
+            {"next_page_token": "more"} if query["package"]["name"] in self.further else {} for query in self.asked
+        ]
         ids = [self.known.get(query["package"]["name"], []) for query in self.asked]
-        return web.json_response({"results": [{"vulns": [{"id": id} for id in some]} if some else {} for some in ids]})
+        results = [{"vulns": [{"id": id} for id in some]} if some else {} for some in ids]
+        return web.json_response({"results": [one | page for one, page in zip(results, pages, strict=True)]})
 
 
 @pytest.fixture
@@ -73,6 +82,13 @@ async def test_a_known_vulnerability_fails_it(advisories: Advisories) -> None:
     assert code == 1
     assert "https://osv.dev/vulnerability/GHSA-1" in said
     assert "2 known vulnerabilities" in said
+
+
+async def test_what_is_on_a_second_page_fails_it_too(advisories: Advisories) -> None:
+    advisories.further = {"pillow": ["GHSA-3"]}
+    code, said = await audit(advisories.address)
+    assert (code, [query["package"]["name"] for query in advisories.asked]) == (1, ["pillow"])
+    assert "https://osv.dev/vulnerability/GHSA-3" in said
 
 
 async def test_a_service_out_of_reach_is_told_and_fails_nothing(advisories: Advisories) -> None:
