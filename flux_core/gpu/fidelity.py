@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, log10
 
@@ -79,17 +79,18 @@ def errors(
     spec: ModelSpec,
     device: torch.device,
     *,
+    modes: Collection[Mode] = (Mode.FAST, Mode.TURBO),
     prompts: Sequence[str] = PROMPTS,
     engine: Callable[..., Engine] = Engine,
 ) -> Mapping[Mode, Fidelity]:
-    """Draw ``prompts`` in every mode with the model ``spec`` and return how near the quicker ones are to quality.
+    """Draw ``prompts`` with the model ``spec`` and return how near the quicker ``modes`` are to quality.
 
     Without a card, fast is emulated: the same rounding, and no speed. A mode that the device does not have is left out.
     """
     usual = engine(device)
     exact = _drawn(usual, spec, Mode.QUALITY, prompts)
     told: dict[Mode, Fidelity] = {}
-    for mode in (Mode.FAST, Mode.TURBO):
+    for mode in modes:
         able = usual
         if mode is Mode.FAST and device.type == "cpu":
             able = engine(device, profile=EMULATED)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from flux_core.errors import Cancelled
 from flux_core.gpu.card import Card
+from flux_core.gpu.descent import Descent
 from flux_core.gpu.developing import needs_mending
 from flux_core.gpu.device import choose_device, title, use_threads
 from flux_core.gpu.drawing import Flawed, Outcome, Piece
@@ -81,6 +82,11 @@ class LocalProvider:
     def device(self) -> str:
         """Return the device's name for people."""
         return title(self._engine.device)
+
+    @property
+    def profiles(self) -> Descent:
+        """Return how each model is held at the moment."""
+        return self._engine.profiles
 
     @property
     def offers(self) -> Mapping[str, Offer]:

@@ -41,7 +41,7 @@ def test_a_quick_bench_tells_what_it_found_to_people_and_to_machines(settings: S
     file = tmp_path / "figures.json"
     said = measured(settings, file, steps=2, modes="quality,turbo")
     found = Bench.model_validate(json.loads(file.read_text()))
-    assert (found.model, found.device, found.threads) == ("flux-tiny", "cpu", 1)
+    assert (found.model, found.device, found.threads, found.profile) == ("flux-tiny", "cpu", 1, "cpu")
     assert [(one.mode, one.width, one.height, one.steps) for one in found.drawings] == [
         ("quality", 128, 128, 2),
         ("turbo", 128, 128, 2),
@@ -57,6 +57,23 @@ def test_a_quick_bench_tells_what_it_found_to_people_and_to_machines(settings: S
     assert found.errors["turbo"].psnr > 20
     for expected in ("flux-tiny on cpu", "128×128", "quality", "turbo", "matrix rate fp32", "Similarity"):
         assert expected in said
+
+
+def test_what_a_worker_here_would_do_is_what_is_measured(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[trial.Trial] = []
+
+    class Noted(trial.Trial):
+        def check(self, plan: trial.Plan) -> None:
+            made.append(self)
+            raise InvalidSize(value="", reason="format", limit="")  # that is enough
+
+    monkeypatch.setattr(command, "Trial", Noted)
+    for name in ("auto", "cpu-bf16"):
+        with pytest.raises(InvalidSize):
+            measured(settings.model_copy(update={"gpu_profile": name}))
+    assert [(one.profile().name, one._numbers_name) for one in made] == [("cpu", "fp32"), ("cpu-bf16", "bf16")]
+    with pytest.raises(ConfigurationError, match="bf16-streamed"):
+        measured(settings.model_copy(update={"gpu_profile": "bf16-streamed"}))
 
 
 @pytest.mark.parametrize(

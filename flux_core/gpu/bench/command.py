@@ -39,7 +39,7 @@ def run(
         sizes=_listed(sizes),
         modes=[mode_named(name) for name in _listed(modes)] or tuple(Mode),
         steps=steps,
-        **({"runs": 1, "batch": 2} if quick else {}),
+        **({"runs": 1, "batch": 2, "prompts": 2} if quick else {}),
     )
     catalogue = at_random(model or FLUX_SCHNELL.id) if random_weights else settings.catalogue
     token = settings.hf_token
@@ -49,6 +49,7 @@ def run(
         device=settings.device,
         threads=settings.torch_threads,
         hub_token=None if token is None else token.get_secret_value(),
+        profile=settings.gpu_profile,
     )
     if quick:
         plan = plan.only_first(trial.spec)

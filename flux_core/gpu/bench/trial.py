@@ -7,9 +7,10 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from itertools import count, pairwise
 from pathlib import Path
@@ -23,12 +24,13 @@ from flux_core.generation import GenerationRequest, InputPicture, RequestOptions
 from flux_core.gpu import fidelity
 from flux_core.gpu.bench import work
 from flux_core.gpu.bench.report import Bench, Drawn, Error
+from flux_core.gpu.descent import Descent
 from flux_core.gpu.device import choose_device, facts_of, free_bytes
+from flux_core.gpu.engine import Engine
 from flux_core.gpu.fitting import number_type
 from flux_core.gpu.loading import RANDOM
-from flux_core.gpu.profile import Profile, Weights, ladder
+from flux_core.gpu.profile import Profile, Weights
 from flux_core.gpu.shapes import SHAPES, Part, build, parameters
-from flux_core.gpu.sizes import size_of
 from flux_core.models import Catalogue, Mode, ModelSpec, Operation
 from flux_core.providers.base import DrawTask
 from flux_core.providers.local import LocalProvider
@@ -49,6 +51,8 @@ class Plan:
     batch: int = 4
     steps: int | None = None
     """None: as many as the model usually takes."""
+    prompts: int = len(fidelity.PROMPTS)
+    """Pictures that are compared with quality."""
 
     def sizes_for(self, spec: ModelSpec) -> Sequence[str]:
         """Return what is drawn where no size is named."""
@@ -80,8 +84,20 @@ class _Clock:
 class Trial:
     """One model on one device."""
 
-    def __init__(self, catalogue: Catalogue, model: str, *, device: str, threads: int, hub_token: str | None) -> None:
-        """Choose both; raises UnknownModel, or ConfigurationError for what this machine cannot do."""
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        model: str,
+        *,
+        device: str,
+        threads: int,
+        hub_token: str | None,
+        profile: str = "auto",
+    ) -> None:
+        """Choose both; raises UnknownModel, or ConfigurationError for what this machine cannot do.
+
+        ``profile``: GPU_PROFILE, as a worker here would have it.
+        """
         self.spec = catalogue[model]
         if self.spec.source is None:
             raise ConfigurationError(f"{model} is drawn by hosted providers alone; {self.spec.setting} names weights.")
@@ -90,6 +106,8 @@ class Trial:
         self._numbers = count(1)
         self._hub_token = hub_token
         self._threads = threads
+        self._named = profile
+        self._profiles = Descent(facts_of(self.device), profile)
         self._provider: LocalProvider | None = None
         if self.spec.source == RANDOM:
             self._check_memory()
@@ -108,14 +126,19 @@ class Trial:
             self._request(size, Mode.QUALITY, plan.batch, plan)
 
     def profile(self, mode: Mode = Mode.QUALITY) -> Profile:
-        """Return how the model is held for ``mode``."""
-        return ladder(facts_of(self.device), size_of(self.spec.base or self.spec), mode)[0]
+        """Return how the model is held for ``mode``, and once it was measured: was held in the end."""
+        return self._profiles.standing(self.spec, mode)
 
     async def run(self, plan: Plan, tell: Callable[[str], None] = lambda text: None) -> Bench:
         """Measure all of ``plan``, and ``tell`` what is being measured."""
         provider = self._provider = LocalProvider(
-            self._catalogue, device=str(self.device), threads=self._threads, hub_token=self._hub_token
+            self._catalogue,
+            device=str(self.device),
+            threads=self._threads,
+            hub_token=self._hub_token,
+            profile=self._named,
         )
+        self._profiles = provider.profiles
         try:
             offered = provider.offers[self.spec.id].modes
             modes = [mode for mode in plan.modes if mode in offered]
@@ -134,7 +157,7 @@ class Trial:
         finally:
             await provider.close()
         tell("error against quality")
-        errors = await asyncio.to_thread(self._errors, plan.modes)
+        errors = await asyncio.to_thread(self._errors, plan)
         profile = self.profile()
         return Bench(
             device=provider.device,
@@ -285,10 +308,17 @@ class Trial:
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
-    def _errors(self, modes: Iterable[Mode]) -> dict[str, Error]:
-        quick = {Mode.FAST, Mode.TURBO} & set(modes)
+    def _errors(self, plan: Plan) -> dict[str, Error]:
+        quick = [mode for mode in (Mode.FAST, Mode.TURBO) if mode in plan.modes]
         if not quick or self.spec.source == RANDOM or Operation.TEXT_TO_IMAGE not in self.spec.operations:
             return {}
+        found = fidelity.errors(
+            self.spec,
+            self.device,
+            modes=quick,
+            prompts=fidelity.PROMPTS[: plan.prompts],
+            engine=partial(Engine, hub_token=self._hub_token, profile=self._named),
+        )
         return {
             mode.value: Error(
                 psnr=one.psnr,
@@ -297,8 +327,7 @@ class Trial:
                 worst_similarity=one.worst_similarity,
                 emulated=mode is Mode.FAST and self.device.type == "cpu",
             )
-            for mode, one in fidelity.errors(self.spec, self.device).items()
-            if mode in quick
+            for mode, one in found.items()
         }
 
 
