@@ -204,6 +204,9 @@ class Worker:
                 await self._provider.warm_up(model)
         except GenerationFailed as error:
             await self._offer_no_longer(model, error)
+        except Exception as error:  # else this worker, and every one started in its place, would end here
+            log.exception("%s does not load", model)
+            await self._offer_no_longer(model, DrawingBroken(f"{type(error).__name__}: {error}"))
         else:
             if self._repertoire.loaded(model):
                 log.info("%s can be drawn again", model)
@@ -480,8 +483,8 @@ class Worker:
         for held in self._held.values():
             if held.phase is not Phase.FINISHING:
                 held.stop(HandedBack())
-        if self._jobs:
-            await asyncio.wait(self._jobs, timeout=self._stop_seconds)
+        if self._jobs:  # what they write now is not cut short where a drawing gets next to no time
+            await asyncio.wait(self._jobs, timeout=max(self._stop_seconds, 2 * LAST_WORD_SECONDS))
         for task in list(self._jobs):
             task.cancel()
         if self._jobs:

@@ -18,7 +18,7 @@ normalisation in fp32."""
 
 
 class Decoder:
-    """The VAE of a loaded model. One picture at a time, whichever thread asks."""
+    """The VAE of a loaded model, which has one of these. One picture at a time, whichever thread asks."""
 
     def __init__(self, pipeline: Any) -> None:
         """Decode as ``pipeline`` would, without keeping anything else of it in memory."""
@@ -46,8 +46,8 @@ class Decoder:
     def _in_fp32(self) -> Iterator[None]:
         """Compute in fp32 meanwhile. Weights in bf16 come back as they were, bit by bit."""
         usual = self._vae.dtype
-        self._vae.to(torch.float32)
         try:
+            self._vae.to(torch.float32)  # which may run out of memory halfway
             yield
         finally:
             self._vae.to(usual)

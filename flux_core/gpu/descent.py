@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 from flux_core.gpu.profile import Facts, Profile, check, ladder, modes, why_not
 from flux_core.gpu.sizes import size_of
 from flux_core.models import Mode, ModelSpec
 
 
 class Descent:
-    """The profiles of one device. Not thread-safe."""
+    """The profiles of one device. May be asked from any thread."""
 
     def __init__(self, facts: Facts, named: str = "auto") -> None:
         """Take what is known of the machine, and GPU_PROFILE; raises ConfigurationError for one that it cannot do."""
@@ -16,15 +18,18 @@ class Descent:
         self._facts = facts
         self._named = named
         self._standing: dict[tuple[str, Mode], Profile] = {}
+        # Who looks for the first time must not undo a fall meanwhile.
+        self._lock = threading.RLock()
 
     def standing(self, spec: ModelSpec, mode: Mode = Mode.QUALITY) -> Profile:
         """Return how ``spec`` is drawn when ``mode`` is asked for; raises ConfigurationError as ``ladder`` does."""
         spec = spec.base or spec
         key = spec.id, mode
-        if key not in self._standing:
-            wanted = mode if mode in self.modes(spec) else Mode.QUALITY
-            self._standing[key] = ladder(self._facts, size_of(spec), wanted, self._named)[0]
-        return self._standing[key]
+        with self._lock:
+            if key not in self._standing:
+                wanted = mode if mode in self.modes(spec) else Mode.QUALITY
+                self._standing[key] = ladder(self._facts, size_of(spec), wanted, self._named)[0]
+            return self._standing[key]
 
     def fall(self, spec: ModelSpec, mode: Mode) -> Profile | None:
         """Go one rung down for good, and return it; None where there is none.
@@ -32,14 +37,15 @@ class Descent:
         Modes that share the weights go along: else the two would take turns to load them.
         """
         spec = spec.base or spec  # whose weights draw
-        before = self.standing(spec, mode)
-        if before.leaner is None:
-            return None
-        for one in Mode:
-            same = self.standing(spec, one)
-            if same.weights == before.weights and same.leaner is not None:
-                self._standing[spec.id, one] = same.leaner
-        return before.leaner
+        with self._lock:
+            before = self.standing(spec, mode)
+            if before.leaner is None:
+                return None
+            for one in Mode:
+                same = self.standing(spec, one)
+                if same.weights == before.weights and same.leaner is not None:
+                    self._standing[spec.id, one] = same.leaner
+            return before.leaner
 
     def modes(self, spec: ModelSpec) -> tuple[Mode, ...]:
         """Return in which modes ``spec`` is drawn here."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +11,7 @@ from PIL import Image, ImageChops
 from flux_core.errors import DrawingBroken, OutOfMemory
 from flux_core.gpu.decoding import extremes, is_blank
 from flux_core.gpu.drawing import Flawed, Latent, Outcome, Sketch
+from flux_core.gpu.shortage import collect, first_line, ran_out
 from flux_core.watchdog import StepPace, Watchdog
 
 NEAR = 2
@@ -99,23 +99,3 @@ def is_the_same(first: list[Image.Image], second: list[Image.Image]) -> bool:
         and (not is_blank(one) or all(high <= NEAR for _, high in extremes(ImageChops.difference(one, other))))
         for one, other in zip(first, second, strict=True)
     )
-
-
-def ran_out(error: Exception) -> bool:
-    """Say whether ``error`` means that memory did not suffice: only CUDA has a class of its own for that."""
-    said = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and ("out of memory" in said or "can't allocate memory" in said)
-    )
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of what an error says: torch's go on for twenty."""
-    return str(error).strip().split("\n", 1)[0]
-
-
-def collect(device: torch.device) -> None:
-    """Give back memory that nothing refers to any more."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()

@@ -43,10 +43,15 @@ def title(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def use_threads(count: int) -> None:
-    """Let torch compute with ``count`` threads in the calling thread; 0 leaves it as it is."""
-    if count:
-        torch.set_num_threads(count)
+def settle(device: torch.device, threads: int) -> None:
+    """Let the calling thread work on ``device``, with ``threads`` of torch's; 0 leaves those as they are.
+
+    Of several cards it becomes the current one: bitsandbytes loads onto that, and kernels are started there.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
 
 
 def free_bytes(device: torch.device) -> int | None:

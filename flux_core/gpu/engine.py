@@ -14,26 +14,27 @@ from typing import Any
 import torch
 from PIL import Image
 
-from flux_core.downloads import folder_of
 from flux_core.errors import DrawingBroken, FluxError, OutOfMemory
 from flux_core.generation import GenerationRequest
-from flux_core.gpu.decoding import DECODE_BYTES_PER_PIXEL, Decoder
+from flux_core.gpu.decoding import DECODE_BYTES_PER_PIXEL
 from flux_core.gpu.denoising import Audience, StepWatch
 from flux_core.gpu.descent import Descent
-from flux_core.gpu.developing import Darkroom, collect, first_line, is_the_same, needs_mending, ran_out
+from flux_core.gpu.developing import Darkroom, is_the_same, needs_mending
 from flux_core.gpu.device import facts_of, free_bytes
 from flux_core.gpu.drawing import Flawed, Latent, Outcome, Piece, Shot, Sketch
 from flux_core.gpu.idle import IdleClock
-from flux_core.gpu.loading import RANDOM, LoadedModel, held_as, load
+from flux_core.gpu.loading import LoadedModel
 from flux_core.gpu.modes import stepping
 from flux_core.gpu.pipelines import Words, illustrated, words_as_options
-from flux_core.gpu.profile import Encoders, Offload, Profile
+from flux_core.gpu.profile import Encoders, Offload
+from flux_core.gpu.shelf import Shelf
+from flux_core.gpu.shortage import collect, first_line, ran_out
 from flux_core.gpu.words import Reader
 from flux_core.loras import Lora
 from flux_core.metrics import definitions as m
 from flux_core.models import MEGAPIXEL, Mode, ModelSpec
 from flux_core.providers.base import Progress
-from flux_core.watchdog import LOAD_SECONDS, StepPace, Watchdog
+from flux_core.watchdog import StepPace, Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -67,19 +68,17 @@ class Engine:
         """
         self.device = device
         self.profiles = Descent(facts_of(device), profile)
-        self._hub_token = hub_token
         self._loras: Mapping[str, Lora] = loras or {}
         self._watchdog = watchdog or Watchdog()
         self._pace = StepPace(stall_seconds)
         self._idle = IdleClock(device)
-        self._loaded: dict[str, LoadedModel] = {}
-        self._readers: dict[str, Reader] = {}
+        self.models = Shelf(device, self.profiles, self._watchdog, hub_token)
         self._darkroom = Darkroom(device, self._watchdog, self._pace)
 
     @property
     def loaded(self) -> list[str]:
         """Return what is in memory (``held_as``), the longest unused first."""
-        return list(self._loaded)
+        return list(self.models.loaded)
 
     # A whole drawing
 
@@ -117,21 +116,20 @@ class Engine:
         """Have a model in memory, as lean as it takes; raises ModelUnavailable and OutOfMemory."""
         while True:
             try:
-                self._model(spec)
+                self.models.get(spec)
                 return
-            except RuntimeError as error:
+            except Exception as error:
                 if not ran_out(error):
                     raise
                 said = first_line(error)
-            if not self._make_room(spec, Mode.QUALITY, said):
+            if not self.models.make_room(spec, Mode.QUALITY, said):
                 raise OutOfMemory(f"{spec.id} does not fit into memory: {said}")
 
     def read(self, spec: ModelSpec, prompt: str, mode: Mode = Mode.QUALITY) -> None:
         """Read words beforehand, from any thread; nothing where that has to wait for the drawing itself."""
-        held = held_as(spec, self.profiles.standing(spec, mode))
-        model, reader = self._loaded.get(held), self._readers.get(held)
-        if model is not None and reader is not None and self._has_room(model, READING_BYTES):
-            self._words(reader, spec, prompt)
+        known = self.models.known(spec, mode)
+        if known is not None and self._has_room(known[0], READING_BYTES):
+            self._words(known[1], spec, prompt)
 
     def denoise(self, spec: ModelSpec, pieces: Sequence[Piece], *, since: float | None = None) -> Sketch:
         """Take all steps of a drawing; ``since``: when it was asked for, on the monotonic clock.
@@ -153,14 +151,14 @@ class Engine:
                 if not ran_out(error):
                     raise DrawingBroken(f"{spec.id}: {type(error).__name__}: {said}") from error
             # Here the error is gone, and its traceback with the very tensors that did not fit.
-            if not self._make_room(spec, pieces[0].request.mode, said):
+            if not self.models.make_room(spec, pieces[0].request.mode, said):
                 size = f"{pieces[0].request.width}×{pieces[0].request.height}"
                 raise OutOfMemory(f"{spec.id} at {size}: {said}")
             since = None
 
     def _attempt(self, spec: ModelSpec, pieces: Sequence[Piece], audience: Audience, since: float | None) -> Sketch:
         audience.look()
-        model = self._model(spec, pieces[0].request.mode)
+        model = self.models.get(spec, pieces[0].request.mode)
         audience.look()
         model.wardrobe.change(pieces[0].request.lora, self._loras)
         with torch.inference_mode():
@@ -183,7 +181,7 @@ class Engine:
     def _mended(self, spec: ModelSpec, piece: Piece, outcome: Outcome) -> Outcome:
         blank = outcome.pictures if isinstance(outcome, Flawed) else None
         short = isinstance(outcome, OutOfMemory)
-        if short and not self._make_room(spec, piece.request.mode, str(outcome)):
+        if short and not self.models.make_room(spec, piece.request.mode, str(outcome)):
             return outcome
         log.warning("%s It is drawn once more", outcome)
         m.REDRAWN.labels(spec.id, "memory" if short else "broken" if blank is None else "blank").inc()
@@ -201,60 +199,9 @@ class Engine:
 
     def unload(self) -> None:
         """Forget every model and give its memory back."""
-        self._loaded.clear()
-        self._readers.clear()
-        collect(self.device)
+        self.models.clear()
 
-    # Models
-
-    def _model(self, spec: ModelSpec, mode: Mode = Mode.QUALITY) -> LoadedModel:
-        """Return the model as it is drawn in ``mode``: there may be one of all bits and one of fewer."""
-        base = None if spec.base is None else self._model(spec.base, mode)
-        profile = self.profiles.standing(spec, mode)
-        held = held_as(spec, profile)
-        model = self._loaded.pop(held, None)
-        moved = model is not None and base is not None and model.pipeline is not base.pipeline
-        if model is None or model.spec != spec or model.profile.weights != profile.weights or moved:
-            model = None  # its memory is wanted
-            self._readers.pop(held, None)
-            if base is None and self._loaded and not self._room_for(profile):
-                self.unload()
-            if spec.source not in (None, RANDOM):
-                folder_of(spec, self._hub_token)  # which may take an hour, and is no loading that hangs
-            with self._watchdog.over(f"loading {spec.id}", LOAD_SECONDS):
-                model = self._load(spec, profile, base)
-            self._readers[held] = Reader(model)
-        self._loaded[held] = model
-        return model
-
-    def _load(self, spec: ModelSpec, profile: Profile, base: LoadedModel | None) -> LoadedModel:
-        log.info("%s is loaded as %s: %s", spec.id, profile.name, profile.why)
-        return load(spec, self.device, self._hub_token, profile, base=base)
-
-    def _room_for(self, profile: Profile) -> bool:
-        free = free_bytes(self.device)
-        return free is not None and profile.card_bytes < free
-
-    def _make_room(self, spec: ModelSpec, mode: Mode, said: str) -> bool:
-        """Let go of other models, or else hold this one in a leaner way until the next start; False: neither helps."""
-        standing = self.profiles.standing(spec, mode)
-        held = held_as(spec, standing)
-        if self._loaded.keys() - {held}:
-            self._loaded = {name: model for name, model in self._loaded.items() if name == held}
-            self._readers = {name: reader for name, reader in self._readers.items() if name == held}
-            log.warning("%s ran out of memory as %s (%s): the other models go", spec.id, standing.name, said)
-        elif (below := self.profiles.fall(spec, mode)) is not None:
-            self._loaded.clear()
-            self._readers.clear()
-            log.warning(
-                "%s ran out of memory as %s (%s): from now on it is %s", spec.id, standing.name, said, below.name
-            )
-            m.LEANER.labels(spec.id, below.name).inc()
-        else:
-            collect(self.device)
-            return False
-        collect(self.device)
-        return True
+    # Memory
 
     def _has_room(self, model: LoadedModel, wanted: int) -> bool:
         """Whether another stage of a drawing may go on beside the steps of the next: all is in place, and room left."""
@@ -278,7 +225,7 @@ class Engine:
         audience.step(0, request.steps_taken * -(-len(shots) // most))
         words = []
         for piece in pieces:
-            said = self._words(self._readers[model.held_as], model.spec, piece.request.prompt)
+            said = self._words(self.models.reader(model), model.spec, piece.request.prompt)
             if model.prior is not None and piece.input_image is not None:
                 said = illustrated(said, model.prior, piece.input_image, self.device)
             words.append(said)
@@ -383,4 +330,4 @@ class Engine:
         request = pieces[0].request
         beside = self._has_room(model, DECODE_BYTES_PER_PIXEL * request.width * request.height)
         mode = self.profiles.standing(model.spec, request.mode).mode
-        return Sketch(model.spec, pieces, audience, latents, Decoder(model.text_to_image), ready, beside, mode)
+        return Sketch(model.spec, pieces, audience, latents, model.decoder, ready, beside, mode)

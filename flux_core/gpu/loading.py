@@ -13,20 +13,21 @@ import torch
 from flux_core.downloads import explain, folder_of
 from flux_core.errors import ModelUnavailable
 from flux_core.gpu.adapters import Wardrobe
+from flux_core.gpu.decoding import Decoder
 from flux_core.gpu.device import facts_of
 from flux_core.gpu.fitting import fit, loading_options, number_type
 from flux_core.gpu.latents import LatentSpace
 from flux_core.gpu.pipelines import FAMILIES, pipelines_of
 from flux_core.gpu.previews import LatentPreview
-from flux_core.gpu.profile import Encoders, Offload, Profile, ladder
+from flux_core.gpu.profile import Encoders, Offload, Profile, Weights, ladder
 from flux_core.gpu.quiet import silence
 from flux_core.gpu.shapes import SHAPES, build_pipeline
+from flux_core.gpu.shortage import first_line, ran_out
 from flux_core.gpu.sizes import size_of
 from flux_core.models import ModelSpec, Operation
 
 RANDOM = "random"
 """A source for which the real shapes are filled with random numbers: they draw nothing, and as fast as real ones."""
-PARTS = frozenset({"transformer", "text_encoder", "text_encoder_2", "vae"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class LoadedModel:
     wardrobe: Wardrobe
     """What it wears; pipelines of the same modules wear it, too."""
     profile: Profile
+    decoder: Decoder
+    """The only one of its VAE: whoever decodes waits for its turn, since one of them may compute in other numbers."""
     prior: Any | None = None
     """What looks at a picture for the words, where the weights of another model draw."""
 
@@ -97,12 +100,12 @@ def load(
     try:
         pipeline = loads.from_pretrained(
             str(folder),
-            **({"dtype": number_type(profile)} if base is not None else loading_options(profile, PARTS)),
+            **({"dtype": number_type(profile)} if base is not None else loading_options(profile, _parts(folder))),
             local_files_only=True,
         )
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:
+        if ran_out(error):
+            raise
         # diffusers, transformers and the hub each raise errors of their own, often wrapped in plain OSError.
         raise ModelUnavailable(explain(error, spec, local=True), model=spec.id) from error
     pipeline.set_progress_bar_config(disable=True)
@@ -116,18 +119,28 @@ def load(
 def _furnished(
     spec: ModelSpec, pipeline: Any, profile: Profile, device: torch.device, hub_token: str | None
 ) -> LoadedModel:
-    fit(pipeline, profile, device)
+    try:
+        fit(pipeline, profile, device)
+    except Exception as error:
+        if ran_out(error):
+            raise
+        # What quantizes, attends or moves parts about is optional, and of a version of its own.
+        raise ModelUnavailable(
+            f"{spec.id} cannot be held as profile {profile.name} has it ({type(error).__name__}: {first_line(error)}); "
+            "GPU_PROFILE names another.",
+            model=spec.id,
+        ) from error
     latents, wardrobe = LatentSpace(pipeline.vae), Wardrobe(pipeline, spec.id, hub_token)
     preview = LatentPreview.fit(pipeline.vae, device, latents)
     ways = pipelines_of(spec.architecture, pipeline)
-    return LoadedModel(spec, pipeline, ways, preview, latents, wardrobe, profile)
+    return LoadedModel(spec, pipeline, ways, preview, latents, wardrobe, profile, Decoder(pipeline))
 
 
 def _at_random(spec: ModelSpec, profile: Profile, device: torch.device) -> Any:
     """Build ``spec`` in its real shapes; raises ModelUnavailable for one whose shapes are not known, or for 4 bits."""
     if spec.id not in SHAPES:
         raise ModelUnavailable(f"Only {' and '.join(SHAPES)} have random weights, not {spec.id}.", model=spec.id)
-    if "quantization_config" in loading_options(profile, PARTS):
+    if profile.transformer is Weights.NF4 or profile.encoders is Encoders.NF4:
         raise ModelUnavailable(
             f"Random weights cannot be held in 4 bits, as profile {profile.name} has them; GPU_PROFILE names another.",
             model=spec.id,
@@ -136,6 +149,11 @@ def _at_random(spec: ModelSpec, profile: Profile, device: torch.device) -> Any:
     pipeline = build_pipeline(spec.id, device if whole else "cpu", number_type(profile))
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def _parts(folder: Path) -> frozenset[str]:
+    """Return the names of a pipeline's parts: each has a folder."""
+    return frozenset(part.name for part in folder.iterdir() if part.is_dir())
 
 
 def _check_kind(spec: ModelSpec, folder: Path, wanted: str) -> None:

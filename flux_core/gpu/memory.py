@@ -14,6 +14,10 @@ from flux_core.models import MEGAPIXEL
 GIB = 2**30
 TILE_SIDE = 512
 """Pixels of a side of a tile, where the decoder works in tiles: a quarter of a megapixel at once."""
+PAGE_LOCKED = 1.57
+"""What a byte of weights takes in main memory where a stream brings them from: torch locks each tensor in a piece of
+its own and rounds that up to a power of two (CachingHostAllocator.h, ``PowerOf2Ceil``). FLUX.1's transformer counted
+on the meta device; of T5 it is 1.38."""
 
 
 class Weights(StrEnum):

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from flux_core.errors import ConfigurationError
-from flux_core.gpu.memory import GIB, ModelSize, Weights
+from flux_core.gpu.memory import GIB, PAGE_LOCKED, ModelSize, Weights
 from flux_core.gpu.rungs import BY_NAME_ONLY, CUDA, KINDS, NAMES, Encoders, Facts, Offload, Profile
 from flux_core.models import Mode
 
@@ -30,7 +30,6 @@ def ladder(facts: Facts, size: ModelSize, mode: Mode = Mode.QUALITY, named: str 
     Raises ConfigurationError for a name that is none, or that this machine cannot do.
     """
     possible = [_planned(one, facts, size) for one in KINDS[facts.kind] if lacking(one, facts) is None]
-    offered = [one for one in possible if all(one.name != other.name for other in BY_NAME_ONLY)]
     offered = [one for one in possible if all(one.name != other.name for other in BY_NAME_ONLY)]
     if named != "auto":
         check(named, facts)
@@ -94,17 +93,19 @@ def _planned(profile: Profile, facts: Facts, size: ModelSize) -> Profile:
     transformer, words = round(size.transformer * profile.transformer.bytes), round(size.t5 * t5.bytes)
     drawing = size.denoising(rest) + size.decoding(rest, tiled=profile.vae_tiling)
     card, main = whole + drawing, 0
+    streamed = PAGE_LOCKED if facts.kind == "cuda" else 1
     if profile.offload is Offload.MODEL:
         # One part at a time: a picture is decoded when the transformer has left the card.
         card = max(transformer + size.denoising(rest), words, size.decoding(rest, tiled=profile.vae_tiling))
         main = whole
     else:
         if profile.encoders is Encoders.STREAMED:
-            card, main = card - words, main + words
+            card, main = card - words, main + round(streamed * words)
         if profile.offload is Offload.GROUP:
             # The block that computes and the one on its way.
             block = round(size.largest_block * profile.transformer.bytes)
-            card, main = card - transformer + min(2 * block, transformer), main + transformer
+            card = card - transformer + min(2 * block, transformer)
+            main += round(streamed * transformer)
     resident = profile.offload is Offload.NONE and facts.kind == "cuda" and profile.transformer is not Weights.NF4
     return replace(
         profile,

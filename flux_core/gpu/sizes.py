@@ -8,16 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from flux_core.gpu.memory import ModelSize
-from flux_core.models import ModelSpec
+from flux_core.models import Architecture, ModelSpec
 
 NUMBER = 2
 """Bytes of a number in published weights, ours included."""
+KLEIN = ModelSize(
+    transformer=3_875_544_576, t5=4_022_468_096, clip=0, vae=84_046_115, width=3072, largest_block=245_367_296
+)
+"""FLUX.2 [klein] 4B, whose words are read by Qwen3-4B alone: counted on the meta device, from config.json of the parts
+in black-forest-labs/FLUX.2-klein-4B (tests/gpu/test_fitting.py)."""
 
 
 def size_of(spec: ModelSpec) -> ModelSize:
-    """Return how large the model at ``spec.source`` is; of a hub id nothing is downloaded, and FLUX.1's size counts."""
+    """Return how large the model at ``spec.source`` is; of a hub id nothing is downloaded: published shapes count.
+
+    Those of FLUX.1 [dev] stand for every model made of it, those of FLUX.2 [klein] 4B for its own architecture.
+    """
     folder = Path(spec.source or "").expanduser()
-    return _by_files(folder) if spec.source and (folder / "model_index.json").is_file() else _by_shapes()
+    if spec.source and (folder / "model_index.json").is_file():
+        return _by_files(folder)
+    return KLEIN if spec.architecture is Architecture.KLEIN else _by_shapes()
 
 
 @cache

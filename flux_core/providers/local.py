@@ -17,7 +17,7 @@ from flux_core.errors import Cancelled
 from flux_core.gpu.card import Card
 from flux_core.gpu.descent import Descent
 from flux_core.gpu.developing import needs_mending
-from flux_core.gpu.device import choose_device, title, use_threads
+from flux_core.gpu.device import choose_device, settle, title
 from flux_core.gpu.drawing import Flawed, Outcome, Piece
 from flux_core.gpu.engine import STALL_SECONDS, Engine
 from flux_core.gpu.rehearsal import rehearse
@@ -72,8 +72,10 @@ class LocalProvider:
         """Drawings that somebody waits for."""
 
         def thread(name: str) -> ThreadPoolExecutor:
-            # Torch's thread count belongs to the thread that sets it.
-            return ThreadPoolExecutor(1, thread_name_prefix=name, initializer=use_threads, initargs=(threads,))
+            # Torch's thread count and its current card belong to the thread that sets them.
+            return ThreadPoolExecutor(
+                1, thread_name_prefix=name, initializer=settle, initargs=(self._engine.device, threads)
+            )
 
         # Pipelines share a scheduler and are not thread-safe: whatever takes steps does so in one thread.
         self._drawing, self._reading, self._developing = thread("engine"), thread("words"), thread("pixels")

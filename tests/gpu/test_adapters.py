@@ -93,7 +93,7 @@ def test_one_takes_the_place_of_another_in_the_same_layers(engine: Engine, draw:
     oil_alone = draw("oil")
     draw()
     ink = draw("ink")
-    network = next(iter(engine._loaded.values())).pipeline.transformer
+    network = next(iter(engine.models.loaded.values())).pipeline.transformer
     layers = {name: parameter for name, parameter in network.named_parameters() if "lora_" in name}
     oil = draw("oil")
     assert oil == oil_alone

@@ -9,12 +9,16 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
+from diffusers import FluxTransformer2DModel
 from PIL import Image, ImageChops
 
 from flux_core.errors import Cancelled, ModelUnavailable
 from flux_core.generation import GenerationRequest, InputPicture
+from flux_core.gpu import loading
 from flux_core.gpu.engine import Engine
+from flux_core.gpu.fitting import large_encoder
 from flux_core.gpu.loading import load
+from flux_core.gpu.profile import Profile
 from flux_core.models import ModelSpec
 from tests.gpu import family
 from tests.gpu.conftest import Watcher
@@ -142,10 +146,45 @@ def test_redux_draws_with_the_weights_of_dev(members: dict[str, Member], tiny_fo
     engine, member = Engine(CPU), members["redux"]
     engine.draw(member.spec, asked(member), member.picture, Watcher())
     assert engine.loaded == ["flux-dev", "flux-redux-dev"]
-    dev, redux = engine._loaded.values()
+    dev, redux = engine.models.loaded.values()
     assert redux.pipeline is dev.pipeline
     with pytest.raises(ModelUnavailable, match="flux-dev"):
         load(member.spec, CPU)
+
+
+def test_redux_falls_as_dev_does_where_memory_runs_out(members: dict[str, Member]) -> None:
+    """Its own weights are next to nothing: to let go of those it draws with would win nothing, again and again."""
+    engine, member, tried = Engine(CPU), members["redux"], list[torch.dtype]()
+
+    def small_card(module: torch.nn.Module, _: object) -> None:
+        if isinstance(module, FluxTransformer2DModel):
+            tried.append(module.dtype)
+            assert len(tried) < 9, "without end"
+            if module.dtype is torch.float32:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(small_card)
+    try:
+        assert engine.draw(member.spec, asked(member), member.picture, Watcher())
+    finally:
+        hook.remove()
+    assert tried == [torch.float32, torch.bfloat16, torch.bfloat16]
+    assert engine.loaded == ["flux-dev", "flux-redux-dev"]
+
+
+def test_the_encoder_that_klein_has_is_the_one_held_in_fewer_bits(
+    members: dict[str, Member], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[frozenset[str]] = []
+
+    def options(profile: Profile, parts: frozenset[str]) -> dict[str, object]:
+        told.append(parts)
+        return {"dtype": torch.float32}
+
+    monkeypatch.setattr(loading, "loading_options", options)
+    load(members["klein"].spec, CPU)
+    load(members["krea"].spec, CPU)
+    assert [large_encoder(parts) for parts in told] == ["text_encoder", "text_encoder_2"]
 
 
 def test_the_weights_of_another_architecture_are_refused(tiny_folder: Path) -> None:

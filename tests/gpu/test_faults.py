@@ -16,8 +16,11 @@ from PIL import Image
 
 from flux_core.errors import Cancelled, DrawingBroken, FluxError, OutOfMemory
 from flux_core.generation import GenerationRequest
+from flux_core.gpu.drawing import Piece
 from flux_core.gpu.engine import Engine
 from flux_core.gpu.loading import LoadedModel
+from flux_core.gpu.memory import GIB, Weights
+from flux_core.gpu.profile import Profile
 from flux_core.metrics import definitions as m
 from flux_core.models import Catalogue, Mode
 from flux_core.tiny.definition import WEIGHTS
@@ -31,7 +34,7 @@ Ask = Callable[..., GenerationRequest]
 def model(engine: Engine, catalogue: Catalogue) -> LoadedModel:
     """The network that the engine draws flux-tiny with."""
     engine.load(catalogue["flux-tiny"])
-    return engine._loaded["flux-tiny"]
+    return engine.models.loaded["flux-tiny"]
 
 
 @contextmanager
@@ -194,7 +197,7 @@ def test_what_did_not_fit_keeps_no_memory(catalogue: Catalogue, ask: Ask) -> Non
 
     engine = Engine(torch.device("cpu"), profile="cpu-bf16")  # none is leaner
     engine.load(catalogue["flux-tiny"])
-    model = engine._loaded["flux-tiny"]
+    model = engine.models.loaded["flux-tiny"]
     gc.collect()
     with fault(model.text_to_image.transformer.transformer_blocks[0], full), pytest.raises(OutOfMemory) as caught:
         draw(engine, catalogue, ask(count=4))
@@ -218,6 +221,64 @@ def test_a_picture_that_cannot_be_decoded_at_first_is_decoded_when_memory_is_bac
         drawn = draw(engine, catalogue, request)
     assert [one.tobytes() for one in drawn] == [one.tobytes() for one in right]
     assert len(calls) == 3
+
+
+def test_who_decodes_carefully_leaves_the_decoder_as_it_was_and_disturbs_nobody(
+    catalogue: Catalogue, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two drawings of one model: while one is decoded in other numbers, the other waits."""
+    engine, request = Engine(torch.device("cpu"), profile="cpu-bf16"), ask(steps=1)
+    engine.load(catalogue["flux-tiny"])
+    vae = engine.models.loaded["flux-tiny"].pipeline.vae
+    one, other = (engine.denoise(catalogue["flux-tiny"], [Piece(request, None, Watcher())]) for _ in range(2))
+    assert one.decoder is other.decoder is not None
+    to = vae.to
+
+    def full(dtype: torch.dtype) -> None:
+        to(dtype)
+        if dtype is torch.float32:
+            too_much()
+
+    monkeypatch.setattr(vae, "to", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        one.decoder.decode(one.latents[0].values, careful=True)
+    assert vae.dtype is torch.bfloat16
+    assert engine.develop(other)
+
+
+def test_a_model_that_takes_too_much_of_main_memory_is_tried_in_a_leaner_way(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python's own error for that is none of torch's."""
+    from flux_core.gpu import shelf
+
+    load, tried = shelf.load, list[str]()
+
+    def small(spec: Any, device: Any, token: Any, profile: Any, **options: Any) -> LoadedModel:
+        tried.append(profile.name)
+        if len(tried) == 1:
+            raise MemoryError
+        return load(spec, device, token, profile, **options)
+
+    monkeypatch.setattr(shelf, "load", small)
+    engine = Engine(torch.device("cpu"))
+    engine.load(catalogue["flux-tiny"])
+    assert tried == ["cpu", "cpu-bf16"]
+
+
+def test_a_model_that_would_fill_main_memory_takes_the_place_of_the_others(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A system kills who takes too much of it, without an error that anybody could catch."""
+    from flux_core.gpu import shelf
+
+    engine = Engine(torch.device("cpu"))
+    engine.load(catalogue["flux-tiny"])
+    monkeypatch.setattr(shelf, "free_bytes", lambda device: 10 * GIB)
+    brought = Profile(name="streamed", why="A test.", transformer=Weights.FP32, card_bytes=GIB, main_bytes=11 * GIB)
+    monkeypatch.setattr(engine.profiles, "standing", lambda spec, mode: brought)
+    engine.load(catalogue["flux-schnell"])
+    assert engine.loaded == ["flux-schnell"]
 
 
 @pytest.mark.parametrize("part", ["text_encoder_2", "decoder"])
@@ -245,15 +306,15 @@ def test_who_leaves_while_words_are_read_or_pixels_decoded_stops_that_too(
 def test_who_leaves_while_a_model_loads_is_not_drawn_for(
     catalogue: Catalogue, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flux_core.gpu import engine as engine_module
+    from flux_core.gpu import shelf
 
-    load, watcher = engine_module.load, Watcher()
+    load, watcher = shelf.load, Watcher()
 
     def slow(*args: Any, **options: Any) -> LoadedModel:
         watcher.cancelled = True
         return load(*args, **options)
 
-    monkeypatch.setattr(engine_module, "load", slow)
+    monkeypatch.setattr(shelf, "load", slow)
     with pytest.raises(FluxError):
         Engine(torch.device("cpu")).draw(catalogue["flux-tiny"], ask(), None, watcher)
     assert watcher.steps == []

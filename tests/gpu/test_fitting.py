@@ -11,15 +11,15 @@ from unittest.mock import create_autospec
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel
+from diffusers import AutoencoderKL, AutoencoderKLFlux2, Flux2Transformer2DModel, FluxPipeline, FluxTransformer2DModel
 from diffusers.hooks import apply_group_offloading
 from diffusers.models.attention_dispatch import AttentionBackendName
 from diffusers.quantizers.quantization_config import BitsAndBytesConfig
-from transformers import CLIPTextModel, T5EncoderModel
+from transformers import CLIPTextModel, Qwen3Config, Qwen3Model, T5EncoderModel
 
-from flux_core.errors import ConfigurationError
+from flux_core.errors import ConfigurationError, ModelUnavailable
 from flux_core.generation import GenerationRequest
-from flux_core.gpu import fitting
+from flux_core.gpu import fitting, loading
 from flux_core.gpu.engine import Engine
 from flux_core.gpu.fitting import NF4, compile_blocks, fit, loading_options, number_type, tile
 from flux_core.gpu.float8 import RoundedLinear, rounded
@@ -29,9 +29,9 @@ from flux_core.gpu.profile import Encoders, Offload, Profile
 from flux_core.gpu.rungs import KINDS
 from flux_core.gpu.shapes import Part, build
 from flux_core.gpu.sizes import size_of
-from flux_core.models import FLUX_DEV, Catalogue, Mode
+from flux_core.models import FLUX_DEV, FLUX_KLEIN, Catalogue, Mode
 from tests.gpu.conftest import Watcher
-from tests.gpu.test_profile import MACHINES, first, ladder
+from tests.gpu.test_profile import MACHINES, card, first, ladder
 
 CPU = torch.device("cpu")
 CARD = torch.device("cuda", 1)
@@ -188,6 +188,44 @@ def test_the_size_of_a_model_is_known_before_it_is_loaded(catalogue: Catalogue, 
         assert held == pytest.approx(sum(one.numel() for one in part.parameters()), rel=0.06)
     assert size.width == 192
     assert size_of(replace(FLUX_DEV, source="black-forest-labs/FLUX.1-dev")).transformer == 11_901_408_320
+
+
+def test_the_size_of_klein_is_that_of_its_own_shapes() -> None:
+    """Taken for as large as FLUX.1 it would be streamed where all of it fits."""
+    transformer_config = {"num_layers": 5, "num_single_layers": 20, "num_attention_heads": 24}
+    with torch.device("meta"):
+        transformer = Flux2Transformer2DModel(**transformer_config, joint_attention_dim=7680, guidance_embeds=False)
+        words = Qwen3Model(
+            Qwen3Config(
+                vocab_size=151936,
+                hidden_size=2560,
+                intermediate_size=9728,
+                num_hidden_layers=36,
+                num_attention_heads=32,
+                num_key_value_heads=8,
+                head_dim=128,
+            )
+        )
+        vae = AutoencoderKLFlux2()
+    size = size_of(replace(FLUX_KLEIN, source="black-forest-labs/FLUX.2-klein-4B"))
+    counted = [sum(one.numel() for one in part.parameters()) for part in (transformer, words, vae)]
+    assert [size.transformer, size.t5, size.vae] == counted
+    blocks = (transformer.transformer_blocks[0], transformer.single_transformer_blocks[0])
+    assert size.largest_block == max(sum(one.numel() for one in block.parameters()) for block in blocks)
+    assert first(card(23.9, (8, 9)), size) == "bf16"
+
+
+def test_what_cannot_be_held_so_is_no_fault_of_the_worker(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packages of other versions than the ladder takes them for, say: the operator reads what to do."""
+
+    def broken(*_: object) -> None:
+        raise ValueError("flash_attn_interface is of another age\nand so on")
+
+    monkeypatch.setattr(loading, "fit", broken)
+    with pytest.raises(ModelUnavailable, match=r"profile plain .*another age\); GPU_PROFILE names another\.$"):
+        load(catalogue["flux-tiny"], CPU, profile=PLAIN)
 
 
 # For a card

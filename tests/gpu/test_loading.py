@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from flux_core import downloads
 from flux_core.errors import ModelUnavailable
 from flux_core.generation import RequestOptions, resolve
-from flux_core.gpu import engine
+from flux_core.gpu import shelf
 from flux_core.gpu.loading import explain, load
 from flux_core.models import FLUX_DEV, Catalogue
 from flux_core.providers.base import DrawTask
@@ -62,7 +62,7 @@ async def test_the_hub_is_asked_with_the_configured_token(monkeypatch: pytest.Mo
     hub = Hub(place, {"model_index.json": b"{}"})
     hub.gated = True
     through = partial(downloads.fetch, endpoint=hub.url, cache=tmp_path)
-    monkeypatch.setattr(engine, "folder_of", partial(downloads.folder_of, fetch=through))
+    monkeypatch.setattr(shelf, "folder_of", partial(downloads.folder_of, fetch=through))
     settings = Settings(flux_dev_path=place, hf_token=token, device="cpu", _env_file=None)
     request = resolve(RequestOptions(prompt="a red circle", model="flux-dev"), settings.catalogue)
     provider = local_provider(settings)

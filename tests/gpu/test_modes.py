@@ -68,7 +68,7 @@ def test_turbo_leaves_steps_out_and_leaves_nothing_behind(shipped: Catalogue, pi
     quick = exact.model_copy(update={"mode": Mode.TURBO})
     engine = Engine(CPU)
     before = draw(engine, shipped, exact, start)
-    (held,) = engine._loaded.values()
+    (held,) = engine.models.loaded.values()
     last = held.text_to_image.transformer.single_transformer_blocks[-1]
     computed: list[int] = []
     handle = last.attn.register_forward_hook(lambda *_: computed.append(1))

@@ -7,9 +7,9 @@ from itertools import pairwise, product
 import pytest
 
 from flux_core.errors import ConfigurationError
-from flux_core.gpu.memory import GIB, ModelSize, Weights
+from flux_core.gpu.memory import GIB, PAGE_LOCKED, ModelSize, Weights
 from flux_core.gpu.profile import NAMES, Encoders, Facts, Offload, Profile, ladder, modes, why_not
-from flux_core.gpu.shapes import Part, parameters
+from flux_core.gpu.shapes import Part, build, parameters
 from flux_core.models import MEGAPIXEL, Mode
 
 ALL = frozenset({"torchao", "bitsandbytes", "triton"})
@@ -56,6 +56,14 @@ def test_the_plan_knows_the_published_sizes(dev: ModelSize) -> None:
     assert dev.denoising(Weights.BF16, 2 * MEGAPIXEL) > 1.8 * dev.denoising(Weights.BF16)
 
 
+def test_main_memory_is_planned_as_torch_locks_it(dev: ModelSize) -> None:
+    """Each tensor in a piece of its own, rounded up to a power of two: a half more than the weights are."""
+    locked = sum(1 << (2 * one.numel() - 1).bit_length() for one in build(Part.TRANSFORMER, "flux-dev").parameters())
+    assert locked / (2 * dev.transformer) == pytest.approx(PAGE_LOCKED, abs=0.01)
+    (streamed,) = (one for one in ladder(card(15.9, (8, 6)), dev) if one.name == "bf16-streamed")
+    assert streamed.main_bytes / GIB == pytest.approx(48.7, abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("facts", "quality", "fast", "offered"),
     [
@@ -68,6 +76,7 @@ def test_the_plan_knows_the_published_sizes(dev: ModelSize) -> None:
         pytest.param(card(11.9, (8, 6)), "bf16-streamed", "nf4", "quality fast turbo", id="RTX 3060"),
         pytest.param(card(7.8, (8, 9)), "bf16-streamed", "nf4-in-turns", "quality fast turbo", id="RTX 4060"),
         pytest.param(card(7.8, (8, 6), main=16), "nf4-in-turns", "nf4-in-turns", "fast turbo", id="8 GB, 16 GB main"),
+        pytest.param(card(23.9, (8, 9), main=40), "fp8-small-words", "fp8-small-words", "fast turbo", id="40 GB main"),
         pytest.param(card(139, (9, 0), free=12), "bf16-streamed", "nf4-in-turns", "quality fast turbo", id="busy"),
         pytest.param(
             card(23.9, (8, 9), packages=frozenset()), "bf16-streamed", "bf16-streamed", "quality turbo", id="no extras"

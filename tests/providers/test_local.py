@@ -97,7 +97,7 @@ async def provider(tmp_path: Path) -> AsyncIterator[LocalProvider]:
 
 
 def pipeline(provider: LocalProvider) -> Any:
-    return provider._engine._loaded["flux-tiny"].text_to_image
+    return provider._engine.models.loaded["flux-tiny"].text_to_image
 
 
 def awaited(event: threading.Event) -> None:

@@ -10,7 +10,7 @@ import sys
 import threading
 from typing import Any
 
-from flux_core.gpu import engine
+from flux_core.gpu import shelf
 from flux_core.gpu.loading import LoadedModel
 from flux_core.logs import configure_logging
 from flux_core.settings import load_settings
@@ -20,7 +20,7 @@ from flux_core.worker_process import run_worker
 def main() -> None:
     """Run until stopped, or until it hangs."""
     steps, hang_at = 0, int(sys.argv[1])
-    load = engine.load
+    load = shelf.load
 
     def loaded(*args: Any, **options: Any) -> LoadedModel:
         model = load(*args, **options)
@@ -33,7 +33,7 @@ def main() -> None:
         if steps == hang_at:
             threading.Event().wait()  # what a driver does that waits for a card which has fallen off the bus
 
-    engine.load = loaded
+    shelf.load = loaded
     settings = load_settings()
     configure_logging(settings)
     asyncio.run(run_worker(settings, worker_id="hanging"))

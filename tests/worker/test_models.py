@@ -45,6 +45,21 @@ async def offered(floor: Floor) -> dict[str, tuple[str, ...]]:
     return {one.id: one.models for one in await floor.db.read(workers.alive, 0.0)}
 
 
+async def test_whatever_a_model_does_when_it_loads_the_worker_goes_on(floor: Floor) -> None:
+    """Else it would end, be started anew, load it again, and end."""
+
+    class Odd(Loading):
+        def _load(self, model: str) -> None:
+            if model == self.fails:
+                raise RuntimeError("CUBLAS_STATUS_NOT_INITIALIZED")
+
+    provider = Odd(fails="flux-schnell")
+    provider.go.set()
+    async with floor.worker(provider, warm_up=["flux-schnell"]):
+        assert (await floor.ended(await floor.submit())).state is JobState.SUCCEEDED
+        assert (await offered(floor))["w0"] == ("flux-tiny",)
+
+
 async def test_jobs_wait_in_the_queue_until_the_first_model_is_loaded(floor: Floor) -> None:
     provider = Loading()
     worker = Worker(
