@@ -91,22 +91,32 @@ def guilds_in_turn(column: str, models: int, most: int) -> sa.Select[Any]:
 
 
 def _guilds_with(column: sa.Column[Any], number: int) -> sa.CTE:
+    lane = bindparam("of_lane", type_=sa.Integer)
     first = jobs.alias(f"first_{number}")
-    seen = (
-        sa.select(sa.func.min(first.c.guild_id).label("guild_id"))
-        .where(first.c[column.name] == bindparam(f"model_{number}"), first.c.lane == bindparam("of_lane"))
-        .where(*_in_index(first, column))
-        .cte(f"seen_{number}", recursive=True)
+    seen = sa.select(_next_guild(first, column, number, first.c.lane >= lane).scalar_subquery().label("guild_id")).cte(
+        f"seen_{number}", recursive=True
     )
     further = jobs.alias(f"further_{number}")
-    following = (
-        sa.select(sa.func.min(further.c.guild_id))
-        .where(further.c[column.name] == bindparam(f"model_{number}"), further.c.lane == bindparam("of_lane"))
-        .where(further.c.guild_id > seen.c.guild_id, *_in_index(further, column))
-        .correlate(seen)
-        .scalar_subquery()
-    )
+    behind = sa.tuple_(further.c.lane, further.c.guild_id) > sa.tuple_(lane, seen.c.guild_id)
+    following = _next_guild(further, column, number, behind).correlate(seen).scalar_subquery()
     return seen.union_all(sa.select(following).where(seen.c.guild_id.is_not(None)))
+
+
+def _next_guild(
+    waiting: sa.FromClause, column: sa.Column[Any], number: int, behind: sa.ColumnElement[bool]
+) -> sa.Select[Any]:
+    """Return the first guild among jobs for a model that are ``behind`` a place in the index, or NULL for another lane.
+
+    Ordered by the lane as well, though it is always the same one: in that order jobs stand in this index alone. With
+    another one PostgreSQL would walk through all jobs there are for a model that none of them waits for.
+    """
+    of_lane = sa.case((waiting.c.lane == bindparam("of_lane", type_=sa.Integer), waiting.c.guild_id))
+    return (
+        sa.select(of_lane)
+        .where(waiting.c[column.name] == bindparam(f"model_{number}"), behind, *_in_index(waiting, column))
+        .order_by(waiting.c.lane, waiting.c.guild_id)
+        .limit(sa.literal_column("1"))
+    )
 
 
 def _in_index(waiting: sa.FromClause, column: sa.Column[Any]) -> tuple[sa.ColumnElement[bool], ...]:

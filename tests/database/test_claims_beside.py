@@ -12,13 +12,13 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.util import await_only
 
-from flux_core.database import locks
+from flux_core.database import claims, leases, locks, warm
 from flux_core.database.bookkeeping import discrepancies
-from flux_core.database.tables import guilds, jobs, members
+from flux_core.database.tables import guilds, jobs, members, virtual_time
 from flux_core.jobs import Account
 from flux_core.policy import GuildPolicy, Limits
 from tests.database import postgres
-from tests.database.scene import SCHNELL, Scene, a_scene
+from tests.database.scene import DEV, SCHNELL, Scene, a_scene, pictures
 
 AT_ONCE = 6
 
@@ -48,6 +48,79 @@ async def test_a_job_that_somebody_is_taking_is_passed_by(scene: Scene) -> None:
     await holding
     later = await scene.queue.claim("quick", [SCHNELL])
     assert [job and job.id for job in (taken, later)] == [second.id, first.id]
+
+
+async def test_a_claim_locks_its_guild_before_time_as_those_with_locks_do(scene: Scene) -> None:
+    """In another order two claims would wait for one another until the server ends one of them, a second later."""
+    for user in (1, 2):
+        await scene.submit(Account(7, user))
+    await scene.claim()  # from now on a claim moves the guilds' time on
+    locked, waited_for, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    @locks.beside_others
+    def hold(connection: Connection) -> None:
+        connection.execute(sa.select(guilds.c.guild_id).where(guilds.c.guild_id == 7).with_for_update())
+        locked.set()
+        await_only(waited_for.wait())
+        connection.execute(sa.select(virtual_time.c.value).with_for_update(nowait=True))
+        done.set()
+
+    waiting = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%guilds%'")
+    async with asyncio.TaskGroup() as group:
+        group.create_task(scene.db.write(hold))
+        await locked.wait()
+        claiming = group.create_task(scene.queue.claim("other", [SCHNELL]))
+        while not await scene.db.read(lambda connection: connection.execute(waiting).scalar_one()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # the server tells nobody that somebody waits
+        waited_for.set()
+    assert done.is_set()
+    assert claiming.result() is not None
+
+
+async def test_nothing_that_runs_all_the_time_reads_the_line(scene: Scene) -> None:
+    """The server plans these once for all parameters, so it must see how little of a long line they look at."""
+    job = await scene.submit(Account(7, 1))
+    await scene.db.write(wait_in_line, job.id, 5_000)
+
+    def read_by(connection: Connection, query, *args) -> int:  # type: ignore[no-untyped-def]
+        before = connection.execute(READ).scalar_one()  # of the connection's last transactions
+        query(connection, *args)
+        return int(connection.execute(READ).scalar_one() - before)
+
+    now = scene.clock.now
+    models = [SCHNELL, DEV]
+    claimed = await scene.claim("w1")
+    for number in range(2):  # once as the first of a prepared statement, and again
+        worker = f"w{number}"
+        assert await scene.db.write(read_by, claims.claim, worker, [SCHNELL], now, 30.0) < 100
+        assert await scene.db.write(read_by, claims.claim, worker, models, now, 30.0) < 100
+        assert await scene.db.write(read_by, warm.take, worker, models, {DEV}, now, 30.0) < 200
+    assert await scene.db.write(read_by, leases.heartbeat, "w1", [claimed.id], now + 60) < 10
+    drawn = leases.Drawn(provider="local", seconds=1.0)
+    assert await scene.db.write(read_by, leases.succeed, "w1", claimed.id, pictures(claimed), drawn, now) < 10
+
+
+READ = sa.text(
+    "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables WHERE relname = 'jobs'"
+)
+"""Jobs that a connection has read lately."""
+
+
+def wait_in_line(connection: Connection, job_id: str, number: int) -> None:
+    """Let many more jobs like this one wait in its guild."""
+    names = [column.name for column in jobs.c]
+    series = sa.func.generate_series(1, number, type_=sa.Integer).table_valued("number").render_derived("series")
+    serial = sa.cast(series.c.number, sa.Integer)
+    new = {
+        "id": sa.func.lpad(sa.func.to_hex(serial), 24, "0"),
+        "key": sa.null(),
+        "start_tag": serial * 1000.0,
+        "finish_tag": serial * 1000.0 + 1000.0,
+    }
+    like_it = sa.select(*(new.get(name, jobs.c[name]) for name in names)).select_from(jobs.join(series, sa.true()))
+    like_it = like_it.where(jobs.c.id == job_id)
+    connection.execute(sa.insert(jobs).from_select(names, like_it, include_defaults=False))
+    connection.exec_driver_sql("ANALYZE jobs")
 
 
 async def test_turns_stay_within_the_bound_while_many_claim_at_once(scene: Scene) -> None:
