@@ -163,7 +163,9 @@ def help_page(models: Iterable[ModelSpec]) -> Card:
                 "- `--steps` finer, but slower · `--guidance` how closely to follow the words\n"
                 "- `--mode` quality leaves nothing out; fast and turbo are quicker, and a little less exact\n"
                 "- `--model` what draws · `--provider` who: `local` or a hosted one · `--format` webp, png or jpeg\n"
-                "- `image` starts from your picture; `--strength 0.3` keeps much of it, `0.9` little"
+                "- `image` starts from your picture; `--strength 0.3` keeps much of it, `0.9` little\n"
+                "- `mask` of your picture: what it shows white is painted anew, by a model that can\n"
+                "- `--lora ink:0.8` a style that this studio has, and how strongly; the option offers them"
             ),
             ui.TextDisplay(f"**Models**\n{offered}"),
             ui.TextDisplay(

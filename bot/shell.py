@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from bot.wording import title_of
 from flux_core.bootstrap import configured_vendors, open_studio
 from flux_core.errors import ConfigurationError, FluxError, from_code
 from flux_core.generation import GenerationRequest, InputPicture, RequestOptions, resolve
-from flux_core.images.intake import vet
+from flux_core.images.intake import VettedPicture, check_mask, vet
 from flux_core.jobs import SHELL_ACCOUNT, Job, JobState, Origin, Picture
 from flux_core.models import Mode
 from flux_core.router import LOCAL
@@ -41,7 +42,7 @@ async def imagine(
     options = prompt_flags.combine(prompt_flags.parse(options.prompt), options)
     options = options.model_copy(update={"output_format": output_format, "count": options.count or 1})
     async with open_studio(settings) as studio:
-        picture, masked = [await _input(settings, studio, one) for one in (image, mask)]
+        picture, masked = await _input(settings, studio, image), await _input(settings, studio, mask, check_mask)
         request = resolve(options, studio.catalogue, picture=picture, mask=masked)
         local, hosted = await needed(settings, studio, request)
         if local and find_spec("torch") is None:
@@ -66,13 +67,19 @@ async def imagine(
             Console(stderr=True).print(note, highlight=False, markup=False)
 
 
-async def _input(settings: Settings, studio: Studio, image: Path | None) -> InputPicture | None:
+async def _input(
+    settings: Settings,
+    studio: Studio,
+    image: Path | None,
+    check: Callable[[VettedPicture], None] = lambda picture: None,
+) -> InputPicture | None:
     if image is None:
         return None
     data = await asyncio.to_thread(image.read_bytes)
     vetted = await asyncio.to_thread(
         vet, data, max_bytes=settings.max_upload_bytes, max_pixels=settings.max_upload_pixels
     )
+    await asyncio.to_thread(check, vetted)
     return await studio.store_input(vetted)
 
 

@@ -502,6 +502,9 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     ),
     "unknown_lora": _unknown_lora,
     "lora_not_for_model": _lora_not_for_model,
+    "mask_shows_nothing": _fixed(
+        "Your `mask` is white nowhere, so nothing of the picture would change. Paint white what shall be drawn anew."
+    ),
     "mask_without_picture": _fixed(
         "A `mask` shows where your own picture is painted anew, but there is none. Attach it as `image`, too."
     ),

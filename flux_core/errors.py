@@ -9,7 +9,7 @@
     │   │   ├── NotANumber, OutOfRange
     │   │   ├── UnknownModel, UnknownAspect, UnknownFormat, UnknownMode, UnknownFlag
     │   │   ├── InvalidSize, SizeContradiction
-    │   │   └── OperationUnavailable, StrengthWithoutPicture, MaskWithoutPicture
+    │   │   └── OperationUnavailable, StrengthWithoutPicture, MaskWithoutPicture, MaskShowsNothing
     │   │   └── UnknownLora, LoraNotForModel
     │   ├── InvalidPicture
     │   │   ├── PictureEmpty, PictureTooHeavy, PictureTooLarge, PictureUnreadable, PictureUnsupported
@@ -155,6 +155,12 @@ class MaskWithoutPicture(InvalidRequest):
     """Refuse a mask where there is no picture that it could belong to."""
 
     code = "mask_without_picture"
+
+
+class MaskShowsNothing(InvalidRequest):
+    """Refuse a mask that is white nowhere: the picture would come back as it was."""
+
+    code = "mask_shows_nothing"
 
 
 class UnknownLora(InvalidRequest):

@@ -138,7 +138,7 @@ class Settings(BaseSettings):
     loras: Annotated[Mapping[str, Lora], NoDecode] = Field(
         default_factory=dict,
         description="LoRAs that members may use, separated by commas: name=path-or-hub-id, with :model behind it where "
-        "it is for one model only.",
+        "it is for one model only. The same for the bot and for every worker.",
     )
     hf_token: SecretStr | None = Field(
         default=None,

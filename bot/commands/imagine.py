@@ -16,6 +16,7 @@ from bot.whereabouts import account_of, whereabouts
 from bot.wording import shorten
 from flux_core.errors import StorageUnavailable
 from flux_core.generation import GenerationRequest, InputPicture, OutputFormat, RequestOptions, resolve
+from flux_core.images.intake import check_mask
 from flux_core.jobs import Origin
 from flux_core.models import ASPECTS, ModelSpec
 from flux_core.service.personal import NOTHING_KNOWN
@@ -112,7 +113,10 @@ async def imagine(
     draft = resolve(options, bot.studio.catalogue, picture=declared, mask=declared_mask)
 
     async def with_pictures(*attachments: discord.Attachment) -> GenerationRequest:
-        kept = [await bot.studio.store_input(await bot.attachments.read(one.url)) for one in attachments]
+        given = [await bot.attachments.read(one.url) for one in attachments]
+        for masked in given[1:]:
+            await asyncio.to_thread(check_mask, masked)
+        kept = [await bot.studio.store_input(one) for one in given]
         exact = options.model_copy(update={"seed": draft.seed})
         return resolve(exact, bot.studio.catalogue, picture=kept[0], mask=kept[1] if len(kept) > 1 else None)
 

@@ -147,8 +147,13 @@ class Posting:
             return cards.report(due.review, job, [one.shown for one in loaded]), uploads.files(loaded)
         start = await self._given("start", job.request.input_picture)
         mask = await self._given("mask", job.request.input_mask)
-        names = {"input_name": start and start.filename, "mask_name": mask and mask.filename}
-        return cards.approval(due.review, job, **names), [file for file in (start, mask) if file is not None]
+        card = cards.approval(
+            due.review,
+            job,
+            input_name=None if start is None else start.filename,
+            mask_name=None if mask is None else mask.filename,
+        )
+        return card, [file for file in (start, mask) if file is not None]
 
     async def _given(self, name: str, picture: InputPicture | None) -> discord.File | None:
         """Return what a job starts from as a file to post; None where there is none, or it is gone."""

@@ -9,7 +9,7 @@ from math import sqrt
 
 from PIL import Image, ImageCms, ImageOps
 
-from flux_core.errors import PictureEmpty, PictureTooHeavy, PictureTooLarge, PictureUnreadable
+from flux_core.errors import MaskShowsNothing, PictureEmpty, PictureTooHeavy, PictureTooLarge, PictureUnreadable
 from flux_core.images.headers import PictureHeader, read_header
 from flux_core.models import MAX_PIXELS
 
@@ -26,6 +26,8 @@ SAYS_ORIENTATION = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
 # Pillow warns of every oddity in a file, in words that name it: strangers would fill the log, and Python's memory of
 # what it has warned of already.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+WHITE = 128
+"""Grey of a mask from which on a place is painted anew: diffusers splits masks at one half."""
 BACKDROP = (255, 255, 255)
 """What shows through transparent places."""
 
@@ -52,6 +54,14 @@ def vet(data: bytes, *, max_bytes: int, max_pixels: int) -> VettedPicture:
     png = BytesIO()
     picture.save(png, "PNG", compress_level=3)
     return VettedPicture(png.getvalue(), picture.width, picture.height)
+
+
+def check_mask(picture: VettedPicture) -> None:
+    """Raise MaskShowsNothing for a mask that is nowhere nearer to white than to black. Call it in a thread."""
+    with Image.open(BytesIO(picture.png), formats=["PNG"]) as mask:
+        painted = mask.convert("L").point(lambda grey: grey >= WHITE and 255).getbbox()
+    if painted is None:
+        raise MaskShowsNothing()
 
 
 def decode(data: bytes, *, max_pixels: int) -> Image.Image:

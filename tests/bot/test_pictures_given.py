@@ -40,7 +40,7 @@ async def refused(person: Person, **options: Any) -> str:
 
 
 async def test_a_mask_goes_with_its_picture_and_a_model_that_paints_is_chosen(stage: Stage, ada: Person) -> None:
-    image, mask = await ada.upload(png(200, 100), "shot.png"), await ada.upload(png(100, 50), "mask.png")
+    image, mask = await ada.upload(png(200, 100), "shot.png"), await ada.upload(png(100, 50, "white"), "mask.png")
     answer = await ask(ada, prompt="a flag", image=image, mask=mask, count=1)
     job = await stage.easel.take()
     request = job.request
@@ -76,6 +76,9 @@ async def test_what_is_missing_or_too_much_is_told_in_private(stage: Stage, ada:
     assert "needs to know where to paint" in await refused(ada, model="flux-fill-dev", image=image)
     assert "cannot paint anew what a mask shows" in await refused(ada, model="flux-dev", image=image, mask=mask)
     assert "Attach it as `image`, too" in await refused(ada, mask=mask)
+    black = await ada.upload(png(100, 100, "black"), "mask.png")
+    await ada.command("imagine", prompt="a flag", image=image, mask=black, count=1)
+    await ada.wait_for(lambda m: is_private(m) and "Your `mask` is white nowhere" in text_of(m))
     assert await stage.studio.live_jobs() == []
 
 
@@ -140,7 +143,7 @@ async def test_a_lora_that_is_listed_no_longer_cannot_be_had_by_a_button(
 
 async def test_moderators_see_the_mask_of_what_they_approve(stage: Stage, ada: Person, grace: Person) -> None:
     await test_reviews.moderate(stage, grace)
-    image, mask = await ada.upload(png(200, 100), "shot.png"), await ada.upload(png(100, 50), "marks.png")
+    image, mask = await ada.upload(png(200, 100), "shot.png"), await ada.upload(png(100, 50, "white"), "marks.png")
     await ask(ada, prompt="a dragon", image=image, mask=mask, count=1)
     message = await test_reviews.asked(grace)
     assert [one["filename"] for one in message["attachments"]] == ["start.png", "mask.png"]

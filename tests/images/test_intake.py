@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import struct
 import zlib
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from io import BytesIO
 
 import pytest
@@ -13,6 +13,7 @@ from PIL import Image, ImageCms, ImageDraw
 
 from flux_core.errors import (
     InvalidPicture,
+    MaskShowsNothing,
     PictureEmpty,
     PictureTooHeavy,
     PictureTooLarge,
@@ -20,7 +21,7 @@ from flux_core.errors import (
     PictureUnsupported,
 )
 from flux_core.images.headers import read_header
-from flux_core.images.intake import KEPT_PIXELS, VettedPicture, vet
+from flux_core.images.intake import KEPT_PIXELS, VettedPicture, check_mask, vet
 from tests.images.picture_files import SIGNATURE, chunk, halves, opened, png, saved
 
 LIMITS = {"max_bytes": 4_000_000, "max_pixels": 20_000_000}
@@ -280,3 +281,11 @@ def test_vetting_what_was_vetted_changes_nothing() -> None:
     second, again = taken(first.png)
     assert image.tobytes() == again.tobytes() == drawing.tobytes()
     assert first.png == second.png
+
+
+@pytest.mark.parametrize(("grey", "shows"), [(0, False), (127, False), (128, True), (255, True)])
+def test_a_mask_has_to_show_something(grey: int, shows: bool) -> None:
+    picture = Image.new("L", (64, 64))
+    picture.putpixel((3, 60), grey)
+    with nullcontext() if shows else pytest.raises(MaskShowsNothing):
+        check_mask(vet(saved(picture, "PNG"), **LIMITS))
