@@ -21,6 +21,7 @@ from bot.findings import Finding
 from bot.house import local_count
 from flux_core.bootstrap import configured_vendors, open_database
 from flux_core.database import pictures, workers
+from flux_core.database.workers import WorkerInfo
 from flux_core.errors import FluxError, ProviderBusy, ProviderClosed, StorageUnavailable
 from flux_core.images.store import NO_BUCKET, PictureStore
 from flux_core.logs import mask, masking
@@ -276,15 +277,7 @@ async def _workers(settings: Settings) -> list[Finding]:
             alive = await database.read(workers.alive, time.time() - settings.lease_seconds)
     except StorageUnavailable:
         return [Finding("Workers", None, "The database would know; see there.")]
-    findings = [
-        Finding(
-            f"Worker {worker.id}",
-            True if worker.closed is None else None,
-            f"{worker.host}, {worker.device}: {', '.join(worker.models)}"
-            + ("" if worker.closed is None else f". It takes no jobs: {_masked(settings, worker.closed)}"),
-        )
-        for worker in alive
-    ]
+    findings = [_worker(settings, worker) for worker in alive]
     if not findings:
         findings.append(Finding("Workers", None, "None is running. `flux-bot run` starts them with the bot."))
     if local_count(settings) and find_spec("torch") is None:
@@ -296,6 +289,16 @@ async def _workers(settings: Settings) -> list[Finding]:
             )
         )
     return findings
+
+
+def _worker(settings: Settings, worker: WorkerInfo) -> Finding:
+    said = [f"{worker.host}, {worker.device}: {', '.join(worker.models)}"]
+    if worker.closed is not None:
+        said.append(f"It takes no jobs: {_masked(settings, worker.closed)}")
+    for model, offer in worker.offers.items():
+        if offer.leaner is not None:
+            said.append(f"Memory ran out: {model} is held as {offer.leaner} until this worker starts anew.")
+    return Finding(f"Worker {worker.id}", True if len(said) == 1 else None, ". ".join(said))
 
 
 async def _bots(settings: Settings) -> list[Finding]:

@@ -12,6 +12,8 @@ from flux_core.models import Mode
 from flux_core.settings import Settings
 
 GIB = 2**30
+MOSTLY_FREE = 0.9
+"""Part of a card's memory that is free where nothing of size runs there: no worker, say."""
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -38,6 +40,8 @@ def examine_card(settings: Settings) -> Iterator[tuple[str, bool | None, str]]:
         about.append(f"{_gib(facts.free)} free" + ("" if facts.total is None else f" of {_gib(facts.total)}"))
     if facts.capability is not None:
         about.append(f"compute capability {facts.capability[0]}.{facts.capability[1]}")
+    if facts.total is not None and facts.free is not None and facts.free < MOSTLY_FREE * facts.total:
+        about.append("the rest is taken now; a worker goes by what is free when it starts")
     yield "Card", True, ", ".join(about)
     for spec in settings.catalogue:
         source = spec.source or ""

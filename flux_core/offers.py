@@ -123,6 +123,8 @@ class Offer(BaseModel):
     """Characters."""
     modes: tuple[Mode, ...] = (Mode.QUALITY,)
     """Those it draws in; what is asked for in another is drawn in quality."""
+    leaner: str | None = None
+    """The profile in which our own card holds it since it ran out of memory; None: as planned."""
 
     @field_validator("modes", mode="before")
     @classmethod

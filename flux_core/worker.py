@@ -37,8 +37,9 @@ from flux_core.insistence import RETRY_SECONDS, insist
 from flux_core.jobs import Job, JobState
 from flux_core.metrics import work as metrics
 from flux_core.moderation.output import OutputCheck, shows_drafts
-from flux_core.providers.base import Drawing, DrawsTogether, Loads, Provider, WarmsUp
-from flux_core.repertoire import Repertoire
+from flux_core.offers import Offer
+from flux_core.providers.base import Drawing, DrawsTogether, Loads, Provider
+from flux_core.readiness import Readiness
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +104,6 @@ class Worker:
         self._money_cap = money_cap
         self._tell_prompt = tell_prompt
         self._check = check
-        self._warm_up = tuple(warm_up) if isinstance(provider, WarmsUp) else ()
         self._clock = clock
         self._said: str | None = provider.closed
         """Why the provider takes no jobs, as others know it."""
@@ -115,10 +115,9 @@ class Worker:
         self._closing = asyncio.Event()
         self._heard: float | None = None
         """When a heartbeat began that got through, on the monotonic clock."""
-        self._repertoire = Repertoire()
-        self._repertoire_changed = asyncio.Event()
-        self._warm = asyncio.Event()
-        """Set when the models to begin with are ready, or known not to load."""
+        self._readiness = Readiness(provider, warm_up, self._tell_offers)
+        self._told: dict[str, Offer] = {}
+        """What is offered, as others know it."""
 
     @property
     def trouble(self) -> str | None:
@@ -127,14 +126,7 @@ class Worker:
             return "it stops"
         if self._heard is None or time.monotonic() - self._heard > self._lease_seconds:
             return "no heartbeat gets through"
-        if not self._warm.is_set():
-            return f"{', '.join(self._warm_up)}: being loaded"
-        return self._closed
-
-    @property
-    def _closed(self) -> str | None:
-        """Why no jobs are taken, as others know it."""
-        return self._repertoire.trouble(self._provider.offers) or self._provider.closed
+        return self._readiness.trouble
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop``, then finish or hand back what is in hand, within a bound, and retire.
@@ -146,7 +138,7 @@ class Worker:
         claims = asyncio.create_task(self._claim_jobs(), name="claims")
         watch = asyncio.create_task(self._watch_changes(), name="watch")
         beat = asyncio.create_task(self._beat(), name="heartbeat")
-        models = asyncio.create_task(self._look_after_models(), name="models")
+        models = asyncio.create_task(self._readiness.look_after(), name="models")
         loops = {claims, watch, beat, models}
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
@@ -155,7 +147,7 @@ class Worker:
         finally:
             self._closing.set()
             self._wake.set()
-            self._warm.set()
+            self._readiness.warm.set()
             await asyncio.wait({claims})  # never cancelled: a claim must not get lost on its way here
             await self._clear_desk()
             for task in (stopping, watch, beat, models):
@@ -168,6 +160,7 @@ class Worker:
                 raise error
 
     def _introduction(self) -> WorkerInfo:
+        self._told = self._readiness.offered
         return WorkerInfo(
             id=self._id,
             host=platform.node(),
@@ -175,61 +168,18 @@ class Worker:
             device=self._provider.device,
             provider=self._provider.name,
             hosted=self._provider.hosted,
-            offers=dict(self._provider.offers),
-            closed=self._provider.closed,
+            offers=self._told,
+            closed=self._readiness.closed,
             slots=self._provider.concurrency,
             links=self._pictures.has_links,
             money_cap=self._money_cap,
             started_at=self._clock(),
         )
 
-    # Models
-
-    async def _look_after_models(self) -> None:
-        """Get the first models ready, and try those again, when their time has come, that did not load."""
-        for model in self._warm_up:
-            await self._try(model)
-        self._warm.set()
-        while True:
-            self._repertoire_changed.clear()
-            for model in self._repertoire.due:
-                await self._try(model)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._repertoire_changed.wait(), self._repertoire.pause)
-
-    async def _try(self, model: str) -> None:
-        """Find out whether ``model`` loads. A provider that cannot say is asked with the next job."""
-        try:
-            if isinstance(self._provider, WarmsUp):
-                await self._provider.warm_up(model)
-        except GenerationFailed as error:
-            await self._offer_no_longer(model, error)
-        except Exception as error:  # else this worker, and every one started in its place, would end here
-            log.exception("%s does not load", model)
-            await self._offer_no_longer(model, DrawingBroken(f"{type(error).__name__}: {error}"))
-        else:
-            if self._repertoire.loaded(model):
-                log.info("%s can be drawn again", model)
-                await self._tell_offers()
-
-    async def _offer_no_longer(self, model: str, error: GenerationFailed) -> None:
-        if self._repertoire.failed(model, str(error)):
-            log.error("%s is not offered until it loads: %s", model, error)
-        self._repertoire_changed.set()
-        await self._tell_offers()
-
-    async def _tell_offers(self) -> None:
-        offers = self._repertoire.offered(self._provider.offers)
-        try:
-            await self._queue.offer(self._id, offers, closed=self._closed)
-        except StorageUnavailable as error:
-            log.warning("What is offered cannot be told: %s", error)
-        self._wake.set()
-
     # Finding work
 
     async def _claim_jobs(self) -> None:
-        await self._warm.wait()
+        await self._readiness.warm.wait()
         failures = 0
         while not self._closing.is_set():
             self._wake.clear()
@@ -256,7 +206,7 @@ class Worker:
                 await self._queue.beat(self._id, closed=self._said)
             job = await self._queue.claim_hosted(self._id)
             return [] if job is None else [job]
-        models = list(self._repertoire.offered(self._provider.offers))
+        models = list(self._readiness.offered)
         if not models:
             return []
         loaded = self._provider.loaded if isinstance(self._provider, Loads) else None
@@ -306,6 +256,15 @@ class Worker:
 
     # Keeping in touch
 
+    async def _tell_offers(self) -> None:
+        offers = self._readiness.offered
+        try:
+            await self._queue.offer(self._id, offers, closed=self._readiness.closed)
+            self._told = offers
+        except StorageUnavailable as error:
+            log.warning("What is offered is told with the next heartbeat: %s", error)
+        self._wake.set()
+
     async def _watch_changes(self) -> None:
         """Notice at once when somebody submits or cancels."""
         version: int | None = None
@@ -327,8 +286,11 @@ class Worker:
             asked = dict(self._held)
             began = time.monotonic()
             try:
-                if not await self._queue.beat(self._id, closed=self._closed):
+                if not await self._queue.beat(self._id, closed=self._readiness.closed):
                     await self._queue.introduce(self._introduction())
+                # A card holds a model in a leaner way, or what is offered could not be told before.
+                if self._readiness.offered != self._told:
+                    await self._tell_offers()
                 self._obey(await self._queue.heartbeat(self._id, list(asked)), asked)
                 renewed = self._heard = began
             except StorageUnavailable as error:
@@ -455,7 +417,7 @@ class Worker:
         log.warning("Job %s failed (%s): %s", job.id, error.code, error)
         metrics.failed(job, self._provider.name, error)
         if isinstance(error, ModelUnavailable) and not self._provider.hosted:
-            await self._offer_no_longer(job.request.model, error)
+            await self._readiness.failed(job.request.model, error)
         if self._may_pass_on(job, error):
             after = await insist(lambda: self._queue.pass_on(self._id, job.id, error))
             if not after.state.ended:

@@ -15,10 +15,13 @@ from rich.console import Console
 
 from bot import provider_list
 from bot.doctor import examine
+from bot.doctor_card import examine_card
 from bot.sandbox.server import Sandbox
 from flux_core.bootstrap import job_queue, open_database
 from flux_core.database import bots, sqlite
 from flux_core.database.queue import WorkerInfo
+from flux_core.gpu.rungs import Facts
+from flux_core.offers import Offer
 from flux_core.settings import Settings
 from flux_core.shards import Keeper
 from tests import vendors
@@ -229,6 +232,34 @@ async def test_the_card_and_how_it_draws_are_told(healthy_settings):
     assert "GPU_PROFILE is 'bf16', but that is not for cpu. Possible here: auto, cpu, " in said
     _, said = await bill(healthy_settings.model_copy(update={"workers": 0}))
     assert "Card" not in said
+
+
+async def test_a_model_that_ran_out_of_memory_is_named_with_the_worker_that_holds_it(healthy_settings):
+    worker = WorkerInfo(
+        id="a",
+        host="h",
+        pid=1,
+        device="a card",
+        offers={"flux-dev": Offer(theirs="x", leaner="nf4"), "flux-schnell": Offer(theirs="y")},
+        started_at=time.time(),
+    )
+    async with open_database(healthy_settings) as database:
+        await job_queue(healthy_settings, database).register(worker)
+    healthy, said = await bill(healthy_settings)
+    assert healthy
+    assert "flux-dev, flux-schnell. Memory ran out: flux-dev is held as nf4 until this worker starts anew." in said
+
+
+def test_a_card_that_others_use_as_well_is_told_of(healthy_settings, monkeypatch):
+    from flux_core.gpu import device
+
+    def facts(free):
+        return lambda _: Facts(kind="cuda", name="a card", total=80 << 30, free=free << 30, capability=(9, 0))
+
+    for free, taken in ((12, True), (79, False)):
+        monkeypatch.setattr(device, "facts_of", facts(free))
+        said = next(iter(examine_card(healthy_settings)))
+        assert ("the rest is taken now" in said[2]) is taken
 
 
 async def test_a_model_of_the_hub_is_planned_for_without_a_download(healthy_settings):

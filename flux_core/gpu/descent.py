@@ -18,6 +18,7 @@ class Descent:
         self._facts = facts
         self._named = named
         self._standing: dict[tuple[str, Mode], Profile] = {}
+        self._fallen: dict[str, Profile] = {}
         # Who looks for the first time must not undo a fall meanwhile.
         self._lock = threading.RLock()
 
@@ -45,7 +46,12 @@ class Descent:
                 same = self.standing(spec, one)
                 if same.weights == before.weights and same.leaner is not None:
                     self._standing[spec.id, one] = same.leaner
+            self._fallen[spec.id] = before.leaner
             return before.leaner
+
+    def fallen(self, spec: ModelSpec) -> Profile | None:
+        """Return the profile to which ``spec`` fell last; None where memory has sufficed so far."""
+        return self._fallen.get((spec.base or spec).id)
 
     def modes(self, spec: ModelSpec) -> tuple[Mode, ...]:
         """Return in which modes ``spec`` is drawn here."""

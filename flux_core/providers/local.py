@@ -93,7 +93,11 @@ class LocalProvider:
     @property
     def offers(self) -> Mapping[str, Offer]:
         """Return every model whose weights are configured; within its bounds, our own cards draw all of it."""
-        return self._offers
+        fallen = {id: self.profiles.fallen(self._catalogue[id]) for id in self._offers}
+        return {
+            id: offer if (profile := fallen[id]) is None else offer.model_copy(update={"leaner": profile.name})
+            for id, offer in self._offers.items()
+        }
 
     @property
     def loaded(self) -> Set[str]:

@@ -67,6 +67,7 @@ async def test_a_fault_of_the_network_costs_nobody_anything(floor: Floor, provid
             now = "full"
             leaner = await floor.ended(await floor.submit(**options))
             assert (leaner.state, leaner.attempts, faults["full"]) == (JobState.SUCCEEDED, 1, 1)
+            assert provider.offers["flux-tiny"].leaner == "cpu-bf16", "which doctor shows"
             now = "always full"
             full = await floor.ended(await floor.submit(**options))
             assert (full.state, full.error_code, full.attempts) == (JobState.FAILED, "out_of_memory", 1)

@@ -219,7 +219,7 @@ async def test_models_that_do_not_load_are_not_ready(floor: Floor, scripted: Any
         provider._script.append(ModelUnavailable("nor is there that one", model="flux-schnell"))
         await floor.ended(await floor.submit(model="flux-schnell"))
         assert worker.trouble == "its folder is empty"
-        worker._repertoire.loaded("flux-tiny")
+        worker._readiness._repertoire.loaded("flux-tiny")
         assert worker.trouble is None
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from typing import Any
 
 import pytest
 
 from flux_core import repertoire
 from flux_core.database import workers
-from flux_core.errors import ModelUnavailable, OutOfMemory
+from flux_core.errors import ModelUnavailable, OutOfMemory, StorageUnavailable
 from flux_core.jobs import JobState
+from flux_core.offers import Offer
 from flux_core.providers.base import Drawing, DrawTask, Progress
 from flux_core.providers.scripted import ScriptedProvider
 from flux_core.repertoire import Repertoire
@@ -58,6 +60,44 @@ async def test_whatever_a_model_does_when_it_loads_the_worker_goes_on(floor: Flo
     async with floor.worker(provider, warm_up=["flux-schnell"]):
         assert (await floor.ended(await floor.submit())).state is JobState.SUCCEEDED
         assert (await offered(floor))["w0"] == ("flux-tiny",)
+
+
+async def test_what_could_not_be_told_at_once_is_told_later(floor: Floor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the list holds decides who is asked for what: it must not stay wrong until something else changes."""
+    provider, offer, failed = Loading(fails="flux-schnell"), floor.queue.offer, asyncio.Event()
+    provider.go.set()
+
+    async def once_away(*args: Any, **options: Any) -> None:
+        if not failed.is_set():
+            failed.set()
+            raise StorageUnavailable("It is away.")
+        await offer(*args, **options)
+
+    monkeypatch.setattr(floor.queue, "offer", once_away)
+    async with floor.worker(provider, warm_up=["flux-schnell"], lease_seconds=1.0), asyncio.timeout(60):
+        await failed.wait()
+        while (await offered(floor)).get("w0") != ("flux-tiny",):  # noqa: ASYNC110 (another connection tells nobody)
+            await asyncio.sleep(0.05)
+
+
+async def test_a_worker_tells_that_a_card_holds_a_model_in_a_leaner_way(floor: Floor) -> None:
+    class Full(Loading):
+        full = False
+
+        @property
+        def offers(self) -> dict[str, Offer]:
+            own = dict(super().offers)
+            if self.full:
+                own["flux-tiny"] = own["flux-tiny"].model_copy(update={"leaner": "nf4"})
+            return own
+
+    provider = Full()
+    async with floor.worker(provider, lease_seconds=1.0), asyncio.timeout(60):
+        await floor.until(await floor.submit(), lambda now: now.state is not JobState.QUEUED)
+        provider.full = True
+        while (await floor.db.read(workers.alive, 0.0))[0].offers["flux-tiny"].leaner != "nf4":  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        provider.go.set()
 
 
 async def test_jobs_wait_in_the_queue_until_the_first_model_is_loaded(floor: Floor) -> None:
