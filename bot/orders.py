@@ -36,6 +36,9 @@ TAKEN_BACK = "Nothing came of this."
 QUICK_SECONDS = 1.5
 """How long the database may take before the acknowledgement goes out without it: Discord gives 3 seconds for both."""
 
+UNHEARD = (discord.HTTPException, aiohttp.ClientError, OSError)
+"""What a request that did not reach Discord, or was refused there, raises; a connection that hangs is a TimeoutError,
+which is an OSError."""
 
 _unsettled: set[asyncio.Task[None]] = set()
 """What has to be kept from being forgotten by asyncio."""
@@ -92,10 +95,14 @@ async def _in_queue_first(studio: Studio, interaction: discord.Interaction[Any],
         card = None
     try:
         message_id = await _acknowledge(interaction, card, private=order.private)
-    except (discord.HTTPException, aiohttp.ClientError):
+    except UNHEARD:
         # Discord tells the member that nothing came of it, so nothing may; what is drawn already is posted anew.
-        with suppress(JobAlreadyEnded):
+        try:
             await studio.cancel((await submitting).id, by=order.account.user_id, moderator=False)
+        except JobAlreadyEnded:
+            pass
+        except StorageUnavailable:
+            _disown(studio, interaction)
         raise
     try:
         job = await submitting
@@ -143,13 +150,13 @@ async def _acknowledge(interaction: discord.Interaction[Any], card: Card | None,
                 if (deferred := await interaction.response.defer(ephemeral=private, thinking=True)) is not None:
                     return deferred.message_id
             break
-        except aiohttp.ClientError:
+        except (aiohttp.ClientError, OSError):
             # discord.py does not repeat what a closing connection swallowed.
             if not again:
                 raise
     try:
         return (await interaction.original_response()).id
-    except discord.HTTPException:
+    except UNHEARD:
         # Its token reaches the answer without an id, too.
         return None
 
@@ -215,7 +222,7 @@ async def _tried(request: Awaitable[object]) -> bool:
     """Say whether Discord took ``request``."""
     try:
         await request
-    except (discord.HTTPException, aiohttp.ClientError) as failure:
+    except UNHEARD as failure:
         log.warning("could not take a placeholder back: %s", failure)
         return False
     return True

@@ -11,7 +11,7 @@ import discord
 import pytest
 import sqlalchemy as sa
 
-from bot import delivery
+from bot import delivery, orders
 from bot.client import FluxBot
 from bot.sandbox.driver import Person
 from bot.sandbox.messages import LOADING
@@ -144,6 +144,54 @@ async def test_an_order_that_discord_would_not_acknowledge_costs_nothing(stage: 
     assert jobs[0].state is JobState.CANCELLED
     assert (await stage.studio.quota(account)).left == before
     stage.sandbox.inject(rest_500=0)
+
+
+@pytest.mark.parametrize("trouble", ["the connection hangs", "the database is away", "both, in the middle of it"])
+async def test_an_order_that_nobody_heard_of_costs_nothing_whatever_else_goes_wrong(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    submit = stage.studio.submit
+
+    async def hangs(*_: Any, **__: Any) -> None:
+        await asyncio.sleep(0)
+        raise TimeoutError
+
+    async def away(*_: Any, **__: Any) -> None:
+        raise StorageUnavailable("away")
+
+    async def unconfirmed(submission: Submission) -> None:
+        await asyncio.sleep(0.3)
+        await submit(submission)
+        raise StorageUnavailable("committed, and nobody heard")
+
+    monkeypatch.setattr(discord.InteractionResponse, "send_message", hangs)
+    monkeypatch.setattr(discord.InteractionResponse, "defer", hangs)
+    if trouble == "the database is away":
+        monkeypatch.setattr(stage.studio, "cancel", away)
+    elif trouble == "both, in the middle of it":
+        monkeypatch.setattr(orders, "QUICK_SECONDS", 0.01)
+        monkeypatch.setattr(stage.studio, "submit", unconfirmed)
+    await ada.command("imagine", prompt="unlucky", count=1)
+    version = None
+    async with asyncio.timeout(60):
+        while not (found := await stage.studio.jobs_of(account_of(ada), active_only=False)) or not found[0].state.ended:
+            version = await stage.studio.changed(version, 1)
+    assert (found[0].state, await spent(stage, ada)) == (JobState.CANCELLED, 0)
+
+
+async def test_an_answer_whose_id_cannot_be_asked_for_is_an_answer(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: Any, **__: Any) -> None:
+        raise aiohttp.ServerDisconnectedError
+
+    monkeypatch.setattr(discord.Interaction, "original_response", broken)
+    await ada.faults(rest_lost=1)  # Discord has the acknowledgement, and the bot does not know its id
+    first = await ask(ada, prompt="a", count=1)
+    job = await stage.easel.take()
+    await stage.easel.finish(job)
+    assert len(pictures_of(await finished(ada, first["id"]))) == 1
+    assert not (await stage.studio.job(job.id)).cancel_requested
 
 
 async def test_a_private_result_with_an_expired_token_goes_by_direct_message(stage: Stage, ada: Person) -> None:
