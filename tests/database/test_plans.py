@@ -168,6 +168,7 @@ async def test_chores_look_only_at_what_concerns_them(scene: Scene) -> None:
     assert "USING INDEX ix_jobs_previews" in previews
     inputs = await plans(scene, pictures.drop_inputs, 0.0, 0.0, 10)
     assert "ix_jobs_inputs (input_key=?)" in inputs
+    assert "ix_jobs_masks (mask_key=?)" in inputs
 
 
 async def test_a_members_jobs_are_found_by_member(scene: Scene) -> None:
@@ -198,5 +199,6 @@ async def test_strays_are_looked_up_by_key(scene: Scene) -> None:
     ]
     plan = await plans(scene, strays.among, files)
     assert "ix_jobs_inputs (input_key=?)" in plan
+    assert "ix_jobs_masks (mask_key=?)" in plan
     # The first job's time is one step into the table's own index.
     assert plan.count("SCAN") == plan.count("SCAN jobs USING INDEX sqlite_autoindex_jobs_1") == 1

@@ -125,10 +125,10 @@ async def test_expired_tokens_are_forgotten(scene: Scene) -> None:
 
 
 async def test_uploads_without_a_job_go_and_others_stay(scene: Scene) -> None:
-    unused, used, fresh = [
-        await scene.studio.store_input(VettedPicture(png=png, width=64, height=64)) for png in (b"1", b"2", b"3")
+    unused, used, mask, fresh = [
+        await scene.studio.store_input(VettedPicture(png=png, width=64, height=64)) for png in (b"1", b"2", b"4", b"3")
     ]
-    request = a_request().model_copy(update={"input_picture": used, "strength": 0.5})
+    request = a_request().model_copy(update={"input_picture": used, "input_mask": mask})
     await scene.submit(request=request)
     scene.clock.now += DAY + 1
     await scene.studio.store_input(VettedPicture(png=b"3", width=64, height=64))
@@ -136,6 +136,7 @@ async def test_uploads_without_a_job_go_and_others_stay(scene: Scene) -> None:
     with pytest.raises(PictureGone):
         await scene.store.get(unused.key)
     assert await scene.store.get(used.key) == b"2"
+    assert await scene.store.get(mask.key) == b"4"
     assert await scene.store.get(fresh.key) == b"3"
 
 

@@ -110,16 +110,17 @@ async def test_jobs_that_drew_nothing_are_no_trouble(scene: Scene) -> None:
 
 
 async def test_an_upload_goes_with_the_last_job_that_started_from_it(scene: Scene) -> None:
-    shared = await scene.studio.store_input(VettedPicture(png=b"1", width=64, height=64))
-    request = a_request().model_copy(update={"input_picture": shared, "strength": 0.5})
+    shared, mask = [await scene.studio.store_input(VettedPicture(png=png, width=64, height=64)) for png in (b"1", b"2")]
+    request = a_request().model_copy(update={"input_picture": shared, "input_mask": mask})
     await drawn(scene, ANNE, request=request)
     scene.clock.now += 20 * DAY
     await drawn(scene, BERT, request=request)
     scene.clock.now += 11 * DAY
     assert await do(scene, MONTH, PICTURES, "uploads", "discarded") == [1, 0, 1]
     assert await scene.store.get(shared.key) == b"1"
+    assert await scene.store.get(mask.key) == b"2"
     scene.clock.now += 20 * DAY
-    assert await do(scene, MONTH, PICTURES, "uploads", "discarded") == [1, 1, 2]
+    assert await do(scene, MONTH, PICTURES, "uploads", "discarded") == [1, 2, 3]
     assert await files(scene) == []
 
 
@@ -153,8 +154,9 @@ async def test_a_variation_that_waits_keeps_the_picture_it_starts_from(scene: Sc
 
 
 async def test_a_forgotten_job_says_nothing_of_its_member_and_the_books_still_balance(scene: Scene) -> None:
-    upload = await scene.studio.store_input(VettedPicture(png=b"1", width=64, height=64))
-    request = a_request(prompt="my most private wish").model_copy(update={"input_picture": upload, "strength": 0.5})
+    upload, mask = [await scene.studio.store_input(VettedPicture(png=png, width=64, height=64)) for png in (b"1", b"2")]
+    given = {"input_picture": upload, "input_mask": mask}
+    request = a_request(prompt="my most private wish").model_copy(update=given)
     old = await drawn(scene, request=request, reply_to=a_reply(message_id=777_000_777_000_777), key="interaction-1")
     await scene.studio.give_up_delivery(old.id, "the channel 12 is gone")
     books, quota = await scene.ledger(old), await scene.studio.quota(ANNE)
@@ -162,7 +164,7 @@ async def test_a_forgotten_job_says_nothing_of_its_member_and_the_books_still_ba
     young = await drawn(scene)
     spent = (await scene.studio.quota(ANNE)).granted
     scene.clock.now += 66 * DAY
-    assert await do(scene, Retention(jobs_days=365), JOBS, JOBS, "uploads", "discarded") == [1, 0, 1, 2]
+    assert await do(scene, Retention(jobs_days=365), JOBS, JOBS, "uploads", "discarded") == [1, 0, 2, 3]
     with pytest.raises(JobNotFound):
         await scene.studio.job(old.id)
     with pytest.raises(JobNotFound):
@@ -178,7 +180,7 @@ async def test_a_forgotten_job_says_nothing_of_its_member_and_the_books_still_ba
         return str([tuple(row) for query in of_job for row in connection.execute(query)])
 
     left = await scene.db.read(rows)
-    for word in ("wish", upload.key, "777000777000777", "interaction-1", "gone", f"pictures/{old.id}"):
+    for word in ("wish", upload.key, mask.key, "777000777000777", "interaction-1", "gone", f"pictures/{old.id}"):
         assert word not in left
     assert await scene.ledger(old) == books
     assert (quota.granted, (await scene.studio.quota(ANNE)).granted) == (spent, spent)
@@ -199,12 +201,12 @@ async def test_a_preview_that_was_not_dropped_yet_goes_with_its_job(scene: Scene
 
 async def test_a_request_without_words_can_still_be_read(scene: Scene) -> None:
     source = InputPicture(key="inputs/a.png", width=64, height=64)
-    request = a_request().model_copy(update={"input_picture": source, "strength": 0.5})
+    request = a_request().model_copy(update={"input_picture": source, "input_mask": source})
     job = await drawn(scene, request=request)
     scene.clock.now += 366 * DAY
     assert await do(scene, YEAR, JOBS) == [1]
     left = type(request).model_validate_json(await scene.column(job, "request"))
-    assert left == request.model_copy(update={"prompt": "", "input_picture": None})
+    assert left == request.model_copy(update={"prompt": "", "input_picture": None, "input_mask": None})
 
 
 def test_the_settings_say_how_long(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

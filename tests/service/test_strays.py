@@ -76,8 +76,9 @@ async def kill_one_that_stored(database_url: str, folder: Path) -> None:
 async def test_what_a_killed_worker_stored_goes_and_nothing_needed_is_lost(
     scene: Scene, database_url: str, folder: Path
 ) -> None:
-    upload = await scene.studio.store_input(VettedPicture(png=b"1", width=64, height=64))
-    request = a_request(count=2).model_copy(update={"input_picture": upload, "strength": 0.5})
+    uploads = [await scene.studio.store_input(VettedPicture(png=png, width=64, height=64)) for png in (b"1", b"2")]
+    given = sorted(upload.key for upload in uploads)
+    request = a_request(count=2).model_copy(update={"input_picture": uploads[0], "input_mask": uploads[1]})
     job = await scene.submit(ANNE, request=request)
     await kill_one_that_stored(database_url, folder)
     assert halves(folder) == [f"pictures/{job.id}/2.webp#1"]
@@ -89,7 +90,7 @@ async def test_what_a_killed_worker_stored_goes_and_nothing_needed_is_lost(
     await scene.store.put(f"pictures/{job.id}/0.webp", b"pixels", "image/webp")
     assert await sweep(scene) == [1, 0]  # the half picture
     assert everything(folder) == [
-        upload.key,
+        *given,
         *(f"pictures/{job.id}/{name}" for name in ("0.png", "0.webp", "1.webp")),
         *(f"previews/{job.id}/{name}" for name in ("first.webp", "second.webp")),
     ]
@@ -100,7 +101,7 @@ async def test_what_a_killed_worker_stored_goes_and_nothing_needed_is_lost(
             assert await chore.work() == 1
     assert await sweep(scene) == [2, 3]
     shown = [picture.key for picture in await scene.studio.pictures(job.id)]
-    assert everything(folder) == [upload.key, *shown]
+    assert everything(folder) == [*given, *shown]
     assert [await scene.store.get(key) for key in shown if key] == [b"pixels"] * 2
     assert await sweep(scene) == [0, 0]
 
