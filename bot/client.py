@@ -21,6 +21,7 @@ from bot.buttons import KINDS, refuse_foreign, refuse_lost
 from bot.command_upload import upload
 from bot.confirmation import Questions
 from bot.delivery import Delivery
+from bot.in_hand import answered
 from bot.keeping import Keeping
 from bot.permissions import owners
 from bot.removals import Removing
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 
 LONGEST_START = 900.0
 """Seconds that a shard may take to connect."""
+ANSWERED_WITHIN = 6.0
+"""Seconds that interactions get to be dealt with when the bot ends; container runtimes kill after ten."""
 
 Command = app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
 
@@ -193,18 +196,24 @@ class FluxBot(discord.AutoShardedClient):
         log.info("server %s has removed the bot: %d waiting jobs are cancelled", guild.id, removed.waiting)
 
     async def close(self) -> None:
-        """End deliveries in flight, then the connections."""
+        """Hang up, end what members have begun and deliveries in flight, then the connections."""
         self.questions.close()
+        await self._hang_up()
         for loop in self._loops:
             loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
-        self._loops = []
         if self._delivery is not None:
             self._delivery.cancel()
-            await asyncio.gather(self._delivery, return_exceptions=True)
-            self._delivery = None
+        await asyncio.gather(
+            *self._loops, *filter(None, [self._delivery]), answered(ANSWERED_WITHIN), return_exceptions=True
+        )
+        self._loops, self._delivery = [], None
         if self.keeping is not None:
             keeping, self.keeping = self.keeping, None
             await keeping.end()
         await self.attachments.close()
         await super().close()
+
+    async def _hang_up(self) -> None:
+        """Hear of no more interactions: Discord tells their members at once that nobody answers."""
+        self._away.update(self.shards)  # this is no drop
+        await asyncio.gather(*(shard.disconnect() for shard in self.shards.values()), return_exceptions=True)

@@ -16,6 +16,7 @@ from discord.gateway import DiscordWebSocket
 from bot import session_starts
 from bot.client import FluxBot
 from bot.commands import COMMANDS
+from bot.in_hand import HANDLERS
 from bot.sandbox.driver import Person
 from bot.sandbox.server import Sandbox
 from bot.sandbox.world import Limits
@@ -58,12 +59,12 @@ class Stage:
             self.bot = self._running = None
 
     async def kill_bot(self) -> None:
-        """Let the bot vanish without a word to anybody: no delivery is ended, nothing is written."""
+        """Let the bot vanish without a word to anybody: nothing that was begun is ended, nothing is written."""
         assert self.bot is not None
         if self.bot._delivery is not None:
             delivery, self.bot._delivery = self.bot._delivery, None
             for task in asyncio.all_tasks():
-                if task is delivery or task.get_name().startswith(("deliver-", "progress-", "delivery-")):
+                if task is delivery or task.get_name().startswith(("deliver-", "progress-", "delivery-", *HANDLERS)):
                     task.cancel()
         await self.stop_bot()
 

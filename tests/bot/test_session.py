@@ -16,13 +16,16 @@ import pytest
 from discord import app_commands
 from pydantic import SecretStr
 
-from bot import session
+from bot import client, session
 from bot.client import FluxBot
 from bot.commands import COMMANDS
 from bot.sandbox.driver import Person, Refused
+from bot.sandbox.reading import labels_of
 from bot.session import connect_to, run_bot
 from flux_core.errors import ConfigurationError
+from flux_core.jobs import Job
 from flux_core.logs import configure_logging
+from flux_core.service import Studio, Submission
 from flux_core.settings import Settings
 from tests.bot.conftest import Stage
 
@@ -53,6 +56,49 @@ async def test_cancelling_ends_everything_it_started(stage: Stage) -> None:
     await asyncio.sleep(0)
     left = [task for task in asyncio.all_tasks() - before if "deliver" in task.get_name() or "shard" in task.get_name()]
     assert left == []
+
+
+async def test_what_a_member_has_begun_is_ended_before_the_bot_is(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    submit = Studio.submit
+
+    async def slow(self: Studio, submission: Submission) -> Job:
+        begun.set()
+        await go_on.wait()
+        return await submit(self, submission)
+
+    monkeypatch.setattr(Studio, "submit", slow)
+    async with asyncio.timeout(30), stage.person("Ada") as ada:
+        order = await ada.command("imagine", prompt="a red circle", count=1)
+        await begun.wait()
+        stopping = asyncio.create_task(stage.stop_bot())
+        while (await ada.world())["bot"]["online"]:  # noqa: ASYNC110 (the sandbox's world has no event for it)
+            await asyncio.sleep(0.02)
+        go_on.set()
+        await stopping
+        assert "Cancel" in labels_of(await ada.response(order))
+    assert (await stage.easel.take()).request.prompt == "a red circle"
+
+
+async def test_what_comes_to_no_end_keeps_no_bot_from_ending(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(client, "ANSWERED_WITHIN", 0.2)
+    begun = asyncio.Event()
+
+    async def endless(self: Studio, submission: Submission) -> Job:
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(Studio, "submit", endless)
+    async with asyncio.timeout(30), stage.person("Ada") as ada:
+        await ada.command("imagine", prompt="a red circle", count=1)
+        await begun.wait()
+        await stage.stop_bot()
+    assert "because the bot ends: 1" in caplog.text
 
 
 async def test_no_token_reaches_the_log(stage: Stage) -> None:
