@@ -109,7 +109,12 @@ class Easel:
         assert isinstance(self._provider, DrawsTogether)
         bind_contextvars(jobs=", ".join(held.job.id for held in company.members))  # it is a task of its own
         outcomes: list[Outcome] = []
-        tasks = {held.job.id: await self._task(held.job) for held in company.members}
+        try:
+            tasks = {held.job.id: await self._task(held.job) for held in company.members}
+        except Exception as error:
+            for held in company.members:
+                company.tell(held, error)  # else each would wait for ever
+            return
         async with self._turn(*company.members) as turn:
             if going := turn.going:
                 m.COMPANY.labels(going[0].job.request.model).observe(len(going))

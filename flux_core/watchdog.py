@@ -1,4 +1,4 @@
-"""Notice that something hangs: work that says how long it may be silent, and a thread that counts.
+"""Notice that something hangs or is lost: work that says how long it may be silent, and a thread that counts.
 
 Python cannot end a thread that waits for a driver, so whoever is told of a hang can only end the process.
 """
@@ -67,6 +67,11 @@ class Watchdog:
         finally:
             with self._lock:
                 self._guarded.discard(guarded)
+
+    def alarm(self, said: str) -> None:
+        """Tell at once of something that will not come back by itself, ``said`` in a sentence without its full stop."""
+        if self._on_hang is not None:
+            self._on_hang(said)
 
     def close(self) -> None:
         """Watch no longer."""

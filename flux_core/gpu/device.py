@@ -43,6 +43,17 @@ def title(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
+def answers(device: torch.device) -> bool:
+    """Say whether a device still computes. After an illegal access, say, a card does nothing more for its process."""
+    if device.type != "cuda":
+        return True
+    try:
+        torch.cuda.synchronize(device)
+    except RuntimeError:
+        return False
+    return True
+
+
 def settle(device: torch.device, threads: int) -> None:
     """Let the calling thread work on ``device``, with ``threads`` of torch's; 0 leaves those as they are.
 

@@ -20,7 +20,7 @@ from flux_core.gpu.decoding import DECODE_BYTES_PER_PIXEL
 from flux_core.gpu.denoising import Audience, StepWatch
 from flux_core.gpu.descent import Descent
 from flux_core.gpu.developing import Darkroom, is_the_same, needs_mending
-from flux_core.gpu.device import facts_of, free_bytes
+from flux_core.gpu.device import answers, facts_of, free_bytes
 from flux_core.gpu.drawing import Flawed, Latent, Outcome, Piece, Shot, Sketch
 from flux_core.gpu.idle import IdleClock
 from flux_core.gpu.loading import LoadedModel
@@ -149,6 +149,8 @@ class Engine:
                     return Sketch(spec, pieces, audience)
                 said = first_line(error)
                 if not ran_out(error):
+                    if not answers(self.device):
+                        self._watchdog.alarm(f"The card answers no more ({said})")
                     raise DrawingBroken(f"{spec.id}: {type(error).__name__}: {said}") from error
             # Here the error is gone, and its traceback with the very tensors that did not fit.
             if not self.models.make_room(spec, pieces[0].request.mode, said):

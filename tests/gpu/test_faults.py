@@ -24,6 +24,7 @@ from flux_core.gpu.profile import Profile
 from flux_core.metrics import definitions as m
 from flux_core.models import Catalogue, Mode
 from flux_core.tiny.definition import WEIGHTS
+from flux_core.watchdog import Watchdog
 from tests.gpu.conftest import Watcher
 from tests.gpu.test_engine import difference, draw
 
@@ -129,6 +130,30 @@ def test_a_black_square_is_taken_for_one(ask: Ask) -> None:
     (drawn,) = draw(engine, catalogue, request)
     assert redrawn("blank") == before
     assert difference(drawn, Image.new("RGB", drawn.size)) < 255
+
+
+def test_a_card_that_is_lost_ends_the_process_instead_of_failing_all_that_comes(
+    catalogue: Catalogue, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an illegal access every later call fails: a worker would go through the queue and break each job of it."""
+    from flux_core.gpu import engine as engine_module
+
+    told: list[str] = []
+    engine = Engine(torch.device("cpu"), watchdog=Watchdog(told.append))
+    engine.load(catalogue["flux-tiny"])
+
+    def lost(*_: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be …")
+
+    with fault(engine.models.loaded["flux-tiny"].pipeline.transformer, lost):
+        for answering, said in (
+            (True, []),
+            (False, ["The card answers no more (CUDA error: an illegal memory access was encountered)"]),
+        ):
+            monkeypatch.setattr(engine_module, "answers", lambda device, answering=answering: answering)
+            with pytest.raises(DrawingBroken):
+                draw(engine, catalogue, ask(steps=1))
+            assert told == said
 
 
 def too_much(*_: object) -> None:

@@ -173,6 +173,21 @@ async def test_a_provider_that_breaks_with_all_of_them_gets_each_once_more(floor
     assert provider.together == [1] * 4
 
 
+async def test_what_breaks_before_their_turn_leaves_nobody_waiting(floor: Floor) -> None:
+    class Unprepared(ScriptedProvider):
+        async def prepare(self, task: DrawTask) -> None:
+            prepared.append(task.job_id)
+            if len(prepared) == 1:
+                raise RuntimeError("no thread is left to read its words")
+
+    prepared: list[str] = []
+    await learn(floor, "script")
+    jobs = await order(floor, 4)
+    async with floor.worker(Unprepared(CATALOGUE), batch_pictures=MOST):
+        ended = [await floor.ended(job) for job in jobs]
+    assert [(job.state, job.attempts) for job in ended] == [(JobState.SUCCEEDED, 2)] * 4
+
+
 async def test_a_worker_that_stops_hands_all_of_them_back(floor: Floor, held: Together) -> None:
     jobs = await order(floor, 4)
     async with floor.worker(held, batch_pictures=MOST, stop_seconds=0.1):
