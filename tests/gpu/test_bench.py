@@ -14,7 +14,7 @@ from rich.console import Console
 
 from flux_core.errors import ConfigurationError, InvalidSize, OutOfRange, UnknownMode
 from flux_core.gpu.bench import command, trial
-from flux_core.gpu.bench.report import Bench
+from flux_core.gpu.bench.report import RANDOM_WEIGHTS, Bench, show
 from flux_core.gpu.loading import RANDOM, load
 from flux_core.gpu.pipelines import FAMILIES
 from flux_core.gpu.shapes import SHAPES
@@ -57,6 +57,10 @@ def test_a_quick_bench_tells_what_it_found_to_people_and_to_machines(settings: S
     assert found.errors["turbo"].psnr > 20
     for expected in ("flux-tiny on cpu", "128×128", "quality", "turbo", "matrix rate fp32", "Similarity"):
         assert expected in said
+    assert "tells nothing of turbo" not in said
+    console = Console(width=160, file=StringIO(), record=True)
+    show(found.model_copy(update={"weights": RANDOM_WEIGHTS}), console)
+    assert "tells nothing of turbo" in console.export_text()
 
 
 def test_what_a_worker_here_would_do_is_what_is_measured(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from flux_core.models import Mode
+
 GIB = 1 << 30
 MILLISECONDS = 1000
+RANDOM_WEIGHTS = "random numbers"
 
 
 class Drawn(BaseModel):
@@ -115,6 +118,10 @@ def _parts(bench: Bench) -> Iterator[RenderableType]:
     yield _table(bench)
     if bench.errors:
         yield _errors(bench)
+    if bench.weights == RANDOM_WEIGHTS and any(one.mode == Mode.TURBO for one in bench.drawings):
+        yield Text(
+            "Turbo with random weights tells nothing of turbo: how many steps it leaves out depends on the real ones."
+        )
     if bench.left_out:
         yield Text(f"Not drawn on this device: {', '.join(bench.left_out)}.")
     yield Text(

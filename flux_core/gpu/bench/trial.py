@@ -23,7 +23,7 @@ from flux_core.errors import ConfigurationError
 from flux_core.generation import GenerationRequest, InputPicture, RequestOptions, resolve
 from flux_core.gpu import fidelity
 from flux_core.gpu.bench import work
-from flux_core.gpu.bench.report import Bench, Drawn, Error
+from flux_core.gpu.bench.report import RANDOM_WEIGHTS, Bench, Drawn, Error
 from flux_core.gpu.descent import Descent
 from flux_core.gpu.device import choose_device, facts_of, free_bytes
 from flux_core.gpu.engine import Engine
@@ -162,7 +162,7 @@ class Trial:
         return Bench(
             device=provider.device,
             model=self.spec.id,
-            weights="random numbers" if self.spec.source == RANDOM else "real",
+            weights=RANDOM_WEIGHTS if self.spec.source == RANDOM else "real",
             profile=profile.name,
             why=profile.why,
             versions={name: version(name) for name in ("torch", "diffusers")},
