@@ -40,6 +40,7 @@ class Wire:
         self._connected = asyncio.Event()
         self._written = asyncio.Event()
         self._connection: Any = None
+        self._turn = asyncio.Lock()  # the connection does one thing at a time
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
@@ -82,7 +83,8 @@ class Wire:
     async def _notify(self) -> None:
         self._written.clear()
         try:
-            await self._connection.execute(f"NOTIFY {CHANNEL}", timeout=ANSWER_SECONDS)
+            async with self._turn:
+                await self._connection.execute(f"NOTIFY {CHANNEL}", timeout=ANSWER_SECONDS)
         except BaseException:
             self._written.set()
             raise
@@ -121,7 +123,8 @@ class Wire:
                 try:
                     await asyncio.wait_for(ended.wait(), ALIVE_SECONDS)
                 except TimeoutError:
-                    await connection.fetchval("SELECT 1", timeout=ANSWER_SECONDS)
+                    async with self._turn:
+                        await connection.fetchval("SELECT 1", timeout=ANSWER_SECONDS)
         finally:
             self._connected.clear()
             with suppress(Exception):

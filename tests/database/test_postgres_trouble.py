@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.util import await_only
 
-from flux_core.database import locks, postgres
+from flux_core.database import locks, postgres, wire
 from flux_core.database.engine import Database
 from flux_core.database.tables import pauses
 from flux_core.errors import ConfigurationError, StorageUnavailable
@@ -163,6 +163,18 @@ async def test_who_listens_listens_again(db: Database, url: str) -> None:
         await other.write(put, 0)
         assert await db.changed(version, 10) != version
     await other.close()
+
+
+async def test_a_connection_that_is_tried_while_something_is_told_stays(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("ALIVE_SECONDS", "TELL_SECONDS", "QUIET_SECONDS"):
+        monkeypatch.setattr(wire, name, 0.0)
+    db = await Database.open(url)
+    for guild in range(30):
+        await db.write(put, guild)
+    await db.close()
+    assert "cannot listen" not in caplog.text
 
 
 async def test_what_is_written_last_is_told_before_leaving(db: Database, url: str) -> None:
