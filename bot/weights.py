@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,7 +48,6 @@ def download(settings: Settings, model: str, console: Console) -> Path:
     if not source:
         raise ConfigurationError(f"{spec.setting} is not set: it names a folder or a repository of the hub.")
     token = settings.hf_token.get_secret_value() if settings.hf_token is not None else None
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every request helps nobody here
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(source, total=None)

@@ -116,5 +116,5 @@ def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
     # Libraries tell at "info" what only their authors want to know.
-    for noisy in ("httpx", "httpcore", "discord.gateway", "discord.client", "alembic", "PIL"):
+    for noisy in ("httpx", "httpx2", "httpcore", "httpcore2", "discord.gateway", "discord.client", "alembic", "PIL"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))

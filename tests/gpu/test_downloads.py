@@ -223,6 +223,7 @@ def test_the_command_fetches(hub: Hub, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "flux-schnell is complete" in done.stdout
     assert "100 %" in done.stderr
+    assert "HTTP Request" not in done.stderr, "signed addresses are among them"
 
 
 def test_what_is_there_and_what_is_not_is_listed(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
