@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from flux_core.generation import GenerationRequest, InputPicture
+from flux_core.loras import LoraUse
 from flux_core.offers import ImageInput, Offer, Price
 from flux_core.router import LOCAL, Choice, Errand, Nobody, RoutingPolicy, Venue, Wait, route, takes_now
 
@@ -47,6 +48,26 @@ def test_our_own_card_comes_first() -> None:
 @pytest.mark.parametrize(("seconds", "to"), [(119.0, LOCAL), (121.0, "a"), (None, LOCAL)])
 def test_a_wait_over_the_threshold_overflows(seconds: float | None, to: str) -> None:
     assert chosen(route(errand(), [local(seconds), hosted("a")], RoutingPolicy(overflow_seconds=120))) == to
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"lora": LoraUse(name="ink")}, "no LoRAs"),
+        ({"input_picture": PICTURE, "input_mask": PICTURE}, "no masks"),
+    ],
+)
+@pytest.mark.parametrize("variation", [False, True])
+def test_a_lora_or_a_mask_never_goes_where_it_would_be_ignored(
+    given: dict[str, Any], why: str, variation: bool
+) -> None:
+    """However long our own cards take, whatever the community prefers, and also where they failed."""
+    wanted = errand(**given, variation=variation)
+    venues, prefers_it = [local(5000.0), hosted("a")], RoutingPolicy(first="hosted", overflow_seconds=0)
+    assert chosen(route(wanted, venues, prefers_it)) == LOCAL
+    assert not takes_now(wanted, hosted("a"), prefers_it)
+    tried = errand(**given, variation=variation, tried=frozenset({LOCAL}))
+    assert route(tried, venues, prefers_it) == Nobody({LOCAL: "it failed there", "a": why})
 
 
 def test_nothing_overflows_to_a_provider_that_is_shut() -> None:
