@@ -40,14 +40,17 @@ async def test_a_bucket_that_stalls_holds_up_only_what_needs_it(
         drawn = await ask(ada, prompt="a fox", count=1)
         await ada.wait_for(lambda m: m["id"] == drawn["id"] and "step" in text_of(m), PATIENCE)
         proxy.stall()
-        from_picture = await ask(ada, prompt="a flag", count=1, image=await ada.upload(png(), "red.png"), strength=0.5)
+        picture = await ada.upload(png(), "red.png")
+        # It is acknowledged with "thinking…", and has a card once its picture is kept.
+        from_picture = await ada.command("imagine", prompt="a flag", count=1, image=picture, strength=0.5)
+        assert (await ada.outcome(from_picture)).state == "acknowledged"
         # The bot answers others as quickly as ever: 3 seconds are all that Discord gives.
         in_words = await ask(linus, prompt="a hare", count=1)
         await asyncio.sleep(1.0)  # what is drawn cannot be stored
         assert await _states(stage, ada) == [JobState.RUNNING]
         assert [m for m in await ada.messages() if pictures_of(m) and "Reroll" in labels_of(m)] == []
         proxy.go_on()
-        for person, card in ((ada, drawn), (ada, from_picture), (linus, in_words)):
+        for person, card in ((ada, drawn), (ada, await ada.response(from_picture, PATIENCE)), (linus, in_words)):
             await person.wait_for(
                 lambda m, id=card["id"]: m["id"] == id and pictures_of(m) and "Details" in str(m["components"]),
                 PATIENCE,
