@@ -243,7 +243,9 @@ def list_models(data_dir: DataDir = None) -> None:
 
 @weights.command()
 def download(
-    model: Annotated[str, typer.Argument(help="Such as flux-schnell; its setting names the repository.")],
+    model: Annotated[
+        str, typer.Argument(help="Such as flux-schnell, or a LoRA of LORAS; the settings name the places.")
+    ],
     data_dir: DataDir = None,
 ) -> None:
     """Fetch a model's weights before anybody waits for them, and check all that is there."""

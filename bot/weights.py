@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -10,7 +11,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from flux_core import downloads
-from flux_core.errors import ConfigurationError
+from flux_core.errors import ConfigurationError, ModelUnavailable
+from flux_core.loras import Lora
 from flux_core.models import FAMILY, ModelSpec
 from flux_core.settings import Settings
 
@@ -36,18 +38,37 @@ def show(settings: Settings, console: Console) -> None:
 
 
 def download(settings: Settings, model: str, console: Console) -> Path:
-    """Fetch what is missing of a model's weights, check all of it, and return the folder.
+    """Fetch what is missing of the weights of a model, or of a LoRA by its name, check all of it, and return the place.
 
     Raises ConfigurationError for a model without a place of its own, and ModelUnavailable with what to do.
     """
+    token = settings.hf_token.get_secret_value() if settings.hf_token is not None else None
+    if (lora := settings.loras.get(model)) is not None:
+        return _lora(lora, token, console)
     spec = next((one for one in FAMILY if one.id == model and one.weights), None)
     if spec is None:
-        known = ", ".join(one.id for one in FAMILY if one.weights)
+        known = ", ".join([*(one.id for one in FAMILY if one.weights), *settings.loras])
         raise ConfigurationError(f"There are no weights of {model!r}. flux-bot knows those of {known}.")
     source = _source(settings, spec)
     if not source:
         raise ConfigurationError(f"{spec.setting} is not set: it names a folder or a repository of the hub.")
-    token = settings.hf_token.get_secret_value() if settings.hf_token is not None else None
+    return downloads.folder_of(replace(spec, source=source), token, partial(_fetch, console=console))
+
+
+def _lora(lora: Lora, token: str | None, console: Console) -> Path:
+    place = Path(lora.source).expanduser()
+    if place.exists():
+        return place
+    if not downloads.HUB_ID.fullmatch(lora.source):
+        raise ModelUnavailable(f"{lora.name}: there is no {lora.source}; check LORAS.")
+    try:
+        return _fetch(lora.source, token=token, parts=downloads.LORA, console=console)
+    except Exception as error:
+        # The hub's client has errors of its own for each of its troubles.
+        raise ModelUnavailable(downloads.advice(error, lora.name, lora.source, "LORAS")) from error
+
+
+def _fetch(source: str, *, token: str | None, console: Console, parts: tuple[str, ...] = downloads.PARTS) -> Path:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(source, total=None)
@@ -55,11 +76,10 @@ def download(settings: Settings, model: str, console: Console) -> Path:
         def tell(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        def fetch(name: str, *, token: str | None) -> Path:
-            # Where nobody watches a bar, the log has a line for each tenth.
-            return downloads.fetch(name, token=token, check_all=True, tell=tell if console.is_terminal else None)
-
-        return downloads.folder_of(replace(spec, source=source), token, fetch)
+        # Where nobody watches a bar, the log has a line for each tenth.
+        return downloads.fetch(
+            source, token=token, parts=parts, check_all=True, tell=tell if console.is_terminal else None
+        )
 
 
 def _source(settings: Settings, spec: ModelSpec) -> str:

@@ -266,3 +266,16 @@ def test_weights_that_there_are_not_are_refused_by_name(
         weights.download(settings, "flux-schnell", console)
     with pytest.raises(ConfigurationError, match="There are no weights of 'flux-2-pro'"):
         weights.download(settings, "flux-2-pro", console)
+
+
+def test_a_lora_is_fetched_beforehand_by_its_name(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "fetch", partial(fetch, endpoint=hub.url, cache=tmp_path))
+    (tmp_path / "oil.safetensors").write_bytes(b"")
+    listed = f"ink={NAME},oil={tmp_path}/oil.safetensors,pen=studio/nothing,wax=./not/here"
+    settings, console = Settings(loras=listed, _env_file=None), Console(file=io.StringIO(), force_terminal=True)
+    folder = weights.download(settings, "ink", console)
+    assert [file.name for file in folder.iterdir()] == ["whole.safetensors"]
+    assert weights.download(settings, "oil", console) == tmp_path / "oil.safetensors"
+    for name, told in (("pen", "nor a hub repository studio/nothing; check LORAS"), ("wax", "no ./not/here")):
+        with pytest.raises(ModelUnavailable, match=told):
+            weights.download(settings, name, console)
