@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
+import traceback
 from collections.abc import Sequence
 
 from tests.bench import batching_bench, discord_bench, engine_bench, hosted_bench, load_bench, queue_bench, server_bench
@@ -23,12 +25,26 @@ PARTS = {
 }
 
 
-async def _all(names: Sequence[str]) -> list[Row]:
-    return [row for name in names for row in await PARTS[name].main()]
+async def _all(names: Sequence[str]) -> tuple[list[Row], bool]:
+    """Return the rows of these parts, and whether all of them came to their end."""
+    rows: list[Row] = []
+    whole = True
+    for name in names:
+        began = time.monotonic()
+        try:
+            rows += await PARTS[name].main()
+        except Exception as error:  # what was measured in many minutes is shown all the same
+            traceback.print_exc()
+            rows.append((f"{name}: no figures", type(error).__name__, ""))
+            whole = False
+        rows.append((f"{name}: the whole part took", f"{time.monotonic() - began:.0f} s", ""))
+    return rows, whole
 
 
 if __name__ == "__main__":
     wanted = sys.argv[1:] or list(PARTS)
     if unknown := set(wanted) - set(PARTS):
         sys.exit(f"There is no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}.")
-    show(asyncio.run(_all(wanted)))
+    measured, complete = asyncio.run(_all(wanted))
+    show(measured)
+    sys.exit(0 if complete else 1)

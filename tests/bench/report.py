@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import statistics
@@ -17,7 +18,9 @@ Row = tuple[str, str, str]
 
 
 def percentile(values: Sequence[float], part: float) -> float:
-    """Return the value below which ``part`` (0 to 1) of ``values`` lie."""
+    """Return the value below which ``part`` (0 to 1) of ``values`` lie; nan where there are none."""
+    if not values:
+        return math.nan
     if len(values) == 1:
         return values[0]
     return statistics.quantiles(values, n=1000, method="inclusive")[min(998, max(0, round(part * 1000) - 1))]
