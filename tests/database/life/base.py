@@ -146,6 +146,11 @@ class Base(RuleBasedStateMachine):
         self.untouched = not committed
         return Outcome(db.committed[-1] if committed else None, committed, answered, refusal)
 
+    def _set(self, seconds: float) -> None:
+        """Move the clocks by so many seconds."""
+        self.house.clock.now += seconds
+        self.untouched = True
+
     def read(self, awaitable: Awaitable[T]) -> T:
         """Return what something answers that changes nothing."""
         self.untouched = True

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.database.life.base import Base, deed, fate, pick, which
 from tests.database.life.ground import Fate
-from tests.database.life.model import Delivery
+from tests.database.life.model import Delivery, Known
 
 BOTS = ("bot-1", "bot-2")
 SECONDS = 30.0
@@ -30,7 +30,16 @@ class Bots(Base):
     def claim_delivery(self, bot: str, which: int, fate: Fate) -> None:
         """Begin to hand an answer over."""
         ended = [job for job in self.model.jobs.values() if job.ended_at is not None]
-        job = pick([job for job in ended if job.awaited] or ended, which)
+        self._claim(bot, pick([job for job in ended if job.awaited] or ended, which), fate)
+
+    def _the_other_wants_it_too(self, bot: str, job: Known, seconds: float) -> None:
+        """Have the other bot claim what ``bot`` is handing over: it gets that once the first one's time is up."""
+        [other] = [other for other in BOTS if other != bot]
+        self._set(seconds)
+        self.untouched = False
+        self._claim(other, job, "well")
+
+    def _claim(self, bot: str, job: Known, fate: Fate) -> None:
         free = job.delivery is None or job.delivery.owner == bot or job.delivery.until <= self.now
         outcome = self.act(lambda: self.house.studio.claim_delivery(job.id, bot, SECONDS), fate)
         if not outcome.committed:

@@ -27,6 +27,7 @@ def check(model: Model, before: Snapshot, after: Snapshot) -> None:
     the_outbox_has_what_was_not_handed_over(model, after)
     pictures_are_where_they_belong(model, after)
     turns_are_in_order(model, before, after)
+    every_turn_is_charged(before, after)
     assert after.pauses == model.paused
     assert after.discrepancies == []
 
@@ -133,6 +134,22 @@ def turns_are_in_order(model: Model, before: Snapshot, after: Snapshot) -> None:
     for line in lines.values():
         for first, second in pairwise(sorted(line, key=lambda row: (row.start_tag, row.id))):
             assert first.finish_tag <= second.start_tag * (1 + 1e-9) + 1e-6, "one member's turns overlap"
+
+
+def every_turn_is_charged(before: Snapshot, after: Snapshot) -> None:
+    """A guild whose jobs were claimed has its next turn later by what they take: without that it would never end.
+
+    What a provider has been asked for already took its turn then.
+    """
+    taken: dict[int, int] = defaultdict(int)
+    for id, row in before.jobs.items():
+        if row.state == "queued" and after.jobs[id].state == "running" and row.provider_job_id is None:
+            taken[row.guild_id] += max(row.price, 1)
+    for guild, price in taken.items():
+        since = max(before.guilds[guild].finish, before.now)
+        assert after.guilds[guild].finish >= (since + price) * (1 - 1e-9), "a turn that cost nothing"
+    for guild in before.guilds.keys() - taken.keys():
+        assert after.guilds[guild].finish == before.guilds[guild].finish, "charged for nothing"
 
 
 def first_for_cards(model: Model, seen: Snapshot, models: list[str]) -> Known | None:

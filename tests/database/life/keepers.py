@@ -203,7 +203,3 @@ class Keepers(Base):
     def clocks_are_set_back(self, seconds: float) -> None:
         """Let the clocks go backward, a little."""
         self._set(-seconds)
-
-    def _set(self, seconds: float) -> None:
-        self.house.clock.now += seconds
-        self.untouched = True

@@ -12,11 +12,13 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.database.life.base import card, deed, which
-from tests.database.life.bots import BOTS, Bots
-from tests.database.life.ground import LEASE, MOST_ATTEMPTS, Ground
+from flux_core.database.passing import ABANDONED
+from flux_core.jobs import Account
+from tests.database.life.base import account, card, deed, hosted, which
+from tests.database.life.bots import BOTS, SECONDS, Bots
+from tests.database.life.ground import HOSTED, LEASE, MOST_ATTEMPTS, Ground
 from tests.database.life.keepers import Keepers
-from tests.database.life.members import Members
+from tests.database.life.members import CALM, Members, counts
 from tests.database.life.workers import Workers
 from tests.database.scene import SCHNELL, TINY
 
@@ -32,6 +34,61 @@ class Life(Members, Workers, Bots, Keepers):
         self._set(LEASE + 1)
         self.rescue(fate="well")
         self.untouched = False
+
+    @deed(
+        6,
+        account=account,
+        count=counts,
+        worker=card,
+        bot=st.sampled_from(BOTS),
+        seconds=st.sampled_from([None, 0.0, SECONDS - 1, SECONDS]),
+    )
+    def go_well(self, account: Account, count: int, worker: str, bot: str, seconds: float | None) -> None:
+        """Order, draw and hand over: chance alone hardly gets from end to end.
+
+        ``seconds`` after a bot has begun to hand it over, the other one wants that as well.
+        """
+        self.submit(account, SCHNELL, count, None, CALM, answered=True, again=False, fate="well")
+        self.everything_is_right()
+        self.claim(worker, [SCHNELL, TINY], "well")
+        self.everything_is_right()
+        if not self.hands[worker]:
+            return
+        job = self.model.jobs[self.hands[worker].pop()]
+        self._end(worker, job, "well", "well")
+        self.everything_is_right()
+        if job.ended_at is None:
+            return
+        self._claim(bot, job, "well")
+        if seconds is not None:
+            self.everything_is_right()
+            self._the_other_wants_it_too(bot, job, seconds)
+        self.everything_is_right()
+        posting = [(one, id) for one in BOTS for id in self.posting[one]]
+        if (bot, job.id) in posting:
+            self.hand_over(posting.index((bot, job.id)), "posted", "well")
+
+    @deed(3, account=account, worker=hosted, known=st.booleans())
+    def go_away_with_an_order(self, account: Account, worker: str, known: bool) -> None:
+        """Order at a provider whose workers then stay away until what was ordered there is given up."""
+        self.submit(account, SCHNELL, 1, HOSTED[worker], CALM, answered=True, again=False, fate="well")
+        self.everything_is_right()
+        self.claim_hosted(worker, "well")
+        self.everything_is_right()
+        if not self.hands[worker]:
+            return
+        mine = [(name, id) for name in HOSTED for id in self.hands[name]]
+        self.order(mine.index((worker, self.hands[worker][-1])), known, "well")
+        self.everything_is_right()
+        self.hands[worker].clear()
+        self._set(LEASE + 1)
+        self.rescue(fate="well")
+        self.everything_is_right()
+        self._abandon()
+        self.everything_is_right()
+        self._set(ABANDONED + 1)
+        self.untouched = False
+        self._abandon()
 
     @deed(2, worker=card, times=st.integers(2, MOST_ATTEMPTS + 1))
     def die_again_and_again(self, worker: str, times: int) -> None:
