@@ -45,7 +45,7 @@ class Stage:
         bot = self.bot = FluxBot(self.settings, self.studio, COMMANDS)
         self._running = asyncio.create_task(bot.start(self.sandbox.token), name="bot")
         connected = asyncio.create_task(_connected(bot))
-        await asyncio.wait({connected, self._running}, timeout=15, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({connected, self._running}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
         if self._running.done():
             self._running.result()
         assert connected.done()

@@ -28,8 +28,9 @@ ABROAD_TOO = Account(guild_id=10, user_id=1)
 """Somebody of a guild that had nothing before."""
 NEW = (
     *("waits_hosted", "venue", "asked", "tried", "remarks", "microdollars", "kept"),
-    *("lane", "price", "held", "age_restricted", "notify"),
+    *("lane", "price", "held", "age_restricted", "notify", "mask_key"),
 )
+NEW_WISHES = {"provider", "mode", "input_mask", "lora"}
 
 
 def a_row(number: int, **changes: Any) -> dict[str, Any]:
@@ -47,8 +48,7 @@ def a_row(number: int, **changes: Any) -> dict[str, Any]:
     )
     row = values_of(job, f"key-{number}") | changes
     wish = json.loads(row["request"])
-    del wish["provider"]  # nobody could be asked for
-    row["request"] = json.dumps(wish)
+    row["request"] = json.dumps({name: value for name, value in wish.items() if name not in NEW_WISHES})
     return {name: value for name, value in row.items() if name not in NEW}
 
 

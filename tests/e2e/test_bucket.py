@@ -9,7 +9,7 @@ from tests.bucket import SECRET
 from tests.e2e.installation import Installation
 from tests.e2e.test_main_job import finished, pictures
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 async def test_pictures_go_from_a_worker_to_discord_through_the_bucket(sandbox, tmp_path, bucket, bucket_server, ada):

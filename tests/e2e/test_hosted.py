@@ -20,8 +20,8 @@ from tests.providers.hosted.conftest import all_cases
 from tests.providers.hosted.standin import Case, StandIn
 from tests.providers.hosted.troubles import Silence, Status
 
-pytestmark = pytest.mark.e2e
-MINUTE = 60
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+LONG = 240
 
 
 def configure(monkeypatch: pytest.MonkeyPatch, case: Case, standin: StandIn) -> None:
@@ -59,7 +59,7 @@ async def submit(studio: Studio, **options: object) -> Job:
 
 
 async def until(studio: Studio, job: Job, reached) -> Job:  # type: ignore[no-untyped-def]
-    async with asyncio.timeout(MINUTE):
+    async with asyncio.timeout(LONG):
         while not reached(now := await studio.job(job.id)):  # noqa: ASYNC110 (other processes set no event of ours)
             await asyncio.sleep(0.02)
         return now
@@ -76,8 +76,8 @@ async def test_imagine_with_flux_dev_is_drawn_by_a_hosted_provider(installation,
         await installation.bot()
         await installation.hosted()
         interaction = await ada.command("imagine", prompt="a lighthouse at dusk", model="flux-dev", count=2, seed=7)
-        first = await ada.response(interaction, MINUTE)
-        card = await ada.wait_for(lambda m: m["id"] == first["id"] and "Reroll" in labels_of(m), MINUTE)
+        first = await ada.response(interaction, LONG)
+        card = await ada.wait_for(lambda m: m["id"] == first["id"] and "Reroll" in labels_of(m), LONG)
         assert "Eachlabs" in text_of(card)
         drawn = [Image.open(io.BytesIO(await ada.download(url))).convert("RGB") for url in pictures_of(card)]
         assert [picture.size for picture in drawn] == [(1024, 1024)] * 2
@@ -98,10 +98,10 @@ async def test_a_variation_where_nobody_starts_from_pictures_says_so(installatio
         await installation.bot()
         await installation.hosted()
         interaction = await ada.command("imagine", prompt="a lighthouse", model="flux-schnell", count=1, seed=7)
-        first = await ada.response(interaction, MINUTE)
-        card = await ada.wait_for(lambda m: m["id"] == first["id"] and "Reroll" in labels_of(m), MINUTE)
-        varied = await ada.response(await ada.press(card, "V1"), MINUTE)
-        card = await ada.wait_for(lambda m: m["id"] == varied["id"] and "Reroll" in labels_of(m), MINUTE)
+        first = await ada.response(interaction, LONG)
+        card = await ada.wait_for(lambda m: m["id"] == first["id"] and "Reroll" in labels_of(m), LONG)
+        varied = await ada.response(await ada.press(card, "V1"), LONG)
+        card = await ada.wait_for(lambda m: m["id"] == varied["id"] and "Reroll" in labels_of(m), LONG)
         assert "words" in text_of(card)
         assert len(pictures_of(card)) == 1
         assert standin.submits[0]["prompt"] == standin.submits[1]["prompt"]
@@ -120,7 +120,7 @@ async def test_a_job_goes_from_our_card_to_a_provider_to_the_next(sandbox, tmp_p
         await house.worker()
         await house.hosted()
         async with house.studio() as studio:
-            async with asyncio.timeout(MINUTE):
+            async with asyncio.timeout(LONG):
                 while len(await studio.venues()) < 3:  # noqa: ASYNC110 (other processes set no event of ours)
                     await asyncio.sleep(0.05)
             job = await ended(studio, await submit(studio, model="flux-schnell"))
@@ -175,7 +175,7 @@ async def test_a_worker_killed_before_the_answer_never_submits_again(name, sandb
             async with house.studio() as studio:
                 before = (await studio.quota(Account(1, 1))).left
                 job = await submit(studio, model=case.models[0])
-                async with asyncio.timeout(MINUTE):
+                async with asyncio.timeout(LONG):
                     while not standin.submits:  # noqa: ASYNC110 (the other end is a process)
                         await asyncio.sleep(0.01)
                 await kill(process)

@@ -244,6 +244,7 @@ async def test_a_database_that_hangs_is_looked_for_again_at_once(
     monkeypatch.setattr(scene.db, "read", hangs)
     assert await told(scene, house) == {"flux_database_up[]": 0}
     monkeypatch.setattr(scene.db, "read", read)
+    monkeypatch.setattr("flux_core.metrics.house.PATIENCE", 15.0)
     await asyncio.sleep(0.06)
     assert (await told(scene, house))["flux_database_up[]"] == 1
 
