@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# Many tests wait for processes that they have started: two more than there are cores keep these busy.
+PROCESSES ?= $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 2)")
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -11,7 +13,7 @@ run: $(VENV)/.installed
 	$(BIN)/flux-bot run
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest -n auto --dist worksteal
+	$(BIN)/pytest -n $(PROCESSES) --dist worksteal
 
 # The commands of the Dockerfile in a clean environment: a minute, so it is no part of `test`.
 images-test: $(VENV)/.installed-dev

@@ -19,7 +19,7 @@ from flux_core.database.engine import Database
 from flux_core.database.tables import pauses
 from flux_core.errors import ConfigurationError, StorageUnavailable
 from tests.database.postgres import Server, new_database, shared
-from tests.database.scene import a_scene
+from tests.database.scene import BERT, a_scene
 
 SECRET = "p4ss-w0rd"
 
@@ -67,6 +67,7 @@ async def test_a_server_that_is_down_refuses_and_comes_back(server: Server, tmp_
     async with a_scene(await server.new_database(), tmp_path) as scene:
         job = await scene.submit()
         claimed = await scene.claim()
+        await scene.submit(BERT)  # it waits for the disk, and so the claim is there as well (``may_be_undone``)
         listened = await Database.open(server.url_of(sa.make_url(await _url_of(scene.db)).database or ""))
         server.stop()
         for use in (scene.submit(), scene.studio.job(job.id), scene.queue.heartbeat("w1", [job.id])):

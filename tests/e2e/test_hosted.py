@@ -115,7 +115,8 @@ async def test_a_job_goes_from_our_card_to_a_provider_to_the_next(sandbox, tmp_p
         for case, standin in ((first, broken), (second, sound)):
             configure(monkeypatch, case, standin)
         monkeypatch.setenv("FLUX_SCHNELL_PATH", str(tmp_path / "no-such-weights"))
-        house = Installation(sandbox, tmp_path)
+        # Otherwise the worker finds out at its start, and offers the model to nobody.
+        house = Installation(sandbox, tmp_path, WARM_UP="off")
         stack.push_async_callback(house.close)
         await house.worker()
         await house.hosted()
