@@ -17,14 +17,14 @@ PROMPT = "a red circle on a blue background"
 
 async def drawing(person):
     """Start a long job and wait until its first steps are drawn."""
-    first = await person.response(await person.command("imagine", prompt=f"{PROMPT} --steps 50"), MINUTE)
+    first = await person.response(await person.command("imagine", prompt=f"{PROMPT} --steps 50 --n 2"), MINUTE)
     await person.wait_for(lambda message: message["id"] == first["id"] and pictures_of(message), DRAWN_WITHIN)
     return first
 
 
 async def waiting(person):
     """Order pictures that nobody draws yet."""
-    await person.command("imagine", prompt=PROMPT)
+    await person.command("imagine", prompt=f"{PROMPT} --n 1")
     return await person.wait_for(lambda message: "Cancel" in labels_of(message), MINUTE)
 
 
@@ -54,7 +54,7 @@ async def test_a_killed_process_loses_no_job(installation, ada, victims):
         await getattr(installation, victim)()
     card = await ada.wait_for(lambda message: "Reroll" in labels_of(message), DRAWN_WITHIN)
     assert card["id"] == first["id"], "the one message lived through it"
-    assert len(pictures_of(card)) == 4
+    assert len(pictures_of(card)) == 2
     await assert_drawn_once(installation, ada)
     details = await ada.response(await ada.press(card, "Details"))
     assert PROMPT in text_of(details)
