@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from flux_core.generation import RequestOptions, resolve
 from flux_core.gpu.engine import Engine
+from flux_core.gpu.unwatched import Unwatched
 from flux_core.models import Catalogue, Mode, ModelSpec
 
 PROMPTS = (
@@ -104,23 +105,8 @@ def _drawn(engine: Engine, spec: ModelSpec, mode: Mode, prompts: Sequence[str]) 
     pictures = []
     for number, prompt in enumerate(prompts):
         options = RequestOptions(prompt=prompt, seed=SEED + number, count=1, mode=mode.value)
-        pictures += engine.draw(spec, resolve(options, catalogue), None, _Nobody())
+        pictures += engine.draw(spec, resolve(options, catalogue), None, Unwatched())
     return pictures
-
-
-class _Nobody:
-    """A Progress that nobody looks at."""
-
-    cancelled = False
-
-    def step(self, done: int, total: int) -> None:
-        pass
-
-    def preview(self, show: Callable[[], Image.Image]) -> None:
-        pass
-
-    async def submitted(self, provider_job_id: str) -> None:
-        raise NotImplementedError("Nothing is ordered elsewhere.")
 
 
 def _numbers(picture: Image.Image) -> torch.Tensor:

@@ -6,12 +6,11 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from PIL import Image
-
 from flux_core.errors import Cancelled, FluxError
 from flux_core.generation import GenerationRequest
 from flux_core.gpu.drawing import Piece
 from flux_core.gpu.engine import Engine
+from flux_core.gpu.unwatched import Unwatched
 from flux_core.models import Mode, ModelSpec, Operation
 
 log = logging.getLogger(__name__)
@@ -61,20 +60,14 @@ def rehearse(engine: Engine, spec: ModelSpec, *, is_wanted: Callable[[], bool]) 
 
 
 @dataclass(frozen=True, slots=True)
-class _Rehearsal:
-    """A Progress for which a drawing goes on as long as it is wanted."""
+class _Rehearsal(Unwatched):
+    """Lets a drawing go on as long as it is wanted."""
 
     is_wanted: Callable[[], bool]
 
     def step(self, done: int, total: int) -> None:
         if self.cancelled:
             raise Cancelled("Somebody waits for a real drawing.")
-
-    def preview(self, show: Callable[[], Image.Image]) -> None:
-        pass
-
-    async def submitted(self, provider_job_id: str) -> None:
-        raise NotImplementedError("Nothing is ordered elsewhere.")
 
     @property
     def cancelled(self) -> bool:

@@ -31,6 +31,7 @@ from flux_core.gpu.fitting import number_type
 from flux_core.gpu.loading import RANDOM
 from flux_core.gpu.profile import Profile, Weights
 from flux_core.gpu.shapes import SHAPES, Part, build, parameters
+from flux_core.gpu.unwatched import Unwatched
 from flux_core.models import Catalogue, Mode, ModelSpec, Operation
 from flux_core.providers.base import DrawTask
 from flux_core.providers.local import LocalProvider
@@ -64,21 +65,14 @@ class Plan:
 
 
 @dataclass
-class _Clock:
-    """A Progress that notes when the steps of a drawing end."""
+class _Clock(Unwatched):
+    """Notes when the steps of a drawing end."""
 
     ends: list[float] = field(default_factory=list)
-    cancelled: bool = False
 
     def step(self, done: int, total: int) -> None:
         if done:
             self.ends.append(time.perf_counter())
-
-    def preview(self, show: Callable[[], Image.Image]) -> None:
-        pass
-
-    async def submitted(self, provider_job_id: str) -> None:
-        raise NotImplementedError("Nothing is ordered elsewhere.")
 
 
 class Trial:
