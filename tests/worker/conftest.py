@@ -30,6 +30,7 @@ from flux_core.quota import QuotaRules
 from flux_core.router import RoutingPolicy
 from flux_core.service import Studio, Submission
 from flux_core.worker import Worker
+from tests.database.new_file import new_file
 
 CATALOGUE = Catalogue({"flux-tiny": "scripted", "flux-schnell": "scripted"}, default="flux-tiny")
 ANNE = Account(guild_id=1, user_id=1)
@@ -130,7 +131,7 @@ class Stubborn(ScriptedProvider):
 
 @pytest.fixture
 def database_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'flux-bot.db'}"
+    return new_file(tmp_path / "flux-bot.db")
 
 
 @pytest.fixture
