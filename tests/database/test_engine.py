@@ -233,7 +233,7 @@ async def test_a_running_program_notices_that_the_database_has_gone_on_without_i
     assert not (await asyncio.wait({watching}, timeout=0.1))[0], "what only has more is no reason to end"
     await db.write(lambda connection: connection.execute(sa.update(program).values(oldest_revision="9998")).rowcount)
     with pytest.raises(ConfigurationError, match="9998"):
-        await asyncio.wait_for(watching, 10)
+        await asyncio.wait_for(watching, 30)
     await db.close()
 
 

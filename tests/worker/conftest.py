@@ -64,7 +64,7 @@ class Floor:
         """Read a job anew."""
         return await self.studio.job(job.id)
 
-    async def until(self, job: Job, reached: Callable[[Job], bool], *, seconds: float = 20) -> Job:
+    async def until(self, job: Job, reached: Callable[[Job], bool], *, seconds: float = 60) -> Job:
         """Wait until a job is as wanted."""
         async with asyncio.timeout(seconds):
             while not reached(now := await self.job(job)):  # noqa: ASYNC110 (other processes set no event of ours)
@@ -109,7 +109,7 @@ class Floor:
             yield running
         finally:
             stop.set()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await running
 
 
