@@ -120,7 +120,7 @@ async def test_a_running_job_is_stopped_and_then_forgotten(stage: Stage, ada: Pe
     question = await ada.response(await ada.command("data delete"))
     await ada.press(question, "Forget it all")
     version = None
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not (await stage.studio.job(job.id)).cancel_requested:
             version = await stage.studio.changed(version, 1)
     await stage.easel.queue.cancelled("easel", job.id)

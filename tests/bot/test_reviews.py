@@ -57,7 +57,7 @@ async def told(person: Person, message: RawMessage, words: str) -> RawMessage:
 async def open_reviews(stage: Stage, *, when: Any = lambda review: True) -> list[Review]:
     """Wait until an open review fits ``when``; return all that are open."""
     version = None
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(30):
         while not any(when(review) for review in await stage.studio.reviews.waiting(GUILD)):
             version = await stage.studio.changed(version, 1)
     return await stage.studio.reviews.waiting(GUILD)
