@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import asyncpg
+import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
@@ -18,7 +20,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from flux_core.database import locks
 from flux_core.database.address import taken_apart
-from flux_core.database.engine import Database, translated
+from flux_core.database.engine import CLOCKS_APART, Database, clocks_apart, translated
 from flux_core.database.opening import OpeningConnection, driver_of
 from flux_core.database.schema import upgrade
 from flux_core.database.wire import Wire
@@ -40,6 +42,9 @@ AGAIN = ("40001", "40P01", READ_ONLY)
 """PostgreSQL's codes for a transaction that may simply be repeated: a conflict of versions, a deadlock, and a server
 that takes no writes, once its connection is given up."""
 TRIES = 5
+
+_TIME = sa.select(sa.extract("epoch", sa.func.clock_timestamp()))
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -68,6 +73,8 @@ class PostgresDatabase(Database):
         try:
             await database._run(database._writer, _upgrade)
             await database._wire.open()
+            if abs(apart := await database.apart()) > CLOCKS_APART:
+                log.warning("%s", clocks_apart(apart))
         except BaseException:
             await database.close()
             raise
@@ -123,6 +130,18 @@ class PostgresDatabase(Database):
                 break
         self._check_open()
         return self._version
+
+    async def apart(self) -> float:
+        """Return by how many seconds at least this machine's clock is ahead of the server's, as ``Database``."""
+
+        def compared(connection: Connection) -> float:
+            connection.execute(_TIME)  # a first one may have to connect and to be planned
+            before = time.time()
+            there = float(connection.execute(_TIME).scalar_one())
+            after = time.time()
+            return before - there if before > there else min(0.0, after - there)
+
+        return await self.read(compared)
 
     def _check_open(self) -> None:
         if self._closed:
