@@ -228,6 +228,8 @@ def _server_settings() -> dict[str, str]:
         "statement_timeout": patience,
         # A machine that is gone in the middle of a transaction must not keep the house shut.
         "idle_in_transaction_session_timeout": patience,
+        # Whoever listens says nothing for hours, whatever a provider thinks of that.
+        "idle_session_timeout": "0",
         # Compiling takes longer than any of our statements.
         "jit": "off",
         # So does planning, and what is looked up is found through the same index whatever it is.

@@ -136,3 +136,18 @@ async def test_connections_to_a_server_that_takes_no_writes_any_more_are_given_u
     await db.write(put, 3)
     assert await db.read(guilds) == [1, 3]
     await db.close()
+
+
+async def test_silent_connections_stay_on_a_server_that_ends_such() -> None:
+    url = await new_database()
+    await shared().run(f"ALTER DATABASE {sa.make_url(url).database} SET idle_session_timeout = '50ms'")
+    db = await Database.open(url, pool=1)
+    assert isinstance(db, PostgresDatabase)
+    pid = sa.text("SELECT pg_backend_pid()")
+    before = await db.read(lambda connection: connection.execute(pid).scalar_one()), db._wire._connection
+    ended = asyncio.Event()
+    db._wire._connection.add_termination_listener(lambda _: ended.set())
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(ended.wait(), 0.3)
+    assert (await db.read(lambda connection: connection.execute(pid).scalar_one()), db._wire._connection) == before
+    await db.close()
