@@ -230,6 +230,11 @@ def _server_settings() -> dict[str, str]:
         "idle_in_transaction_session_timeout": patience,
         # Whoever listens says nothing for hours, whatever a provider thinks of that.
         "idle_session_timeout": "0",
+        # Nor is it forgotten on the way, and of a machine that is gone the server knows within a minute and a half: it
+        # would keep their connections for two hours, and has only so many. (On a Unix socket these do nothing.)
+        "tcp_keepalives_idle": "60",
+        "tcp_keepalives_interval": "10",
+        "tcp_keepalives_count": "3",
         # Compiling takes longer than any of our statements.
         "jit": "off",
         # So does planning, and what is looked up is found through the same index whatever it is.

@@ -15,7 +15,7 @@ from flux_core.database.address import taken_apart
 from flux_core.database.engine import Database
 from flux_core.database.postgres import PostgresDatabase
 from flux_core.errors import ConfigurationError, StorageUnavailable
-from tests.database.postgres import new_database, shared
+from tests.database.postgres import Server, new_database, shared
 from tests.database.test_postgres_trouble import guilds, put
 
 SSL_REQUEST = bytes.fromhex("0000000804d2162f")
@@ -151,3 +151,17 @@ async def test_silent_connections_stay_on_a_server_that_ends_such() -> None:
         await asyncio.wait_for(ended.wait(), 0.3)
     assert (await db.read(lambda connection: connection.execute(pid).scalar_one()), db._wire._connection) == before
     await db.close()
+
+
+async def test_connections_over_a_network_are_kept_alive_and_those_of_the_dead_are_not() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = Server("listen_addresses=127.0.0.1", f"port={port}")
+    try:
+        db = await Database.open(f"postgresql://postgres@127.0.0.1:{port}/postgres", pool=1)
+        names = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count")
+        shown = await db.read(lambda c: [c.execute(sa.text(f"SHOW {name}")).scalar_one() for name in names])
+        assert shown == ["60", "10", "3"]
+        await db.close()
+    finally:
+        server.close()
