@@ -11,8 +11,8 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
@@ -47,9 +47,11 @@ IDLE = 5.0
 ACKNOWLEDGED_WITHIN = 4.0
 """Seconds after which an order that was never acknowledged has lost its process: Discord gives 3."""
 LEASE = 30.0
-"""Seconds for which a delivery belongs to this process; after a crash, the next one waits that long."""
+"""Seconds for which a delivery belongs to this process, renewed while it is at it; after a crash, the next one waits
+that long."""
 SEND_TIMEOUT = 60.0
-"""Seconds for one request with its uploads. It may outlast the lease: what two bots send then is the same post."""
+"""Seconds for one request with its uploads. Where it outlasts a lease that could not be renewed, what two bots send is
+the same post."""
 NOTICE_TIMEOUT = 10.0
 """Seconds for telling a member in a direct message that their pictures are there."""
 LONGEST_RETRY = 300.0
@@ -307,12 +309,31 @@ class Delivery:
         bind_contextvars(job=job.id)
         async with self._finals:
             try:
-                if not await self._hand_over(job):
+                async with self._leased(job.id):
+                    handed_over = await self._hand_over(job)
+                if not handed_over:
                     message.hold_until = self._clock() + TURN_GAP
             except Exception as error:
                 if not passing(error) and not isinstance(error, FluxError):
                     log.exception("delivering job %s failed", job.id)
                 await self._later(one, error)
+
+    @asynccontextmanager
+    async def _leased(self, job_id: str) -> AsyncIterator[None]:
+        """Renew the lease meanwhile: a large upload on a slow line takes longer."""
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(LEASE / 3)
+                with suppress(StorageUnavailable):
+                    await self._studio.claim_delivery(job_id, self._owner, LEASE)
+
+        renewing = asyncio.create_task(renew(), name=f"lease-{job_id}")
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
 
     async def _hand_over(self, job: Job) -> bool:
         """Try every way in turn, and give up when all are closed; False when another bot is at it.

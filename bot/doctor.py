@@ -21,6 +21,7 @@ from bot.findings import Finding
 from bot.house import local_count
 from flux_core.bootstrap import configured_vendors, open_database
 from flux_core.database import pictures, workers
+from flux_core.database.engine import CLOCKS_APART, clocks_apart
 from flux_core.database.workers import WorkerInfo
 from flux_core.errors import FluxError, ProviderBusy, ProviderClosed, StorageUnavailable
 from flux_core.images.store import NO_BUCKET, PictureStore
@@ -110,14 +111,17 @@ async def _token(settings: Settings) -> list[Finding]:
 
 async def _database(settings: Settings) -> list[Finding]:
     problem: StorageUnavailable | None = None
+    apart = 0.0
     try:
         async with open_database(settings) as database:
             await database.write(_write_and_take_back)
+            apart = await database.apart()
     except StorageUnavailable as error:
         problem = error
     address = make_url(settings.database).set(query={})
     if problem is None:
-        return [Finding("Database", True, address.render_as_string())]
+        found = [Finding("Database", True, address.render_as_string())]
+        return found if abs(apart) <= CLOCKS_APART else [*found, Finding("Clock", False, clocks_apart(apart))]
     if address.get_backend_name() == "sqlite":
         advice = "check that its disk has room, that you may write there, and that nothing else holds it"
     else:

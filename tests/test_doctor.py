@@ -7,6 +7,7 @@ import re
 import sqlite3
 import time
 from contextlib import asynccontextmanager, closing
+from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
@@ -18,7 +19,7 @@ from bot.doctor import examine
 from bot.doctor_card import examine_card
 from bot.sandbox.server import Sandbox
 from flux_core.bootstrap import job_queue, open_database
-from flux_core.database import bots, sqlite
+from flux_core.database import bots, postgres, sqlite
 from flux_core.database.queue import WorkerInfo
 from flux_core.gpu.rungs import Facts
 from flux_core.offers import Offer
@@ -204,6 +205,25 @@ async def test_a_database_server_is_named_without_its_password(healthy_settings)
     assert healthy
     assert "postgresql://postgres@/flux_" in said
     assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(("seconds", "where"), [(60.0, "ahead of"), (-60.0, "behind")])
+async def test_a_clock_that_is_not_that_of_the_database_is_told(healthy_settings, monkeypatch, caplog, seconds, where):
+    off = SimpleNamespace(time=lambda: time.time() + seconds, monotonic=time.monotonic)
+    monkeypatch.setattr(postgres, "time", off)
+    healthy, said = await bill(healthy_settings.model_copy(update={"database_url": await new_database()}))
+    assert not healthy
+    assert "NTP" in said
+    # The way to the server takes its time, too.
+    assert re.search(rf"clock is (5\d|60)\.\d s {where} the database's", said)
+    assert re.search(rf"clock is (5\d|60)\.\d s {where} the database's", caplog.text)
+
+
+async def test_clocks_of_one_mind_are_not_worth_a_word(healthy_settings, caplog):
+    healthy, said = await bill(healthy_settings.model_copy(update={"database_url": await new_database()}))
+    assert healthy
+    assert "Clock" not in said
+    assert not [record for record in caplog.records if record.name == postgres.__name__]
 
 
 async def test_an_address_that_is_no_api_is_named(healthy_settings):
