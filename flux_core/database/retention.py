@@ -12,6 +12,7 @@ from sqlalchemy import Connection, bindparam
 from flux_core.database import reviews
 from flux_core.database.pictures import discard
 from flux_core.database.tables import jobs, pictures
+from flux_core.database.unreadable import request_in
 
 c = jobs.c
 p = pictures.c
@@ -90,4 +91,6 @@ def _drop_pictures_of(connection: Connection, ids: Sequence[str], now: float) ->
 
 
 def _without_words(request: str) -> str:
+    if request_in(request) is None:
+        return "{}"  # nobody knows what it says
     return json.dumps(json.loads(request) | {"prompt": "", "input_picture": None, "input_mask": None, "provider": None})
