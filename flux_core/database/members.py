@@ -102,6 +102,15 @@ def limits_to_change(connection: Connection, account: Account) -> Limits:
         return NO_LIMITS
 
 
+def is_legible(connection: Connection, account: Account) -> bool:
+    """Say whether what is set for a member can be read."""
+    try:
+        limits_of(connection, account)
+    except RulesUnreadable:
+        return False
+    return True
+
+
 def unreadable(connection: Connection) -> list[Account]:
     """Return the members for whom something is set that cannot be read."""
     found = []

@@ -261,6 +261,8 @@ async def test_limits_of_a_member_that_are_damaged_shut_out_that_member(scene: S
     await scene.submit(ANNE)
     assert [one.problem for one in await scene.db.read(discrepancies)] == ["limits"]
     assert (await scene.studio.personal.export(BERT))["limits"] == "they cannot be read"
+    await scene.studio.members.change_limits(BERT, lambda _: Limits(), by=9)
+    assert await scene.db.read(members.limits_of, BERT) == Limits()
     await scene.studio.members.change_limits(BERT, lambda now: now.model_copy(update={"max_waiting": 2}), by=9)
     assert await scene.db.read(members.limits_of, BERT) == Limits(max_waiting=2)
     assert (await scene.submit(BERT)).account == BERT
