@@ -197,7 +197,7 @@ _HANDED_OVER = sa.or_(
     c.delivery_until <= bindparam("now"),
 )
 _ENDED = (
-    sa.select(c.id, c.request, c.preview_key, c.channel_id, c.message_id, c.private)
+    sa.select(*retention.FILES, c.channel_id, c.message_id, c.private)
     .where(*_MINE, _KEPT, _BEHIND, c.ended_at.is_not(None), _HANDED_OVER)
     .order_by(c.id)
     .limit(bindparam("most"))

@@ -48,6 +48,7 @@ _UNUSED_INPUTS = (
     )
     .limit(bindparam("most"))
 )
+_UNUSED_OF_THESE = _UNUSED_INPUTS.where(inputs.c.key.in_(bindparam("keys", expanding=True)))
 _DELETE_INPUTS = sa.delete(inputs).where(inputs.c.key.in_(bindparam("keys", expanding=True)))
 
 
@@ -143,8 +144,17 @@ def note_input(connection: Connection, key: str, now: float) -> None:
 
 def drop_inputs(connection: Connection, before: float, now: float, limit: int) -> int:
     """Discard the pictures uploaded before ``before`` that no job, or none with pictures, needs; return how many."""
-    keys = list(connection.execute(_UNUSED_INPUTS, {"before": before, "most": limit}).scalars())
+    return _drop(connection, connection.execute(_UNUSED_INPUTS, {"before": before, "most": limit}).scalars().all(), now)
+
+
+def drop_inputs_among(connection: Connection, keys: Sequence[str], before: float, now: float) -> int:
+    """Do so for those of ``keys`` alone."""
+    look = {"keys": list(keys), "before": before, "most": len(keys)}
+    return _drop(connection, connection.execute(_UNUSED_OF_THESE, look).scalars().all(), now)
+
+
+def _drop(connection: Connection, keys: Sequence[str], now: float) -> int:
     if keys:
         discard(connection, keys, now)
-        connection.execute(_DELETE_INPUTS, {"keys": keys})
+        connection.execute(_DELETE_INPUTS, {"keys": list(keys)})
     return len(keys)
