@@ -19,6 +19,7 @@ from tests.database.life.bots import BOTS, SECONDS, Bots
 from tests.database.life.ground import HOSTED, KEPT, LEASE, MOST_ATTEMPTS, Ground
 from tests.database.life.keepers import Keepers
 from tests.database.life.members import CALM, Members, counts
+from tests.database.life.model import QUEUED, RUNNING
 from tests.database.life.workers import Workers
 from tests.database.scene import DAY, SCHNELL, TINY
 
@@ -92,6 +93,19 @@ class Life(Members, Workers, Bots, Keepers):
             posting = [(one, id) for one in BOTS for id in self.posting[one]]
             self.hand_over(posting.index((BOTS[0], job.id)), "posted", "well")
             self.everything_is_right()
+
+    @deed(2, account=account, count=counts)
+    def pay_with_what_expires(self, account: Account, count: int) -> None:
+        """Order with credits that have expired by the time at which nothing comes of it."""
+        known = set(self.model.jobs)
+        self.grant(account, 1_500, 1)
+        self.everything_is_right()
+        self.submit(account, SCHNELL, count, None, CALM, answered=True, again=False, fate="well")
+        self.everything_is_right()
+        self._set(3_601)
+        for id in self.model.jobs.keys() - known:
+            listed = [*self.model.of(QUEUED, RUNNING), *self.model.jobs.values()]
+            self.cancel(listed.index(self.model.jobs[id]), "well")
 
     @deed(3, account=account, worker=hosted, known=st.booleans())
     def go_away_with_an_order(self, account: Account, worker: str, known: bool) -> None:
