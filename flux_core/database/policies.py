@@ -24,7 +24,7 @@ NEWER = "a newer version of the bot has decided things here that this one does n
 
 DAMAGED = (
     "what this server has decided cannot be read, so nothing is drawn here; "
-    "`/admin policy import` replaces it, and `/admin policy reset` takes it back"
+    "/admin policy import replaces it, and /admin policy reset takes it back"
 )
 
 c = policies.c

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from flux_core.generation import GenerationRequest
 
-WORDS = "(an order that cannot be read)"
+WORDS = "An order that cannot be read"
 """What stands in place of the prompt."""
 
 
