@@ -189,6 +189,8 @@ class Job:
     """What a hosted provider charged, or was expected to, in millionths of a dollar; None when nobody was paid."""
     drawn_mode: Mode | None = None
     """The mode it was drawn in; None until it is, and for jobs of versions without modes."""
+    unreadable: bool = False
+    """Whether this version cannot read what was asked for: then ``request`` only stands in its place."""
 
     def evolve(self, **changes: Any) -> Job:
         """Return a copy with ``changes``; raises ValueError for a state that cannot follow this one."""

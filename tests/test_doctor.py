@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, closing
 from types import SimpleNamespace
 
 import pytest
+import sqlalchemy as sa
 from aiohttp import web
 from pydantic import SecretStr
 from rich.console import Console
@@ -21,6 +22,7 @@ from bot.sandbox.server import Sandbox
 from flux_core.bootstrap import job_queue, open_database
 from flux_core.database import bots, postgres, sqlite
 from flux_core.database.queue import WorkerInfo
+from flux_core.database.tables import policies
 from flux_core.gpu.rungs import Facts
 from flux_core.offers import Offer
 from flux_core.settings import Settings
@@ -402,3 +404,14 @@ async def test_the_list_tells_that_the_day_s_money_is_spent(healthy_settings, mo
     async with open_database(healthy_settings) as database:
         await job_queue(healthy_settings, database).register(worker)
     assert "the day's money is spent (CLOUD_DAILY_CAP)" in await listed(healthy_settings)
+
+
+async def test_a_server_whose_policy_cannot_be_read_is_named(healthy_settings):
+    spoilt = {"guild_id": 42, "policy": '{"pool": "much"}', "by_user": 1, "since": 0.0}
+    async with open_database(healthy_settings) as database:
+        await database.write(lambda connection: connection.execute(sa.insert(policies), spoilt))
+    healthy, said = await bill(healthy_settings)
+    assert not healthy
+    assert "Server 42" in said
+    assert "pool: " in said
+    assert "/admin policy import" in said

@@ -20,7 +20,7 @@ from flux_core.database.claims import TAKE_FROM_LINE
 from flux_core.database.jobs import job_of, reconsider
 from flux_core.database.tables import jobs, virtual_time
 from flux_core.database.turns import guilds_in_turn, overtake
-from flux_core.generation import GenerationRequest
+from flux_core.database.unreadable import request_in
 from flux_core.jobs import Job, Lane
 
 c = jobs.c
@@ -107,7 +107,7 @@ def _look(connection: Connection, party: Party) -> tuple[Sequence[Waiting], list
         return (), []
     line = first_in_line(connection, party.models, job.lane)
     rows = connection.execute(_REQUESTS, {"jobs": [row.id for row in line if row.model == shape.model]})
-    requests = {row.id: GenerationRequest.model_validate_json(row.request) for row in rows if row.attempts == 0}
+    requests = {row.id: request_in(row.request) for row in rows if row.attempts == 0}
 
     several = len({row.guild_id for row in line}) > 1
     blocked: set[int] = set()

@@ -176,6 +176,8 @@ def _walk(
         job = find(connection, row.id)
         if job is None:
             continue
+        if job.unreadable:
+            return (job, Choice(worker.provider, "unreadable")), for_us  # whoever meets it gives it up
         # What may wait for our own cards does so for a moment even while none of them is up.
         venues = crew.venues(
             row.waits_hosted,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from flux_core.database import policies
 from flux_core.database.crew import Crew, Work, errand_of, is_bound, total
 from flux_core.database.hosted import Terms
 from flux_core.database.jobs import IS_QUEUED
-from flux_core.database.lineup import ahead_of
+from flux_core.database.lineup import Look, ahead_of
 from flux_core.database.pauses import holding
 from flux_core.database.tables import jobs, members
 from flux_core.database.workers import WorkerInfo
@@ -101,7 +101,18 @@ def _one_by_one(connection: Connection, crew: Crew, job: Job) -> _OneByOne | Non
 
 def place_of(connection: Connection, job: Job, terms: Terms, now: float) -> Place:
     """Return where ``job`` stands."""
-    crew = terms.look(connection, now)
+    return _place(connection, terms.look(connection, now), ahead_of, job, terms, now)
+
+
+def places_of(connection: Connection, listed: Sequence[Job], terms: Terms, now: float) -> list[Place]:
+    """Return where each of several jobs stands, in one look along the line: each look at a long one takes a while."""
+    crew, look = terms.look(connection, now), Look([job.id for job in listed])
+    return [_place(connection, crew, look.ahead_of, job, terms, now) for job in listed]
+
+
+def _place(
+    connection: Connection, crew: Crew, find_ahead: Callable[..., Work], job: Job, terms: Terms, now: float
+) -> Place:
     able = [worker for worker in crew.workers if _can_draw(worker, job)]
     if job.state.ended:
         return Place(0, 0.0, len(able))
@@ -109,7 +120,7 @@ def place_of(connection: Connection, job: Job, terms: Terms, now: float) -> Plac
         return Place(0, _running(crew, job), len(able))
     held = job.held is not None or holding(connection, job.account.guild_id)
     model, units = job.request.model, job.request.work
-    ahead: Work = ahead_of(connection, job.id, crew.rivals(model))
+    ahead = find_ahead(connection, job.id, crew.rivals(model))
     limit = _one_by_one(connection, crew, job)
     if limit is not None:
         ahead = limit.with_held(ahead, crew.rivals(model))
@@ -128,7 +139,7 @@ def place_of(connection: Connection, job: Job, terms: Terms, now: float) -> Plac
     elif job.venue != "hosted" and LOCAL not in job.tried and not is_bound(job):
         position, seconds = 1 + sum(count for count, _ in ahead.values()), crew.local_seconds(model, units, ahead)
     else:
-        before: Work = ahead_of(connection, job.id, [model], hosted=True)
+        before = find_ahead(connection, job.id, [model], hosted=True)
         count, work = (before if limit is None else limit.with_held(before, [model])).get(model, (0, 0.0))
         providers = {worker.provider for worker in able if worker.hosted}
         provider = min(providers, default=LOCAL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from zoneinfo import ZoneInfo
@@ -26,7 +27,7 @@ from flux_core.database.engine import Database
 from flux_core.database.hosted import Terms
 from flux_core.database.policies import DEFAULT_ROUTING
 from flux_core.database.workers import WorkerInfo
-from flux_core.errors import GenerationFailed, LeaseLost, Refused, StorageUnavailable
+from flux_core.errors import GenerationFailed, LeaseLost, OrderUnreadable, Refused, StorageUnavailable
 from flux_core.jobs import Job, JobState, Picture
 from flux_core.models import Mode
 from flux_core.offers import Offer
@@ -35,6 +36,8 @@ from flux_core.quota import UTC
 from flux_core.router import RoutingPolicy
 
 __all__ = ["JobQueue", "WorkerInfo"]
+
+log = logging.getLogger(__name__)
 
 
 class JobQueue:
@@ -70,10 +73,15 @@ class JobQueue:
         ``loaded``: which of them are in memory, where the others would have to be loaded first. A job for one of those
         may then come before its turn, within the bounds of ``flux_core.affinity``.
         """
-        if loaded and not loaded >= set(models) and await self._db.read(warm.is_better, models, loaded):
+        while True:
             now = self._db.clock()
-            return await self._db.write(warm.take, worker_id, models, loaded, now, self.lease_seconds)
-        return await self._db.write(claims.claim, worker_id, models, self._db.clock(), self.lease_seconds)
+            if loaded and not loaded >= set(models) and await self._db.read(warm.is_better, models, loaded):
+                job = await self._db.write(warm.take, worker_id, models, loaded, now, self.lease_seconds)
+            else:
+                job = await self._db.write(claims.claim, worker_id, models, now, self.lease_seconds)
+            if job is None or not job.unreadable:
+                return job
+            await self._give_up_unreadable(job)
 
     async def claim_together(
         self,
@@ -102,10 +110,21 @@ class JobQueue:
         A job that was submitted there before comes first, with its ``provider_job_id``. None: nothing is for this one
         now, or the worker is not registered.
         """
-        now = self._db.clock()
-        if not await self._db.read(hosted.anything_for, worker_id, self._terms, now):
-            return None
-        return await self._db.write(hosted.claim, worker_id, self._terms, now)
+        while True:
+            now = self._db.clock()
+            if not await self._db.read(hosted.anything_for, worker_id, self._terms, now):
+                return None
+            job = await self._db.write(hosted.claim, worker_id, self._terms, now)
+            if job is None or not job.unreadable:
+                return job
+            await self._give_up_unreadable(job)
+
+    async def _give_up_unreadable(self, job: Job) -> None:
+        """End a job just claimed that nobody can read, with its cost back, so that the others go on."""
+        log.error("Job %s is given up: what was asked for cannot be read.", job.id)
+        error, now = OrderUnreadable(), self._db.clock()
+        with suppress(LeaseLost):
+            await self._db.write(leases.end_without_pictures, job.worker_id or "", job.id, JobState.FAILED, now, error)
 
     async def heartbeat(self, worker_id: str, job_ids: Sequence[str]) -> dict[str, bool]:
         """Extend the leases of ``job_ids``; return, for each that the worker still owns, whether it is to be cancelled.

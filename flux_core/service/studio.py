@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from flux_core.database.admission import Offered
 from flux_core.database.engine import Database
 from flux_core.database.hosted import Terms
 from flux_core.database.outbox import LiveJob
-from flux_core.database.places import Place, place_of
+from flux_core.database.places import Place, place_of, places_of
 from flux_core.database.submissions import Quota, Submission
 from flux_core.database.workers import WorkerInfo
 from flux_core.errors import (
@@ -160,6 +160,10 @@ class Studio:
     async def place(self, job_id: str) -> Place:
         """Return where a job stands in the queue and when it will be done; raises JobNotFound."""
         return await self._db.read(_place, job_id, self._terms, self._db.clock())
+
+    async def places(self, listed: Sequence[Job]) -> list[Place]:
+        """Return where each of several jobs stands: one look along the line, where ``place`` takes one for each."""
+        return await self._db.read(places_of, listed, self._terms, self._db.clock())
 
     async def jobs_of(
         self, account: Account, *, active_only: bool = True, limit: int = 25, before: str | None = None
