@@ -442,6 +442,13 @@ class Catalogue:
             )
         self.default = self._specs[default or drawing[0]]
 
+    @property
+    def known_loras(self) -> dict[str, list[str]]:
+        """Return the models with which each LoRA of the list may be asked for: those with weights, which it fits."""
+        return {
+            name: [one.id for one in self if one.weights and lora.fits(one.id)] for name, lora in self.loras.items()
+        }
+
     def __iter__(self) -> Iterator[ModelSpec]:
         return iter(self._specs.values())
 

@@ -40,6 +40,7 @@ from flux_core.moderation.output import OutputCheck, shows_drafts
 from flux_core.offers import Offer
 from flux_core.providers.base import Drawing, DrawsTogether, Loads, Provider
 from flux_core.readiness import Readiness
+from flux_core.skills import skills_of
 
 log = logging.getLogger(__name__)
 
@@ -206,11 +207,11 @@ class Worker:
                 await self._queue.beat(self._id, closed=self._said)
             job = await self._queue.claim_hosted(self._id)
             return [] if job is None else [job]
-        models = list(self._readiness.offered)
-        if not models:
+        skills = skills_of(self._readiness.offered)
+        if not skills:
             return []
         loaded = self._provider.loaded if isinstance(self._provider, Loads) else None
-        return await self._queue.claim_together(self._id, models, self._provider.device, self._batch_pictures, loaded)
+        return await self._queue.claim_together(self._id, skills, self._provider.device, self._batch_pictures, loaded)
 
     def _has_room(self) -> bool:
         """Whether to claim another job.
