@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
 from flux_core.affinity import WINDOW, InLine, choose
+from flux_core.database import locks
 from flux_core.database.alike import Waiting, first_in_line
 from flux_core.database.claims import TAKE_FROM_LINE, claim
 from flux_core.database.jobs import job_of, reconsider
@@ -32,6 +33,7 @@ def is_better(connection: Connection, skills: Sequence[str], loaded: Set[str]) -
     return bool(line) and _chosen(connection, line, loaded) > 0
 
 
+@locks.writes_nothing_empty_handed
 def take(
     connection: Connection, worker_id: str, skills: Sequence[str], loaded: Set[str], now: float, lease: float
 ) -> Job | None:
