@@ -138,8 +138,8 @@ class Easel:
         """
         request, seconds = held.job.request, held.engine_seconds
         part = seconds * request.work / company.units
-        drawn = request.model_copy(update={"mode": mode})
-        shape, work = shape_of(request), request.work if self._provider.hosted else drawn.work
+        offer = self._provider.offers.get(request.model)
+        shape, work = shape_of(request), request.megapixel_steps * (mode.work if offer is None else offer.effort(mode))
         with suppress(StorageUnavailable):
             await self._queue.record_speed(self._provider.name, request.model, work, part)
             if self._measures and shape is not None and mode is request.mode and not company.measured:

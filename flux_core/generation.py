@@ -131,7 +131,7 @@ class GenerationRequest(BaseModel):
 
     @property
     def work(self) -> float:
-        """Return the work in it as estimates reckon it: less where the mode leaves some of it out."""
+        """Return the work in it where its mode is drawn: less than in quality, since that leaves some of it out."""
         return self.megapixel_steps * self.mode.work
 
     def price(self, catalogue: Catalogue) -> int:

@@ -10,9 +10,11 @@ from sqlalchemy import Connection
 from flux_core.database import speeds, workers
 from flux_core.database.crew import within_budget
 from flux_core.errors import NobodyDraws, UnknownProvider
+from flux_core.estimates import units_of
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Origin, VenueKind
 from flux_core.loras import Known
+from flux_core.models import Mode
 from flux_core.offers import Offer
 from flux_core.policy import GuildPolicy
 from flux_core.router import LOCAL, Errand, Nobody, RoutingPolicy, Venue, route
@@ -100,3 +102,16 @@ def venue_for(
     if policy.first == "hosted" and not isinstance(route(errand, hosted, policy), Nobody):
         return "hosted"
     return "any"
+
+
+def units_for(
+    connection: Connection, request: GenerationRequest, venue: VenueKind, offered: Offered, now: float
+) -> float:
+    """Return the work of ``request`` in the mode in which those draw it who live, our own cards where they may.
+
+    What is asked for in quality is the same work everywhere: nobody has to be looked at, as for most jobs.
+    """
+    if request.mode is Mode.QUALITY:
+        return request.work
+    crew = workers.alive(connection, now - offered.lease_seconds)
+    return units_of(request, [worker.offers for worker in crew if worker.hosted == (venue == "hosted")])

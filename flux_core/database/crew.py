@@ -16,12 +16,13 @@ from flux_core.database.jobs import IS_RUNNING
 from flux_core.database.tables import jobs
 from flux_core.database.wanted import waited_for
 from flux_core.database.workers import WorkerInfo
-from flux_core.estimates import Speed, wait
+from flux_core.estimates import Speed, units_of, wait
+from flux_core.generation import GenerationRequest
 from flux_core.jobs import Account, Job, Origin
 from flux_core.offers import Offer
 from flux_core.policy import NOTHING_DECIDED, GuildPolicy
 from flux_core.router import LOCAL, Errand, Venue
-from flux_core.skills import draws, model_of, of_use, skills_of
+from flux_core.skills import draws, model_of, of_use, skill_for, skills_of
 
 COUNTED = 2_000
 """Waiting jobs of our own cards that a hosted provider's claim counts; whoever stands further behind waits long."""
@@ -114,12 +115,13 @@ class Crew:
     # Hosted providers
 
     def hosted_seconds(
-        self, providers: Collection[str], model: str, units: float, count: int, work: float
+        self, providers: Collection[str], request: GenerationRequest, count: int, work: float
     ) -> float | None:
-        """Return the seconds until one of ``providers`` has drawn a job behind ``count`` others of its model.
+        """Return the seconds until one of ``providers`` has drawn ``request`` behind ``count`` others of its model.
 
         ``work``: the megapixel-steps of those.
         """
+        model = request.model
         crew = [
             worker
             for name in sorted(providers)
@@ -130,13 +132,16 @@ class Crew:
             return None
         busy = [self.remaining(row) or 0.0 for worker in crew for row in self._running[worker.id]]
         hands = sum(worker.slots for worker in crew)
-        own, ahead = (
-            min(self.drawing(worker.provider, model, part, number) or 0.0 for worker in crew)
-            for part, number in ((units, 1), (work, count))
-        )
+        own = min(self.drawing(one.provider, model, self.units(one.provider, request)) or 0.0 for one in crew)
+        ahead = min(self.drawing(one.provider, model, work, count) or 0.0 for one in crew)
         return wait(ahead, [*busy[:hands], *[0.0] * (hands - len(busy))]) + own
 
     # Speeds
+
+    def units(self, provider: str, request: GenerationRequest) -> float:
+        """Return the work of ``request`` there, in the mode that those draw it in who live: the mean of theirs."""
+        crew = self.able(skill_for(request)) if provider == LOCAL else self._hosted.get(provider, ())
+        return units_of(request, [worker.offers for worker in crew])
 
     def drawing(self, provider: str, skill: str, units: float, count: int = 1) -> float | None:
         """Return the seconds that ``count`` jobs of ``units`` megapixel-steps together take one worker."""
@@ -173,21 +178,20 @@ class Crew:
 
     def venues(
         self,
-        skill: str,
-        units: float,
+        request: GenerationRequest,
         ahead: Work,
         *,
         expected: bool = False,
         guild_id: int = 0,
         policy: GuildPolicy = NOTHING_DECIDED,
     ) -> list[Venue]:
-        """Return who could draw a job of a guild, our own cards for those ``ahead`` of it first.
+        """Return who could draw a guild's ``request``, our own cards for those ``ahead`` of it first.
 
         ``expected``: whether our own cards are one of them even while none of them lives.
         """
         return [
-            *self._local(skill, units, ahead, expected),
-            *within_budget(self._vendors(model_of(skill), units), policy, lambda: self._spent_by(guild_id)),
+            *self._local(request, ahead, expected),
+            *within_budget(self._vendors(request), policy, lambda: self._spent_by(guild_id)),
         ]
 
     def _spent_by(self, guild_id: int) -> int:
@@ -195,8 +199,8 @@ class Crew:
             self._spent_by_guild[guild_id] = spending.of_guild(self._connection, guild_id, self._day)
         return self._spent_by_guild[guild_id]
 
-    def _local(self, skill: str, units: float, ahead: Work, expected: bool) -> Iterator[Venue]:
-        model = model_of(skill)
+    def _local(self, request: GenerationRequest, ahead: Work, expected: bool) -> Iterator[Venue]:
+        model, skill = request.model, skill_for(request)
         crew = [worker for worker in self._ours if draws(worker.offers, skill)]
         if not crew and not expected:
             return
@@ -204,12 +208,12 @@ class Crew:
         closed = AWAY if not crew else next((w.closed for w in crew if not self.able(skill)), None)
         hands = sum(max(0, worker.slots - len(self._running[worker.id])) for worker in self.able(skill))
         first = sum(count for other, (count, _) in ahead.items() if other in self.rivals(skill))
-        seconds = self.local_seconds(skill, units, ahead)
+        seconds = self.local_seconds(skill, self.units(LOCAL, request), ahead)
         yield Venue(
             provider=LOCAL, hosted=False, offers=offers, closed=closed, free=max(0, hands - first), seconds=seconds
         )
 
-    def _vendors(self, model: str, units: float) -> Iterator[Venue]:
+    def _vendors(self, request: GenerationRequest) -> Iterator[Venue]:
         for provider, crew in self._hosted.items():
             caps = [worker.money_cap for worker in crew if worker.money_cap is not None]
             yield Venue(
@@ -218,7 +222,7 @@ class Crew:
                 offers=crew[-1].offers,
                 closed=None if any(worker.closed is None for worker in crew) else crew[-1].closed,
                 free=self.free(provider),
-                seconds=self.drawing(provider, model, units),
+                seconds=self.drawing(provider, request.model, self.units(provider, request)),
                 money_left=min(caps) - self._spent.get(provider, 0) if caps else None,
                 money_cap=min(caps, default=None),
                 links=crew[-1].links,

@@ -31,7 +31,6 @@ from flux_core.jobs import Job, Remark
 from flux_core.policy import NOTHING_DECIDED
 from flux_core.quota import day_at
 from flux_core.router import LOCAL, Choice, RoutingPolicy, route
-from flux_core.skills import skill_for
 
 LOOKED_AT = 2_000
 """Waiting jobs that one claim passes by at most."""
@@ -179,8 +178,7 @@ def _walk(
             continue
         # What may wait for our own cards does so for a moment even while none of them is up.
         venues = crew.venues(
-            skill_for(job.request),
-            row.units,
+            job.request,
             ahead,
             expected=row.waits_for is not None,
             guild_id=row.guild_id,
@@ -230,7 +228,7 @@ def left_for_us(connection: Connection, terms: Terms, now: float, most: int = 50
         if job is None:
             continue
         decided = policies.get(guild_id, NOTHING_DECIDED)
-        venues = crew.venues(skill_for(job.request), job.request.work, {}, guild_id=guild_id, policy=decided)
+        venues = crew.venues(job.request, {}, guild_id=guild_id, policy=decided)
         verdict = route(errand_of(job), venues, decided.routing or terms.policy)
         if isinstance(verdict, Choice) and verdict.provider == LOCAL:
             found.append(job_id)

@@ -156,7 +156,7 @@ def values_of(job: Job, key: str | None = None) -> dict[str, Any]:
         "parent_id": job.parent_id,
         "parent_position": job.parent_position,
         "cost": job.cost,
-        "units": job.request.work,
+        "units": job.request.work if job.units is None else job.units,
         "created_at": job.created_at,
         "state": job.state.value,
         "lora": job.request.lora and job.request.lora.name,

@@ -87,8 +87,7 @@ def pass_on(
 
     def verdict(*, expected: bool) -> Verdict:
         venues = crew.venues(
-            skill_for(job.request),
-            job.request.work,
+            job.request,
             {},
             expected=expected,
             guild_id=job.account.guild_id,

@@ -113,7 +113,7 @@ def place_of(connection: Connection, job: Job, terms: Terms, now: float) -> Plac
     if job.state is JobState.RUNNING:
         return Place(0, _running(crew, job), len(able))
     held = job.held is not None or holding(connection, job.account.guild_id)
-    model, needed, units = job.request.model, skill_for(job.request), job.request.work
+    request, model, needed = job.request, job.request.model, skill_for(job.request)
     ahead: Work = ahead_of(connection, job.id, crew.rivals(needed))
     limit = _one_by_one(connection, crew, job)
     if limit is not None:
@@ -121,7 +121,7 @@ def place_of(connection: Connection, job: Job, terms: Terms, now: float) -> Plac
     decided = policies.policy_of(connection, job.account.guild_id)
     policy = decided.routing or terms.policy
     errand = errand_of(job)
-    venues = crew.venues(needed, units, ahead, guild_id=job.account.guild_id, policy=decided)
+    venues = crew.venues(request, ahead, guild_id=job.account.guild_id, policy=decided)
     verdict = route(errand, venues, policy)
     if not is_bound(job):
         ready = {venue.provider for venue in venues if venue.hosted and takes_now(errand, venue, policy)}
@@ -129,17 +129,18 @@ def place_of(connection: Connection, job: Job, terms: Terms, now: float) -> Plac
     provider, seconds = LOCAL, None
     if isinstance(verdict, Choice) and verdict.provider != LOCAL:
         provider, position = verdict.provider, 1 + (0 if limit is None else len(limit.before))
-        seconds = crew.drawing(provider, model, units)
+        seconds = crew.drawing(provider, model, crew.units(provider, request))
     elif job.venue != "hosted" and LOCAL not in job.tried and not is_bound(job):
-        position, seconds = 1 + sum(count for count, _ in ahead.values()), crew.local_seconds(needed, units, ahead)
+        position = 1 + sum(count for count, _ in ahead.values())
+        seconds = crew.local_seconds(needed, crew.units(LOCAL, request), ahead)
     else:
         before: Work = ahead_of(connection, job.id, [model], hosted=True)
         count, work = (before if limit is None else limit.with_held(before, [model])).get(model, (0, 0.0))
         providers = {worker.provider for worker in able if worker.hosted}
         provider = min(providers, default=LOCAL)
-        position, seconds = 1 + count, crew.hosted_seconds(providers, model, units, count, work)
+        position, seconds = 1 + count, crew.hosted_seconds(providers, request, count, work)
     if seconds is not None and limit is not None:
-        own = limit.seconds(crew, provider, crew.drawing(provider, model, units))
+        own = limit.seconds(crew, provider, crew.drawing(provider, model, crew.units(provider, request)))
         seconds = None if own is None else max(seconds, own)
     if seconds is not None:
         seconds += max(0.0, (connection.execute(_RESTS_UNTIL, {"job": job.id}).scalar() or 0.0) - now)

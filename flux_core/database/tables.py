@@ -51,7 +51,8 @@ jobs = sa.Table(
     sa.Column("parent_id", sa.String(24)),
     sa.Column("parent_position", sa.Integer),
     sa.Column("cost", sa.BigInteger, nullable=False),
-    # Megapixel-steps, less where the mode leaves some out: what the estimate multiplies with the measured speed.
+    # Megapixel-steps, less where the mode leaves some out that those drew in who lived when it was submitted: what the
+    # estimate multiplies with the measured speed.
     sa.Column("units", sa.Double, nullable=False),
     # In which mode it was drawn, where the one who drew it has several.
     sa.Column("drawn_mode", sa.Text),
