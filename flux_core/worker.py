@@ -224,7 +224,7 @@ class Worker:
         slots = self._provider.concurrency
         if len(set(self._companies.values())) >= slots * HELD_PER_SLOT:
             return False
-        ahead = [held for held in self._held.values() if held.phase is not Phase.FINISHING]
+        ahead = [held for held in self._held.values() if held.phase not in (Phase.FETCHING, Phase.FINISHING)]
         half = [held for held in ahead if held.phase is Phase.DRAWING and held.half_drawn]
         drawings, soon = ({self._companies[held.job.id] for held in some} for some in (ahead, half))
         return len(drawings) < slots + (0 if self._provider.hosted else len(soon))
@@ -440,7 +440,7 @@ class Worker:
     async def _clear_desk(self) -> None:
         """Hand back what has not begun, let the rest end for a while, hand that back as well."""
         for held in self._held.values():
-            if held.phase is Phase.PREPARING:
+            if held.phase in (Phase.FETCHING, Phase.PREPARING):
                 held.stop(HandedBack())
         if self._jobs:
             await asyncio.wait(self._jobs, timeout=self._stop_seconds)

@@ -36,17 +36,17 @@ class Rehearsal:
 
 
 def rehearsals(spec: ModelSpec, kind: str, modes: Sequence[Mode]) -> Iterator[Rehearsal]:
-    """Yield what to draw on a device of ``kind`` that has ``modes``.
+    """Yield what to draw on a device of ``kind``, in each of ``modes``.
 
-    On a card, in every mode: two sizes and two numbers of pictures, or one of each for a model that has to be given a
-    picture. Elsewhere nothing is compiled and all modes share their weights, so one step in quality is enough.
+    On a card, two sizes and two numbers of pictures, or one of each for a model that has to be given a picture.
+    Elsewhere nothing is compiled: one step, and nothing of a model that has to be given a picture.
     """
-    if kind != "cuda":
-        if Operation.TEXT_TO_IMAGE in spec.operations:
-            yield _rehearsal(spec, _smallest(spec), 1, Mode.QUALITY)
-        return
     whole = Operation.TEXT_TO_IMAGE in spec.operations
     for mode in modes:
+        if kind != "cuda":
+            if whole:
+                yield _rehearsal(spec, _smallest(spec), 1, mode)
+            continue
         for count in COUNTS if whole else COUNTS[:1]:
             for aspect in ASPECTS if whole else ASPECTS[:1]:
                 yield _rehearsal(spec, spec.size_for_aspect(aspect), count, mode)
@@ -88,7 +88,7 @@ class Programme:
     def add(self, spec: ModelSpec) -> None:
         """Rehearse a model that is loaded."""
         self._left = [one for one in self._left if one.spec.id != spec.id]
-        self._left += rehearsals(spec, self._engine.device.type, self._engine.profiles.modes(spec))
+        self._left += rehearsals(spec, self._engine.device.type, self._engine.profiles.rehearsed(spec))
         self._left.sort(key=lambda one: list(Mode).index(one.request.mode))
 
     @property

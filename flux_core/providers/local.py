@@ -15,6 +15,7 @@ from typing import ParamSpec, TypeVar
 from PIL import Image
 
 from flux_core.errors import Cancelled
+from flux_core.generation import GenerationRequest
 from flux_core.gpu.card import Card
 from flux_core.gpu.descent import Descent
 from flux_core.gpu.developing import needs_mending
@@ -30,6 +31,8 @@ from flux_core.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
+FETCHED_AT_ONCE = 2
+"""LoRAs that are fetched from the hub at the same time."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -85,6 +88,7 @@ class LocalProvider:
 
         # Pipelines share a scheduler and are not thread-safe: whatever takes steps does so in one thread.
         self._drawing, self._reading, self._developing = thread("engine"), thread("words"), thread("pixels")
+        self._fetching = ThreadPoolExecutor(FETCHED_AT_ONCE, thread_name_prefix="files")
 
     @property
     def device(self) -> str:
@@ -138,6 +142,16 @@ class LocalProvider:
             return await self.draw(task, progress)
         except Exception as error:
             return error
+
+    def has_files(self, request: GenerationRequest) -> bool:
+        """Say whether the LoRA is here that ``request`` names."""
+        return request.lora is None or not request.lora.weight or self._engine.loras.has(request.lora.name)
+
+    async def fetch(self, request: GenerationRequest) -> None:
+        """Bring the LoRA that ``request`` names, so that the engine waits for no hub; raises LoraUnusable."""
+        if request.lora is not None:
+            loras = self._engine.loras
+            await _in(self._fetching, loras.find, loras.named(request.lora.name, request.model))
 
     async def prepare(self, task: DrawTask) -> None:
         """Read the words of ``task``, where its model is in memory and has room for that beside its drawing."""
@@ -238,7 +252,7 @@ class LocalProvider:
             if self._rehearsing is not None:
                 self._rehearsing.cancel()
             await _in(self._drawing, self._engine.unload)
-        for threads in (self._reading, self._drawing, self._developing):
+        for threads in (self._reading, self._drawing, self._developing, self._fetching):
             threads.shutdown(wait=False)
         self._watchdog.close()
 
