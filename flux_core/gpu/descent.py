@@ -59,7 +59,7 @@ class Descent:
         return tuple(mode for mode in found if mode is not Mode.TURBO or spec.step_cache is not None)
 
     def rehearsed(self, spec: ModelSpec) -> tuple[Mode, ...]:
-        """Return in which modes ``spec`` is rehearsed: without a card, nothing is compiled and the weights are shared."""
+        """Return in which modes ``spec`` is rehearsed: elsewhere than on a card, all are as quick at once."""
         return self.modes(spec) if self._facts.kind == "cuda" else (Mode.QUALITY,)
 
     def why(self, spec: ModelSpec, wanted: Mode) -> str | None:

@@ -118,6 +118,17 @@ async def test_a_lora_that_cannot_be_had_is_refused(
     assert told in await refused(ada, **typed)
 
 
+async def test_members_are_offered_the_loras_of_living_workers_and_told_where_none_has_one(
+    stage: Stage, ada: Person
+) -> None:
+    stage.easel.offers = {"flux-tiny": Offer(theirs="x", loras=("pen",))}
+    await stage.easel.register()
+    assert [choice["value"] for choice in await ada.autocomplete("imagine", "lora", "")] == ["pen"]
+    await ask(ada, prompt="a flag", lora="pen:0.5", count=1)
+    assert str((await stage.easel.take()).request.lora) == "pen:0.5"
+    assert "none has the LoRA ink for flux-tiny at the moment" in await refused(ada, lora="ink")
+
+
 async def test_a_lora_that_does_not_fit_ends_the_job_with_the_credits_back(stage: Stage, ada: Person) -> None:
     answer = await ask(ada, prompt="a flag", lora="ink", count=1)
     job = await stage.easel.take()

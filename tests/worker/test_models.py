@@ -12,11 +12,14 @@ from flux_core import repertoire
 from flux_core.database import workers
 from flux_core.errors import LoraUnusable, ModelUnavailable, OutOfMemory, StorageUnavailable
 from flux_core.generation import GenerationRequest
-from flux_core.jobs import JobState
+from flux_core.jobs import Account, Job, JobState, Origin
+from flux_core.loras import Lora, LoraUse
+from flux_core.models import Catalogue
 from flux_core.offers import Offer
 from flux_core.providers.base import Drawing, DrawTask, Progress
 from flux_core.providers.scripted import ScriptedProvider
 from flux_core.repertoire import Repertoire
+from flux_core.service import Submission
 from flux_core.worker import Worker
 from tests.worker.conftest import CATALOGUE, Floor
 
@@ -267,3 +270,23 @@ async def test_a_worker_that_stops_hands_back_what_it_fetches_files_for(floor: F
         await provider.began.wait()
     back = await floor.job(job)
     assert (back.state, back.attempts) == (JobState.QUEUED, 0)
+
+
+async def test_a_job_with_a_lora_is_drawn_by_the_worker_that_has_it(floor: Floor) -> None:
+    weights = {spec.id: "x" for spec in CATALOGUE}
+    has = ScriptedProvider(Catalogue(weights, loras={"ink": Lora("ink", "ink.safetensors")}))
+    lacks = ScriptedProvider(CATALOGUE)
+
+    async def with_lora(user: int) -> Job:
+        request = (await floor.submit(user=user)).request.model_copy(update={"lora": LoraUse(name="ink")})
+        asked = Submission(account=Account(guild_id=1, user_id=user), request=request, origin=Origin.IMAGINE)
+        return await floor.studio.submit(asked)
+
+    async with floor.worker(lacks), floor.worker(has):
+        async with asyncio.timeout(20):
+            while not await floor.studio.loras():  # noqa: ASYNC110 (a worker tells the database, which sets no event)
+                await asyncio.sleep(0.01)
+        ended = [await floor.ended(await with_lora(user)) for user in (1, 2, 3)]
+    assert {job.state for job in ended} == {JobState.SUCCEEDED}
+    assert {job.worker_id for job in ended} == {"w1"}
+    assert {task.request.lora for task in lacks.tasks} <= {None}
