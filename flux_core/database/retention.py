@@ -48,8 +48,8 @@ _DELETE_ROWS = sa.delete(pictures).where(_OF_JOBS)
 _ONLY_WORDS = sa.update(jobs).where(c.id.in_(bindparam("jobs", expanding=True))).values(kept="words")
 _SILENT: dict[str, Any] = dict.fromkeys(
     [
-        *("key", "input_key", "mask_key", "asked", "parent_id", "parent_position", "preview_key", "provider_job_id"),
-        *("error_facts", "remarks", "delivery_problem", "undeliverable_at"),
+        *("key", "input_key", "mask_key", "lora", "asked", "parent_id", "parent_position", "preview_key"),
+        *("provider_job_id", "error_facts", "remarks", "delivery_problem", "undeliverable_at"),
         *("application_id", "channel_id", "interaction_token", "token_expires_at", "message_id"),
     ]
 )

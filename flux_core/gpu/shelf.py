@@ -67,6 +67,11 @@ class Shelf:
         model, reader = self.loaded.get(held), self._readers.get(held)
         return None if model is None or reader is None else (model, reader)
 
+    def fits_beside(self, spec: ModelSpec, mode: Mode) -> bool:
+        """Say whether a model is here for ``mode``, or can be without another one having to go."""
+        profile = self._profiles.standing(spec, mode)
+        return held_as(spec.base or spec, profile) in self.loaded or self._room_for(profile)
+
     def make_room(self, spec: ModelSpec, mode: Mode, said: str) -> bool:
         """Let go of other models, or else hold this one in a leaner way until the next start; False: neither helps.
 
