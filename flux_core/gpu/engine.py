@@ -160,6 +160,8 @@ class Engine:
 
     def _attempt(self, spec: ModelSpec, pieces: Sequence[Piece], audience: Audience, since: float | None) -> Sketch:
         audience.look()
+        if self.profiles.climb(spec):
+            log.info("%s is held as it was before memory ran out", spec.id)
         model = self.models.get(spec, pieces[0].request.mode)
         audience.look()
         with self._watchdog.over(f"putting a LoRA on {spec.id}", LOAD_SECONDS):

@@ -16,6 +16,8 @@ from PIL import Image
 
 from flux_core.errors import Cancelled, DrawingBroken, FluxError, OutOfMemory
 from flux_core.generation import GenerationRequest
+from flux_core.gpu.descent import AGAIN_SECONDS, Descent
+from flux_core.gpu.device import facts_of
 from flux_core.gpu.drawing import Piece
 from flux_core.gpu.engine import Engine
 from flux_core.gpu.loading import LoadedModel
@@ -197,6 +199,35 @@ def test_what_does_not_fit_is_drawn_in_a_leaner_way_from_then_on(
     (said,) = [line for line in caplog.messages if "ran out of memory" in line]
     assert said.startswith("flux-tiny ran out of memory as cpu (CUDA out of memory. Tried to allocate 2.00 GiB.): from")
     assert said.endswith("from now on it is cpu-bf16")
+
+
+def test_what_did_not_fit_is_tried_again_later_each_time_after_twice_as_long(catalogue: Catalogue, ask: Ask) -> None:
+    """A game has had the card, say: its worker shall not draw slowly until somebody starts it anew."""
+    engine, spec, now = Engine(torch.device("cpu")), catalogue["flux-tiny"], [1000.0]
+    engine.profiles = engine.models._profiles = Descent(facts_of(torch.device("cpu")), clock=lambda: now[0])
+    taken: list[torch.dtype] = []
+
+    def card(network: FluxTransformer2DModel) -> None:
+        taken.append(network.dtype)
+        if full and network.dtype is torch.float32:
+            too_much()
+
+    def drawn_in(seconds_later: float) -> list[torch.dtype]:
+        now[0] += seconds_later
+        taken.clear()
+        assert draw(engine, catalogue, ask(steps=1))
+        return taken
+
+    with every_network(card):
+        full = True
+        assert drawn_in(0) == [torch.float32, torch.bfloat16]
+        assert drawn_in(AGAIN_SECONDS - 1) == [torch.bfloat16]
+        assert drawn_in(1) == [torch.float32, torch.bfloat16]
+        assert engine.profiles.fallen(spec) is not None
+        full = False
+        assert drawn_in(AGAIN_SECONDS) == [torch.bfloat16], "it was in vain the last time"
+        assert drawn_in(AGAIN_SECONDS) == [torch.float32]
+        assert engine.profiles.fallen(spec) is None
 
 
 class Patience(Watchdog):
