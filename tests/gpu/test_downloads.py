@@ -230,6 +230,16 @@ def test_two_who_fetch_the_same_at_once_both_get_it_whole(hub: Hub, tmp_path: Pa
     assert sorted(name for name, _ in hub.sent) == ["model_index.json", "transformer/config.json", WEIGHTS]
 
 
+def test_a_repository_that_is_changed_on_the_way_is_fetched_once_more(hub: Hub, tmp_path: Path) -> None:
+    hub.served = "f" * 40
+    with pytest.raises(DownloadBroken, match="changed on the hub while it was fetched"):
+        get(hub, tmp_path)
+    hub.listed = hub.served
+    hub.sent.clear()
+    assert (get(hub, tmp_path) / WEIGHTS).read_bytes() == FILES[WEIGHTS]
+    assert hub.sent == [], "what is the same is not sent again"
+
+
 def test_a_link_to_nothing_is_not_taken_for_a_file(hub: Hub, tmp_path: Path) -> None:
     folder = get(hub, tmp_path)
     (folder / WEIGHTS).resolve().unlink()  # as a clean-up of large files does
