@@ -336,6 +336,12 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+def comes_from_hub(spec: ModelSpec) -> bool:
+    """Say whether what draws for ``spec`` may have to be fetched."""
+    sources = [one.source for one in (spec, spec.base) if one is not None]
+    return any(one and HUB_ID.fullmatch(one) and not Path(one).expanduser().is_dir() for one in sources)
+
+
 def folder_of(spec: ModelSpec, token: str | None = None, fetch: Callable[..., Path] = fetch) -> Path:
     """Return the folder of a model's weights, fetched from the hub where ``spec.source`` names a repository.
 

@@ -268,6 +268,19 @@ async def test_a_model_of_the_hub_is_planned_for_without_a_download(healthy_sett
     assert re.search(r"flux-dev here +quality: cpu(-bf16)?, [0-9]{2}\.[0-9] GiB\.", said)
 
 
+async def test_what_a_worker_rehearses_when_it_starts_is_told(healthy_settings, monkeypatch):
+    def said(**changes):
+        return {about: remark for about, _, remark in examine_card(healthy_settings.model_copy(update=changes))}
+
+    told = "A worker loads it when it starts, and rehearses it while nobody waits: "
+    assert f"{told}quality." in said()["flux-tiny here"]
+    assert told not in said(warm_up=("off",))["flux-tiny here"]
+    assert "WARM_UP names flux-dev" in said(warm_up=("flux-dev",))["Warm-up"]
+    facts = Facts(kind="cuda", name="a card", total=80 << 30, free=79 << 30, main_free=64 << 30, capability=(9, 0))
+    monkeypatch.setattr("flux_core.gpu.device.facts_of", lambda device: facts)
+    assert f"{told}quality, turbo." in said()["flux-tiny here"]
+
+
 async def test_whether_pictures_are_checked_is_told(healthy_settings, tmp_path):
     async def said(model, *labels, content):
         healthy, told = await bill(

@@ -15,6 +15,7 @@ from flux_core.generation import GenerationRequest
 from flux_core.jobs import Account, Job, JobState, Lane, Origin, Remark, ReplyTo
 from flux_core.models import Mode
 from flux_core.router import LOCAL
+from flux_core.skills import BETWEEN, skill_for
 
 c = jobs.c
 
@@ -28,7 +29,8 @@ _FAILED_HERE = c.tried.like(f'%"{LOCAL}"%')
 _BY_US = sa.case(
     (sa.and_(_SUBMITTED, c.provider != LOCAL), None),
     (sa.or_(c.venue == "hosted", _FAILED_HERE), None),
-    else_=c.model,
+    (c.lora.is_(None), c.model),
+    else_=c.model + sa.literal_column(f"'{BETWEEN}'") + c.lora,
 )
 _BY_HOSTED = sa.case(
     (sa.and_(_SUBMITTED, c.provider != LOCAL), c.model), (sa.or_(_SUBMITTED, c.venue == "local"), None), else_=c.model
@@ -154,10 +156,11 @@ def values_of(job: Job, key: str | None = None) -> dict[str, Any]:
         "parent_id": job.parent_id,
         "parent_position": job.parent_position,
         "cost": job.cost,
-        "units": job.request.work,
+        "units": job.request.work if job.units is None else job.units,
         "created_at": job.created_at,
         "state": job.state.value,
-        "waits_for": None if job.venue == "hosted" or job.held is not None else job.request.model,
+        "lora": job.request.lora and job.request.lora.name,
+        "waits_for": None if job.venue == "hosted" or job.held is not None else skill_for(job.request),
         "waits_hosted": None if job.venue == "local" or job.held is not None else job.request.model,
         "venue": job.venue,
         "asked": None if job.request.provider == LOCAL else job.request.provider,

@@ -71,9 +71,9 @@ def for_hosted(connection: Connection, models: Collection[str], most: int) -> Se
     return _in_line(connection, "waits_hosted", models, most)
 
 
-def for_us(connection: Connection, models: Collection[str], most: int) -> Sequence[Any]:
+def for_us(connection: Connection, skills: Collection[str], most: int) -> Sequence[Any]:
     """Return the first ``most`` jobs that our own cards may claim, in their turn (see ``_first_of_first``)."""
-    return _in_line(connection, "waits_for", models, most)
+    return _in_line(connection, "waits_for", skills, most)
 
 
 def _in_line(connection: Connection, column: str, models: Collection[str], most: int) -> Sequence[Any]:
@@ -166,6 +166,7 @@ def ahead_of(
 ) -> dict[str, tuple[int, float]]:
     """Return what comes before a job among those of ``models``: model → how many jobs, and their megapixel-steps.
 
+    Of our own cards, ``models`` are skills (``flux_core.skills``), and so are those in the answer.
     ``hosted``: among those that wait for hosted providers alone.
     """
     statement = _AHEAD_OF_HOSTED if hosted else _AHEAD_OF_US

@@ -12,6 +12,7 @@ from bot.sandbox.driver import Person
 from bot.sandbox.reading import labels_of, text_of
 from flux_core.errors import LoraUnusable
 from flux_core.generation import GenerationRequest
+from flux_core.offers import Offer
 from tests.bot import test_reviews
 from tests.bot.conftest import Stage
 from tests.bot.scenes import ask, delivered, finished, is_private, png, press
@@ -138,6 +139,8 @@ async def test_a_lora_that_is_listed_no_longer_cannot_be_had_by_a_button(
     await stage.easel.finish(job)
     done = await finished(ada, answer["id"])
     monkeypatch.setattr(stage.studio.catalogue, "loras", {})
+    stage.easel.offers = {model: Offer(theirs=model) for model in stage.easel.offers}
+    await stage.easel.register()
     for button in ("Reroll", "V1"):
         refusal = await press(ada, done, button)
         assert is_private(refusal)

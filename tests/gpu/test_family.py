@@ -20,7 +20,8 @@ from flux_core.gpu.fitting import large_encoder
 from flux_core.gpu.loading import load
 from flux_core.gpu.pipelines import Start
 from flux_core.gpu.profile import Profile
-from flux_core.models import ModelSpec
+from flux_core.gpu.rehearsal import rehearsals, rehearse
+from flux_core.models import Mode, ModelSpec
 from tests.gpu import family
 from tests.gpu.conftest import Watcher
 
@@ -57,6 +58,17 @@ def members(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> dict
         "klein-edit": Member(klein, PICTURE),
         "kontext": Member(family.spec_of("flux-kontext-dev", family.kontext(folder / "kontext")), PICTURE),
     }
+
+
+@pytest.mark.parametrize("name", ["krea", "fill", "redux", "klein", "kontext"])
+def test_each_is_rehearsed_in_every_mode(engine: Engine, members: dict[str, Member], name: str) -> None:
+    spec = members[name].spec
+    programme = list(rehearsals(spec, "cuda", tuple(Mode)))
+    assert list(dict.fromkeys(one.request.mode for one in programme)) == list(Mode)
+    assert len(programme) == (3 if members[name].picture is not None else 12)
+    for one in (programme[0], programme[-1]):
+        assert rehearse(engine, one, is_wanted=lambda: True) is True
+        assert rehearse(engine, one, is_wanted=lambda: False) is None
 
 
 MANY = ["krea", "fill", "redux", "klein", "klein-edit", "kontext"]
