@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 
 from flux_core.errors import LoraUnusable
 from flux_core.gpu.lora_files import LoraFiles
+from flux_core.gpu.shortage import first_line, ran_out
 from flux_core.loras import Lora, LoraUse
 
 log = logging.getLogger(__name__)
@@ -75,15 +76,14 @@ class Wardrobe:
                 self.worn, self._weight = lora, None
                 if not _has_layers(self._pipeline.transformer):
                     raise ValueError("it has nothing for this network")
-        except torch.OutOfMemoryError:
-            self._undress()
-            raise
         except LoraUnusable:
             raise
         except Exception as error:
             # peft, diffusers and safetensors each raise errors of their own for a file that does not fit.
             self._undress()
-            first = str(error).strip().split("\n", 1)[0]
+            if ran_out(error):
+                raise
+            first = first_line(error)
             raise LoraUnusable(
                 f"{lora.name} does not fit {self._model}: {first}", lora=lora.name, model=self._model
             ) from error

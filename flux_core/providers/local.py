@@ -14,6 +14,7 @@ from typing import ParamSpec, TypeVar
 
 from PIL import Image
 
+from flux_core.downloads import comes_from_hub
 from flux_core.errors import Cancelled
 from flux_core.generation import GenerationRequest
 from flux_core.gpu.card import Card
@@ -32,7 +33,7 @@ from flux_core.watchdog import Watchdog
 log = logging.getLogger(__name__)
 
 FETCHED_AT_ONCE = 2
-"""LoRAs that are fetched from the hub at the same time."""
+"""Models and LoRAs that are fetched from the hub at the same time."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -77,6 +78,8 @@ class LocalProvider:
         self._idle = asyncio.Event()
         """Set while there are none."""
         self._idle.set()
+        self._fetched: set[str] = set()
+        """Models whose weights were found on the disk, or brought there."""
         self._programme = Programme(self._engine)
         self._rehearsing: asyncio.Task[None] | None = None
 
@@ -144,14 +147,25 @@ class LocalProvider:
             return error
 
     def has_files(self, request: GenerationRequest) -> bool:
-        """Say whether the LoRA is here that ``request`` names."""
+        """Say whether the weights are here, and the LoRA that ``request`` names."""
+        if request.model not in self._fetched and comes_from_hub(self._catalogue[request.model]):
+            return False
         return request.lora is None or not request.lora.weight or self._engine.loras.has(request.lora.name)
 
     async def fetch(self, request: GenerationRequest) -> None:
-        """Bring the LoRA that ``request`` names, so that the engine waits for no hub; raises LoraUnusable."""
+        """Bring the weights, and the LoRA that ``request`` names, so that the engine waits for no hub.
+
+        Raises ModelUnavailable or LoraUnusable.
+        """
+        await self._fetch_weights(self._catalogue[request.model])
         if request.lora is not None:
             loras = self._engine.loras
             await _in(self._fetching, loras.find, loras.named(request.lora.name, request.model))
+
+    async def _fetch_weights(self, spec: ModelSpec) -> None:
+        if comes_from_hub(spec):
+            await _in(self._fetching, self._engine.models.fetch, spec)
+            self._fetched.add(spec.id)
 
     async def prepare(self, task: DrawTask) -> None:
         """Read the words of ``task``, where its model is in memory and has room for that beside its drawing."""
@@ -164,6 +178,7 @@ class LocalProvider:
     async def warm_up(self, model: str) -> None:
         """Load ``model``; then rehearse all its modes in the background, whenever nobody waits for anything else."""
         spec = self._catalogue[model]
+        await self._fetch_weights(spec)
         with self._wanted():
             await _in(self._drawing, self._engine.load, spec)
         self._programme.add(spec)
@@ -247,13 +262,14 @@ class LocalProvider:
         return mode, None if mode is wanted else profiles.why(spec, wanted)
 
     async def close(self) -> None:
-        """Unload every model, once the step in progress is over."""
+        """Unload every model, once the step in progress is over, and what goes on beside it."""
         with self._wanted():  # whatever is only rehearsed ends
             if self._rehearsing is not None:
                 self._rehearsing.cancel()
             await _in(self._drawing, self._engine.unload)
-        for threads in (self._reading, self._drawing, self._developing, self._fetching):
-            threads.shutdown(wait=False)
+        # Python waits for its threads when it ends, for ever where one hangs: better here, where somebody counts.
+        every = self._drawing, self._reading, self._developing, self._fetching
+        await asyncio.gather(*(asyncio.to_thread(threads.shutdown) for threads in every))
         self._watchdog.close()
 
 

@@ -93,7 +93,8 @@ async def provider(tmp_path: Path) -> AsyncIterator[LocalProvider]:
     provider = LocalProvider(catalogue, device="cpu", threads=1)
     await provider.draw(task(catalogue), Recorder())
     yield provider
-    await provider.close()
+    if not provider._drawing._shutdown:
+        await provider.close()
 
 
 def pipeline(provider: LocalProvider) -> Any:
@@ -124,6 +125,59 @@ async def test_a_drawing_is_decoded_beside_the_steps_of_the_next_which_change_no
     assert beside.image.tobytes() == apart.image.tobytes() == following.image.tobytes()
     for hook in hooks:
         hook.remove()
+
+
+async def test_who_closes_it_waits_for_a_picture_that_is_being_decoded(provider: LocalProvider) -> None:
+    """Where that hangs, whoever waits can give up; Python would wait for the thread in the end, and for ever."""
+    begun, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def wait(*_: object) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        awaited(go_on)
+
+    hook = pipeline(provider).vae.decoder.register_forward_pre_hook(wait)
+    drawing = asyncio.create_task(provider.draw(task(provider._catalogue), Recorder()))
+    await asyncio.wait_for(begun.wait(), 60)
+    closing = asyncio.create_task(provider.close())
+    await asyncio.wait({closing}, timeout=0.3)
+    assert not closing.done()
+    go_on.set()
+    assert (await drawing).pictures
+    await closing
+    hook.remove()
+
+
+async def test_weights_are_fetched_beside_drawings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An hour of download for one member is no hour of waiting for the others."""
+    folder = build_random(tmp_path / "tiny")
+    catalogue = Catalogue({"flux-tiny": str(folder), "flux-schnell": "studio/schnell"})
+    provider = LocalProvider(catalogue, device="cpu", threads=1)
+    begun, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow(spec: ModelSpec, token: str | None) -> Path:
+        if spec.id == "flux-schnell":
+            loop.call_soon_threadsafe(begun.set)
+            awaited(go_on)
+        return folder
+
+    monkeypatch.setattr("flux_core.gpu.shelf.folder_of", slow)
+    monkeypatch.setattr("flux_core.gpu.loading.folder_of", slow)
+    large = resolve(
+        RequestOptions(prompt="a circle", model="flux-schnell", size="256x256", count=1, steps=1), catalogue
+    )
+    assert provider.has_files(task(catalogue).request)
+    assert not provider.has_files(large)
+    fetching = asyncio.create_task(provider.fetch(large))
+    warming = asyncio.create_task(provider.warm_up("flux-schnell"))
+    await asyncio.wait_for(begun.wait(), 60)
+    assert (await provider.draw(task(catalogue), Recorder())).pictures
+    go_on.set()
+    await asyncio.gather(fetching, warming)
+    assert provider.has_files(large)
+    assert "flux-schnell" in provider.loaded
+    await provider.close()
 
 
 async def test_the_next_words_are_read_beside_a_step(provider: LocalProvider) -> None:

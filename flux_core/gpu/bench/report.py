@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import isfinite
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, computed_field
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -44,11 +44,13 @@ class Drawn(BaseModel):
     rate: str
     """Which rate that is: fp32, bf16 or fp8."""
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def gain(self) -> float:
         """Return how many times faster a picture of the batch is than one by itself."""
         return self.batch * self.seconds / self.batch_seconds
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def ratio(self) -> float:
         """Return how many times the floor a picture takes."""

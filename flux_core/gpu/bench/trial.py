@@ -209,17 +209,20 @@ class Trial:
 
     async def _gap(self, request: GenerationRequest, pairs: int = 3) -> float:
         """Return the median of the time between two queued jobs that goes to no step."""
+        return statistics.median([await self._gap_once(request) for _ in range(pairs)])
+
+    async def _gap_once(self, request: GenerationRequest) -> float:
         assert self._provider is not None
-        gaps = []
-        for _ in range(pairs):
-            tasks, clocks = [self._task(request), self._task(request)], [_Clock(), _Clock()]
-            drawings = [self._provider.draw(task, clock) for task, clock in zip(tasks, clocks, strict=True)]
-            # As a worker does: the words of the next are read while the first is drawn.
-            await asyncio.gather(*drawings, self._provider.prepare(tasks[1]))
-            before, after = (clock.ends for clock in clocks)
-            steps = [late - early for ends in (before, after) for early, late in pairwise(ends)]
-            gaps.append(max(0.0, after[0] - before[-1] - (statistics.median(steps) if steps else 0.0)))
-        return statistics.median(gaps)
+        turn, first, second, waiting = asyncio.Event(), _Clock(), _Clock(), self._task(request)
+        drawing = asyncio.create_task(self._provider.draw(replace(self._task(request), let_next=turn.set), first))
+        drawing.add_done_callback(lambda _: turn.set())  # also where it fails
+        # As in a worker: the words of the next are read while the first is drawn, and it begins when it may.
+        await self._provider.prepare(waiting)
+        await turn.wait()
+        await asyncio.gather(drawing, self._provider.draw(waiting, second))
+        before, after = first.ends, second.ends
+        steps = [late - early for ends in (before, after) for early, late in pairwise(ends)]
+        return max(0.0, after[0] - before[-1] - (statistics.median(steps) if steps else 0.0))
 
     def _task(self, request: GenerationRequest) -> DrawTask:
         number = next(self._numbers)
