@@ -297,7 +297,7 @@ def _worker(settings: Settings, worker: WorkerInfo) -> Finding:
         said.append(f"It takes no jobs: {_masked(settings, worker.closed)}")
     for model, offer in worker.offers.items():
         if offer.leaner is not None:
-            said.append(f"Memory ran out: {model} is held as {offer.leaner} until this worker starts anew.")
+            said.append(f"Memory ran out: {model} is held as {offer.leaner} for an hour or more.")
     return Finding(f"Worker {worker.id}", True if len(said) == 1 else None, ". ".join(said))
 
 

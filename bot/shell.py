@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from bot.wording import title_of
 from flux_core.bootstrap import configured_vendors, open_studio
 from flux_core.errors import ConfigurationError, FluxError, from_code
 from flux_core.generation import GenerationRequest, InputPicture, RequestOptions, resolve
-from flux_core.images.intake import VettedPicture, check_mask, vet
+from flux_core.images.intake import check_mask, vet
 from flux_core.jobs import SHELL_ACCOUNT, Job, JobState, Origin, Picture
 from flux_core.models import Mode
 from flux_core.router import LOCAL
@@ -42,7 +41,9 @@ async def imagine(
     options = prompt_flags.combine(prompt_flags.parse(options.prompt), options)
     options = options.model_copy(update={"output_format": output_format, "count": options.count or 1})
     async with open_studio(settings) as studio:
-        picture, masked = await _input(settings, studio, image), await _input(settings, studio, mask, check_mask)
+        picture = await _input(settings, studio, image)
+        size = None if picture is None else (picture.width, picture.height)
+        masked = await _input(settings, studio, mask, mask_of=size)
         request = resolve(options, studio.catalogue, picture=picture, mask=masked)
         local, hosted = await needed(settings, studio, request)
         if local and find_spec("torch") is None:
@@ -71,7 +72,7 @@ async def _input(
     settings: Settings,
     studio: Studio,
     image: Path | None,
-    check: Callable[[VettedPicture], None] = lambda picture: None,
+    mask_of: tuple[int, int] | None = None,
 ) -> InputPicture | None:
     if image is None:
         return None
@@ -79,7 +80,8 @@ async def _input(
     vetted = await asyncio.to_thread(
         vet, data, max_bytes=settings.max_upload_bytes, max_pixels=settings.max_upload_pixels
     )
-    await asyncio.to_thread(check, vetted)
+    if mask_of is not None:
+        await asyncio.to_thread(check_mask, vetted, mask_of)
     return await studio.store_input(vetted)
 
 

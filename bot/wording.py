@@ -256,6 +256,11 @@ def _size_contradiction(f: Facts) -> str:
     return f"The size {f['size']} and the aspect {f['aspect']} don't fit together. Please give only one of them."
 
 
+def _mask_of_another_shape(f: Facts) -> str:
+    sizes = f" The mask has {f['mask']} pixels, the picture {f['picture']}." if "mask" in f and "picture" in f else ""
+    return f"Your `mask` has another shape than your picture, so I can't tell which place in it means which.{sizes}"
+
+
 def _operation_unavailable(f: Facts) -> str:
     model = f"`{f['model']}`" if "model" in f else "This model"
     does, asked = f.get("does", ()), f.get("operation")
@@ -505,6 +510,7 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "mask_shows_nothing": _fixed(
         "Your `mask` is white nowhere, so nothing of the picture would change. Paint white what shall be drawn anew."
     ),
+    "mask_of_another_shape": _mask_of_another_shape,
     "mask_without_picture": _fixed(
         "A `mask` shows where your own picture is painted anew, but there is none. Attach it as `image`, too."
     ),

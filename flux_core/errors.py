@@ -9,7 +9,8 @@
     │   │   ├── NotANumber, OutOfRange
     │   │   ├── UnknownModel, UnknownAspect, UnknownFormat, UnknownMode, UnknownFlag
     │   │   ├── InvalidSize, SizeContradiction
-    │   │   └── OperationUnavailable, StrengthWithoutPicture, MaskWithoutPicture, MaskShowsNothing
+    │   │   └── OperationUnavailable, StrengthWithoutPicture, MaskWithoutPicture, MaskShowsNothing,
+    │   │   │   MaskOfAnotherShape
     │   │   └── UnknownLora, LoraNotForModel
     │   ├── InvalidPicture
     │   │   ├── PictureEmpty, PictureTooHeavy, PictureTooLarge, PictureUnreadable, PictureUnsupported
@@ -161,6 +162,12 @@ class MaskShowsNothing(InvalidRequest):
     """Refuse a mask that is white nowhere: the picture would come back as it was."""
 
     code = "mask_shows_nothing"
+
+
+class MaskOfAnotherShape(InvalidRequest):
+    """Refuse a mask that is not as wide for its height as the picture. Facts: mask, picture ("640×480")."""
+
+    code = "mask_of_another_shape"
 
 
 class UnknownLora(InvalidRequest):

@@ -247,7 +247,7 @@ async def test_a_model_that_ran_out_of_memory_is_named_with_the_worker_that_hold
         await job_queue(healthy_settings, database).register(worker)
     healthy, said = await bill(healthy_settings)
     assert healthy
-    assert "flux-dev, flux-schnell. Memory ran out: flux-dev is held as nf4 until this worker starts anew." in said
+    assert "flux-dev, flux-schnell. Memory ran out: flux-dev is held as nf4 for an hour or more." in said
 
 
 def test_a_card_that_others_use_as_well_is_told_of(healthy_settings, monkeypatch):

@@ -115,7 +115,7 @@ async def imagine(
     async def with_pictures(*attachments: discord.Attachment) -> GenerationRequest:
         given = [await bot.attachments.read(one.url) for one in attachments]
         for masked in given[1:]:
-            await asyncio.to_thread(check_mask, masked)
+            await asyncio.to_thread(check_mask, masked, (given[0].width, given[0].height))
         kept = [await bot.studio.store_input(one) for one in given]
         exact = options.model_copy(update={"seed": draft.seed})
         return resolve(exact, bot.studio.catalogue, picture=kept[0], mask=kept[1] if len(kept) > 1 else None)

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from flux_core.downloads import HUB_ID, LORA, advice, fetch
 from flux_core.errors import LoraUnusable
-from flux_core.gpu.shortage import ran_out
+from flux_core.gpu.shortage import first_line, ran_out
 from flux_core.loras import Lora, LoraUse
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class Wardrobe:
             if ran_out(error):
                 raise
             # peft, diffusers and safetensors each raise errors of their own for a file that does not fit.
-            first = str(error).strip().split("\n", 1)[0]
+            first = first_line(error)
             raise LoraUnusable(
                 f"{lora.name} does not fit {self._model}: {first}", lora=lora.name, model=self._model
             ) from error

@@ -68,7 +68,7 @@ class Shelf:
         return None if model is None or reader is None else (model, reader)
 
     def make_room(self, spec: ModelSpec, mode: Mode, said: str) -> bool:
-        """Let go of other models, or else hold this one in a leaner way until the next start; False: neither helps.
+        """Let go of other models, or else hold this one in a leaner way; False: neither helps.
 
         ``said``: how memory ran out.
         """

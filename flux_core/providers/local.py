@@ -203,12 +203,19 @@ class LocalProvider:
         return mode, None if mode is wanted else profiles.why(spec, wanted)
 
     async def close(self) -> None:
-        """Unload every model, once the step in progress is over."""
+        """Unload every model, once the step in progress is over, and the words and pictures beside it."""
         self._in_hand += 1  # whatever is only rehearsed ends
         await _in(self._drawing, self._engine.unload)
-        for threads in (self._reading, self._drawing, self._developing):
+        # Python waits for its threads when it ends, for ever where one hangs: better here, where somebody counts.
+        beside = self._reading, self._developing
+        await asyncio.gather(*(_in(threads, _nothing) for threads in beside))
+        for threads in (self._drawing, *beside):
             threads.shutdown(wait=False)
         self._watchdog.close()
+
+
+def _nothing() -> None:
+    pass
 
 
 async def _in(thread: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:

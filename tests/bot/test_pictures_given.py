@@ -79,6 +79,10 @@ async def test_what_is_missing_or_too_much_is_told_in_private(stage: Stage, ada:
     black = await ada.upload(png(100, 100, "black"), "mask.png")
     await ada.command("imagine", prompt="a flag", image=image, mask=black, count=1)
     await ada.wait_for(lambda m: is_private(m) and "Your `mask` is white nowhere" in text_of(m))
+    tall = await ada.upload(png(50, 100, "white"), "mask.png")
+    await ada.command("imagine", prompt="a flag", image=image, mask=tall, count=1)
+    said = await ada.wait_for(lambda m: is_private(m) and "Your `mask` has another shape" in text_of(m))
+    assert "The mask has 50×100 pixels, the picture 100×100." in text_of(said)
     assert await stage.studio.live_jobs() == []
 
 

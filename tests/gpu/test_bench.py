@@ -40,7 +40,8 @@ def measured(settings: Settings, file: Path | None = None, **typed: object) -> s
 def test_a_quick_bench_tells_what_it_found_to_people_and_to_machines(settings: Settings, tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     said = measured(settings, file, steps=2, modes="quality,turbo")
-    found = Bench.model_validate(json.loads(file.read_text()))
+    figures = json.loads(file.read_text())
+    found = Bench.model_validate(figures)
     assert (found.model, found.device, found.threads, found.profile) == ("flux-tiny", "cpu", 1, "cpu")
     assert [(one.mode, one.width, one.height, one.steps) for one in found.drawings] == [
         ("quality", 128, 128, 2),
@@ -51,6 +52,7 @@ def test_a_quick_bench_tells_what_it_found_to_people_and_to_machines(settings: S
     assert quality.floor == pytest.approx(quality.operations / found.rates["fp32"])
     assert quality.ratio == pytest.approx(quality.seconds / quality.floor)
     assert quality.gain == pytest.approx(2 * quality.seconds / quality.batch_seconds)
+    assert {"floor", "ratio", "gain"} <= figures["drawings"][0].keys()
     assert quality.peak_bytes > 100 << 20
     assert found.gap_seconds >= 0
     assert set(found.errors) == {"turbo"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections import namedtuple
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -183,6 +185,55 @@ def test_what_the_hub_refuses_becomes_advice(hub: Hub, tmp_path: Path) -> None:
     assert "neither a folder nor a hub repository studio/nothing; check FLUX_SCHNELL_PATH" in asked("studio/nothing")
     assert "there is no folder ./not/here; FLUX_SCHNELL_PATH names it" in asked("./not/here")
     assert set(hub.tokens) == {"Bearer hf_secret"}
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (401, "the hub does not know the token; check HF_TOKEN"),
+        (403, "does not let the token read studio/tiny-flux; one of its fine-grained tokens in HF_TOKEN has to allow"),
+        (429, "has been asked too often; try again in some minutes. With HF_TOKEN"),
+        (503, r"out of order \(it answers 503\); try again later"),
+    ],
+)
+def test_why_the_hub_gives_nothing_is_told_apart(hub: Hub, tmp_path: Path, status: int, advice: str) -> None:
+    hub.status = status
+    through = partial(fetch, endpoint=hub.url, cache=tmp_path)
+    with pytest.raises(ModelUnavailable, match=advice) as caught:
+        folder_of(replace(FLUX_SCHNELL, source=NAME), "hf_secret", through)
+    assert hub.url not in str(caught.value)
+
+
+def test_a_disk_that_fills_up_on_the_way_is_named_and_what_is_there_stays(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: str, file: downloads.RemoteFile, *rest: Any) -> None:
+        if file.path == WEIGHTS:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        _fetched(source, file, *rest)
+
+    through = partial(fetch, endpoint=hub.url, cache=tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(downloads, "_get", full)
+        with pytest.raises(ModelUnavailable, match="the disk is full; make room, or set HF_HOME"):
+            folder_of(replace(FLUX_SCHNELL, source=NAME), None, through)
+    hub.sent.clear()
+    get(hub, tmp_path)
+    assert {name for name, _ in hub.sent} == {WEIGHTS}
+
+
+def test_two_who_fetch_the_same_at_once_both_get_it_whole(hub: Hub, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as two:
+        one, other = two.map(lambda _: get(hub, tmp_path), range(2))
+    assert one == other
+    assert (one / WEIGHTS).read_bytes() == FILES[WEIGHTS]
+    assert sorted(name for name, _ in hub.sent) == ["model_index.json", "transformer/config.json", WEIGHTS]
+
+
+def test_a_link_to_nothing_is_not_taken_for_a_file(hub: Hub, tmp_path: Path) -> None:
+    folder = get(hub, tmp_path)
+    (folder / WEIGHTS).resolve().unlink()  # as a clean-up of large files does
+    assert (get(hub, tmp_path) / WEIGHTS).read_bytes() == FILES[WEIGHTS]
 
 
 def test_a_lora_on_the_hub_is_fetched_by_its_one_file(

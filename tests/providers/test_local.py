@@ -93,7 +93,8 @@ async def provider(tmp_path: Path) -> AsyncIterator[LocalProvider]:
     provider = LocalProvider(catalogue, device="cpu", threads=1)
     await provider.draw(task(catalogue), Recorder())
     yield provider
-    await provider.close()
+    if not provider._drawing._shutdown:
+        await provider.close()
 
 
 def pipeline(provider: LocalProvider) -> Any:
@@ -124,6 +125,27 @@ async def test_a_drawing_is_decoded_beside_the_steps_of_the_next_which_change_no
     assert beside.image.tobytes() == apart.image.tobytes() == following.image.tobytes()
     for hook in hooks:
         hook.remove()
+
+
+async def test_who_closes_it_waits_for_a_picture_that_is_being_decoded(provider: LocalProvider) -> None:
+    """Where that hangs, whoever waits can give up; Python would wait for the thread in the end, and for ever."""
+    begun, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def wait(*_: object) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        awaited(go_on)
+
+    hook = pipeline(provider).vae.decoder.register_forward_pre_hook(wait)
+    drawing = asyncio.create_task(provider.draw(task(provider._catalogue), Recorder()))
+    await asyncio.wait_for(begun.wait(), 60)
+    closing = asyncio.create_task(provider.close())
+    await asyncio.wait({closing}, timeout=0.3)
+    assert not closing.done()
+    go_on.set()
+    assert (await drawing).pictures
+    await closing
+    hook.remove()
 
 
 async def test_the_next_words_are_read_beside_a_step(provider: LocalProvider) -> None:

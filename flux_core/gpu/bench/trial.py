@@ -7,7 +7,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -23,7 +23,7 @@ from flux_core.errors import ConfigurationError
 from flux_core.generation import GenerationRequest, InputPicture, RequestOptions, resolve
 from flux_core.gpu import fidelity
 from flux_core.gpu.bench import work
-from flux_core.gpu.bench.report import RANDOM_WEIGHTS, Bench, Drawn, Error
+from flux_core.gpu.bench.report import RANDOM_WEIGHTS, Bench, Drawn, Error, Failed
 from flux_core.gpu.descent import Descent
 from flux_core.gpu.device import choose_device, facts_of, free_bytes
 from flux_core.gpu.engine import Engine
@@ -31,6 +31,7 @@ from flux_core.gpu.fitting import number_type
 from flux_core.gpu.loading import RANDOM
 from flux_core.gpu.profile import Profile, Weights
 from flux_core.gpu.shapes import SHAPES, Part, build, parameters
+from flux_core.gpu.shortage import first_line
 from flux_core.gpu.unwatched import Unwatched
 from flux_core.models import Catalogue, Mode, ModelSpec, Operation
 from flux_core.providers.base import DrawTask
@@ -52,6 +53,8 @@ class Plan:
     batch: int = 4
     steps: int | None = None
     """None: as many as the model usually takes."""
+    minutes: float = 30
+    """After which nothing more is begun, and a drawing is given up at its next step."""
     prompts: int = len(fidelity.PROMPTS)
     """Pictures that are compared with quality."""
 
@@ -123,8 +126,16 @@ class Trial:
         """Return how the model is held for ``mode``, and once it was measured: was held in the end."""
         return self._profiles.standing(self.spec, mode)
 
-    async def run(self, plan: Plan, tell: Callable[[str], None] = lambda text: None) -> Bench:
-        """Measure all of ``plan``, and ``tell`` what is being measured."""
+    async def run(
+        self,
+        plan: Plan,
+        tell: Callable[[str], None] = lambda text: None,
+        keep: Callable[[Bench], None] = lambda found: None,
+    ) -> Bench:
+        """Measure all of ``plan``; ``tell`` what is being measured, and hand what is known after each figure to ``keep``.
+
+        What fails is noted, and the next figure is taken. Raises what the first failure was where nothing was drawn.
+        """
         provider = self._provider = LocalProvider(
             self._catalogue,
             device=str(self.device),
@@ -133,43 +144,81 @@ class Trial:
             profile=self._named,
         )
         self._profiles = provider.profiles
+        offered = provider.offers[self.spec.id].modes
+        self._found = self._described(provider, [mode for mode in plan.modes if mode not in offered])
         try:
-            offered = provider.offers[self.spec.id].modes
-            modes = [mode for mode in plan.modes if mode in offered]
-            sizes = plan.sizes_for(self.spec)
-            tell("loading, and the first picture")
-            cold, _ = await self._timed(self._request(sizes[0], Mode.QUALITY, 1, plan))
-            tell("matrix rate")
-            rates = await asyncio.to_thread(self._rates)
-            drawings = []
-            for mode in modes:
-                for size in sizes:
-                    tell(f"{mode} at {size}")
-                    drawings.append(await self._drawn(size, mode, plan, rates))
-            tell("two queued jobs")
-            gap = await self._gap(self._request(sizes[0], Mode.QUALITY, 1, plan))
+            first = await self._rounds(plan, [mode for mode in plan.modes if mode in offered], tell, keep)
         finally:
             await provider.close()
-        tell("error against quality")
-        errors = await asyncio.to_thread(self._errors, plan)
-        profile = self.profile()
+        if first is not None and not self._found.drawings:
+            raise first
+        if first is None or not isinstance(first, TimeoutError):
+            tell("error against quality")
+            try:
+                self._note(keep, errors=await asyncio.to_thread(self._errors, plan))
+            except Exception as error:
+                self._note(keep, failed=(*self._found.failed, Failed(what="error against quality", why=_said(error))))
+        return self._note(keep, complete=True)
+
+    def _described(self, provider: LocalProvider, left_out: Sequence[Mode]) -> Bench:
         return Bench(
             device=provider.device,
             model=self.spec.id,
             weights=RANDOM_WEIGHTS if self.spec.source == RANDOM else "real",
-            profile=profile.name,
-            why=profile.why,
+            profile=self.profile().name,
+            why=self.profile().why,
             versions={name: version(name) for name in ("torch", "diffusers")},
             threads=self._threads or torch.get_num_threads(),
             command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             at=datetime.now(UTC).isoformat(timespec="seconds"),
-            rates=rates,
-            cold_seconds=cold,
-            gap_seconds=gap,
-            drawings=tuple(drawings),
-            errors=errors,
-            left_out=tuple(mode.value for mode in plan.modes if mode not in offered),
+            rates={},
+            left_out=tuple(mode.value for mode in left_out),
         )
+
+    def _note(self, keep: Callable[[Bench], None], **known: object) -> Bench:
+        profile = self.profile()
+        self._found = self._found.model_copy(update={"profile": profile.name, "why": profile.why, **known})
+        keep(self._found)
+        return self._found
+
+    async def _rounds(
+        self, plan: Plan, modes: Sequence[Mode], tell: Callable[[str], None], keep: Callable[[Bench], None]
+    ) -> Exception | None:
+        """Take one figure after the other; return what went wrong first, a TimeoutError where the time was over."""
+        sizes, troubles = plan.sizes_for(self.spec), list[Exception]()
+        usual = self._request(sizes[0], Mode.QUALITY, 1, plan)
+
+        async def cold() -> None:
+            self._note(keep, cold_seconds=(await self._timed(usual))[0])
+
+        async def rates() -> None:
+            self._note(keep, rates=await asyncio.to_thread(self._rates))
+
+        async def drawn(mode: Mode, size: str) -> None:
+            found = await self._drawn(size, mode, plan, self._found.rates)
+            self._note(keep, drawings=(*self._found.drawings, found))
+
+        async def gap() -> None:
+            self._note(keep, gap_seconds=await self._gap(usual))
+
+        rounds: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+            ("loading, and the first picture", cold),
+            ("matrix rate", rates),
+            *((f"{mode} at {size}", partial(drawn, mode, size)) for mode in modes for size in sizes),
+            ("two queued jobs", gap),
+        ]
+        until = asyncio.get_running_loop().time() + 60 * plan.minutes
+        for what, measure in rounds:
+            tell(what)
+            try:
+                async with asyncio.timeout_at(until):
+                    await measure()
+            except Exception as error:
+                over = isinstance(error, TimeoutError)
+                troubles.append(error)
+                why = f"the {plan.minutes:g} minutes are over" if over else _said(error)
+                self._note(keep, failed=(*self._found.failed, Failed(what=what, why=why)))
+        return next((error for error in troubles if isinstance(error, TimeoutError)), next(iter(troubles), None))
 
     # One after another
 
@@ -195,7 +244,7 @@ class Trial:
             batch_seconds=statistics.median(together),
             peak_bytes=self._peak(),
             operations=operations,
-            floor=operations / rates[rate],
+            floor=operations / rates[rate] if rate in rates else None,
             rate=rate,
         )
 
@@ -209,17 +258,20 @@ class Trial:
 
     async def _gap(self, request: GenerationRequest, pairs: int = 3) -> float:
         """Return the median of the time between two queued jobs that goes to no step."""
+        return statistics.median([await self._gap_once(request) for _ in range(pairs)])
+
+    async def _gap_once(self, request: GenerationRequest) -> float:
         assert self._provider is not None
-        gaps = []
-        for _ in range(pairs):
-            tasks, clocks = [self._task(request), self._task(request)], [_Clock(), _Clock()]
-            drawings = [self._provider.draw(task, clock) for task, clock in zip(tasks, clocks, strict=True)]
-            # As a worker does: the words of the next are read while the first is drawn.
-            await asyncio.gather(*drawings, self._provider.prepare(tasks[1]))
-            before, after = (clock.ends for clock in clocks)
-            steps = [late - early for ends in (before, after) for early, late in pairwise(ends)]
-            gaps.append(max(0.0, after[0] - before[-1] - (statistics.median(steps) if steps else 0.0)))
-        return statistics.median(gaps)
+        turn, first, second, waiting = asyncio.Event(), _Clock(), _Clock(), self._task(request)
+        drawing = asyncio.create_task(self._provider.draw(replace(self._task(request), let_next=turn.set), first))
+        drawing.add_done_callback(lambda _: turn.set())  # also where it fails
+        # As in a worker: the words of the next are read while the first is drawn, and it begins when it may.
+        await self._provider.prepare(waiting)
+        await turn.wait()
+        await asyncio.gather(drawing, self._provider.draw(waiting, second))
+        before, after = first.ends, second.ends
+        steps = [late - early for ends in (before, after) for early, late in pairwise(ends)]
+        return max(0.0, after[0] - before[-1] - (statistics.median(steps) if steps else 0.0))
 
     def _task(self, request: GenerationRequest) -> DrawTask:
         number = next(self._numbers)
@@ -323,6 +375,10 @@ class Trial:
             )
             for mode, one in found.items()
         }
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def at_random(model: str) -> Catalogue:
