@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flux_core.gpu import shapes
+from flux_core.gpu import shapes, sizes
 from flux_core.gpu.shapes import Part, parameters
 from flux_core.tiny.architecture import build_tokenizer
 
@@ -37,6 +37,11 @@ def narrow(model: str = "flux-dev") -> Iterator[None]:
     shape = {part: {**one, **NARROW[part]} for part, one in shapes.SHAPES[model].items()}
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(shapes.SHAPES, model, shape)  # type: ignore[misc]
-        parameters.cache_clear()
+        _forget()
         yield
+    _forget()
+
+
+def _forget() -> None:
     parameters.cache_clear()
+    sizes._by_shapes.cache_clear()
