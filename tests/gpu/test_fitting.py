@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +13,13 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderKLFlux2, Flux2Transformer2DModel, FluxPipeline, FluxTransformer2DModel
 from diffusers.hooks import apply_group_offloading
 from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
-from diffusers.quantizers.quantization_config import BitsAndBytesConfig
 from transformers import CLIPTextModel, Qwen3Config, Qwen3Model, T5EncoderModel
 
 from flux_core.errors import ConfigurationError, ModelUnavailable
 from flux_core.generation import GenerationRequest
 from flux_core.gpu import fitting, loading
 from flux_core.gpu.engine import Engine
-from flux_core.gpu.fitting import NF4, fit, loading_options, number_type, tile
+from flux_core.gpu.fitting import fit, number_type, tile
 from flux_core.gpu.float8 import RoundedLinear, rounded
 from flux_core.gpu.loading import held_as, load
 from flux_core.gpu.profile import Encoders, Offload, Profile
@@ -255,24 +253,6 @@ def test_where_one_part_fits_at_a_time_diffusers_moves_them() -> None:
     card = Card(Profile(name="x", why="x", offload=Offload.MODEL, transformer=fitting.Weights.NF4))
     card.pipeline.enable_model_cpu_offload.assert_called_once_with(device=CARD)
     assert not card.transformer.to.called
-
-
-def test_what_was_loaded_in_four_bits_is_on_its_card_already(brought: Any) -> None:
-    profile = Profile(name="x", why="x", transformer=fitting.Weights.NF4, encoders=Encoders.NF4)
-    options = {"transformer", "text_encoder_2"}
-    for settings in (BitsAndBytesConfig,):
-        assert set(NF4) <= set(inspect.signature(settings).parameters)
-    pytest.importorskip("bitsandbytes", reason="of the extra worker-cuda")
-    quantization = loading_options(profile, frozenset({"text_encoder", "text_encoder_2"}))["quantization_config"]
-    assert set(quantization.components_to_quantize) == options
-
-
-def test_torchao_takes_what_it_is_given() -> None:
-    pytest.importorskip("torchao", reason="of the extra worker-cuda")
-    from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, PerRow, quantize_
-
-    inspect.signature(quantize_).bind(None, None, filter_fn=fitting.is_large, device=CARD)
-    assert Float8DynamicActivationFloat8WeightConfig(granularity=PerRow()).granularity
 
 
 @pytest.mark.parametrize("name", ["_native_cudnn", "_flash_3", "flash"])
