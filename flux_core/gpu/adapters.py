@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -34,9 +33,13 @@ _FOR_WORDS = ("text_encoder", "lora_te")
 class Wardrobe:
     """What one pipeline wears. Used from the engine's thread alone."""
 
-    def __init__(self, pipeline: Any, model: str) -> None:
-        """Begin with nothing on; ``model`` is the id that errors name."""
+    def __init__(self, pipeline: Any, model: str, *, compiled: bool = False) -> None:
+        """Begin with nothing on; ``model`` is the id that errors name.
+
+        ``compiled``: whether the network is, so that all LoRAs of up to MOST_RANK get layers of the same size.
+        """
         self._pipeline = pipeline
+        self._compiled = compiled
         self._model = model
         self.worn: Lora | None = None
         self._weight: float | None = None
@@ -70,7 +73,7 @@ class Wardrobe:
                     self.worn = lora
                     return
                 self.take_off()
-                if _is_compiled(self._pipeline.transformer) and not _has_layers(self._pipeline.transformer):
+                if self._compiled and not _has_layers(self._pipeline.transformer):
                     self._pipeline.enable_lora_hotswap(target_rank=MOST_RANK, check_compiled="ignore")
                 self._pipeline.load_lora_weights(file.parent, weight_name=file.name, adapter_name=ADAPTER)
                 self.worn, self._weight = lora, None
@@ -79,10 +82,10 @@ class Wardrobe:
         except LoraUnusable:
             raise
         except Exception as error:
-            # peft, diffusers and safetensors each raise errors of their own for a file that does not fit.
             self._undress()
             if ran_out(error):
                 raise
+            # peft, diffusers and safetensors each raise errors of their own for a file that does not fit.
             first = first_line(error)
             raise LoraUnusable(
                 f"{lora.name} does not fit {self._model}: {first}", lora=lora.name, model=self._model
@@ -122,10 +125,6 @@ def _for_network(file: Path) -> Iterator[Path]:
         copy = Path(folder, "network.safetensors")
         save_file(weights, copy, metadata=metadata)
         yield copy
-
-
-def _is_compiled(network: torch.nn.Module) -> bool:
-    return any(getattr(module, "_compiled_call_impl", None) is not None for module in network.modules())
 
 
 def _has_layers(network: Any) -> bool:
