@@ -99,7 +99,8 @@ def job_of(row: Any) -> Job:
         except (ValueError, TypeError, AttributeError):
             pass
     blank = {"origin": Origin.IMAGINE, "error_facts": None, "tried": None, "remarks": None, "drawn_mode": None}
-    return replace(_job(SimpleNamespace(**dict(row._mapping) | blank), stand_in(row.model)), unreadable=True)
+    legible = SimpleNamespace(**{column.name: getattr(row, column.name) for column in COLUMNS} | blank)
+    return replace(_job(legible, stand_in(row.model)), unreadable=True)
 
 
 def _job(row: Any, request: GenerationRequest) -> Job:

@@ -60,7 +60,7 @@ async def _page(interaction: discord.Interaction[Any], cursor: str) -> Card:
         back=str(max(0, skipped - PAGE)) if skipped else None,
         on=str(skipped + PAGE) if skipped + PAGE < all_jobs else None,
     )
-    shown = list(zip(jobs, places, strict=False))
+    shown = list(zip(jobs, places[: len(jobs)], strict=True))
     return queue_card.queue(crowd, stops, shown, skipped, rest, buttons, now=time.time())
 
 
