@@ -22,6 +22,7 @@ from flux_core.database.opening import OpeningConnection, driver_of
 from flux_core.database.schema import upgrade
 from flux_core.database.wire import Wire
 from flux_core.errors import ConfigurationError, StorageUnavailable
+from flux_core.waiting import happened
 
 POOL_SECONDS = 15.0
 """How long a transaction waits for a connection: as long as a writer waits on SQLite."""
@@ -112,10 +113,7 @@ class PostgresDatabase(Database):
         self._check_open()
         deadline = time.monotonic() + timeout
         while self._version == since and (remaining := deadline - time.monotonic()) > 0:
-            try:
-                await asyncio.wait_for(self._next.wait(), remaining)
-            except TimeoutError:
-                break
+            await happened(self._next, remaining)
         self._check_open()
         return self._version
 
