@@ -2,8 +2,8 @@
 
 Discord gives an interaction three seconds. As long as they are few, each order is in the queue before it is
 acknowledged; of a thousand at once, the last would wait for the database for seconds. So whoever orders while many wait
-for their first answer is acknowledged with Discord's "thinking…" at once, and such orders go into the queue when few wait
-any more.
+for their first answer is acknowledged with Discord's "thinking…" at once, and such orders go into the queue when few
+wait any more.
 """
 
 from __future__ import annotations
