@@ -105,7 +105,8 @@ class PostgresDatabase(Database):
         except asyncio.CancelledError:
             self._wrote()
             raise
-        self._wrote()
+        if locks.has_written(query, result):
+            self._wrote()
         return result
 
     async def changed(self, since: int | None, timeout: float) -> int:  # noqa: ASYNC109 (no error: the time is up)
