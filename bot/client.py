@@ -26,6 +26,7 @@ from bot.keeping import Keeping
 from bot.permissions import owners
 from bot.removals import Removing
 from bot.reviews.posting import Posting
+from bot.rush import Rush
 from bot.session_starts import SessionStarts
 from bot.skipping import skip_unreadable
 from bot.traffic import counted_requests
@@ -99,6 +100,7 @@ class FluxBot(discord.AutoShardedClient):
         self.add_dynamic_items(*KINDS)
         skip_unreadable(self)
         self.questions = Questions()
+        self.rush = Rush()
         self.this_run = secrets.token_hex(8)
         """Tells forms that this bot has opened from those of one before it."""
         self.owners: frozenset[int] = settings.owner_ids
@@ -212,6 +214,7 @@ class FluxBot(discord.AutoShardedClient):
             *self._loops, *filter(None, [self._delivery]), answered(ANSWERED_WITHIN), return_exceptions=True
         )
         self._loops, self._delivery = [], None
+        self.rush.close()
         if self.keeping is not None:
             keeping, self.keeping = self.keeping, None
             await keeping.end()

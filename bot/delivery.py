@@ -29,6 +29,7 @@ from flux_core.jobs import Job, JobState
 from flux_core.metrics import definitions as m
 from flux_core.service import LiveJob, Studio
 from flux_core.shards import Share
+from flux_core.waiting import happened
 
 log = logging.getLogger(__name__)
 
@@ -128,10 +129,7 @@ class Delivery:
                     log.exception("a look at the outbox failed")
                 # A look costs more the more jobs live; it never takes more than a third of the time.
                 await asyncio.sleep(max(LOOK_GAP, 2 * (time.monotonic() - started)))
-                with suppress(TimeoutError):
-                    # Not wait_for: in Python 3.11 it can swallow the cancellation that ends this loop.
-                    async with asyncio.timeout(self._patience()):
-                        await self._touched.wait()
+                await happened(self._touched, self._patience())
         finally:
             watch.cancel()
             await self._finish()

@@ -8,7 +8,6 @@ import secrets
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from enum import Enum, auto
 
 from PIL import Image
@@ -23,6 +22,7 @@ from flux_core.insistence import insist
 from flux_core.jobs import Job
 from flux_core.metrics import definitions as m
 from flux_core.router import LOCAL
+from flux_core.waiting import happened
 
 log = logging.getLogger(__name__)
 
@@ -178,9 +178,7 @@ class Assignment:
                 )
             except StorageUnavailable as error:
                 log.warning("The progress of job %s is not told: %s", self.job.id, error)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(REPORT_SECONDS):
-                    await self._over.wait()
+            await happened(self._over, REPORT_SECONDS)
 
     async def _stored_preview(self, pictures: PictureStore) -> str | None:
         if self._preview is None:

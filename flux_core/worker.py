@@ -41,6 +41,7 @@ from flux_core.offers import Offer
 from flux_core.providers.base import Drawing, DrawsTogether, Loads, Provider
 from flux_core.readiness import Readiness
 from flux_core.skills import skills_of
+from flux_core.waiting import happened
 
 log = logging.getLogger(__name__)
 
@@ -193,12 +194,10 @@ class Worker:
                 failures = 0
             except StorageUnavailable as error:
                 log.warning("No work can be claimed: %s", error)
-                await self._pause(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
+                await happened(self._closing, RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
                 failures += 1
                 continue
-            with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_SECONDS):
-                    await self._wake.wait()
+            await happened(self._wake, POLL_SECONDS)
 
     async def _claim(self) -> list[Job]:
         if self._provider.hosted:
@@ -453,11 +452,6 @@ class Worker:
             task.cancel()
         if self._jobs:
             await asyncio.wait(self._jobs, timeout=1.0)
-
-    async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._closing.wait()
 
 
 def _nothing() -> None:

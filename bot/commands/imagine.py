@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-KNOWN_WITHIN = 1.0
-"""Seconds for looking up what a member and a channel prefer: after it, what is quick still has its time."""
+KNOWN_WITHIN = 1.75
+"""Seconds for looking up what a member and a channel prefer: after it, what is quick still has its time. Of thousands
+at the same moment, the last are told when those before them are on their way."""
 
 
 @app_commands.command(description="Draw pictures from words.")

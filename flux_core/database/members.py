@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, bindparam
 
 from flux_core.database.policies import NEWER
+from flux_core.database.several import by_guild
 from flux_core.database.tables import members
 from flux_core.errors import InvalidPolicy, RulesUnreadable
 from flux_core.jobs import Account, Lane
@@ -25,6 +27,9 @@ _SOME_LIMITS = (
     sa.select(members.c.guild_id, members.c.user_id, members.c.limits)
     .where(members.c.limits.is_not(None))
     .order_by(members.c.guild_id, members.c.user_id)
+)
+_SELECT_SEVERAL = sa.select(members.c.user_id, members.c.limits).where(
+    members.c.guild_id == bindparam("guild"), members.c.user_id.in_(bindparam("users", expanding=True))
 )
 _SET_LIMITS = sa.update(members).where(*_IS_MEMBER).values(limits=bindparam("own"))
 _INSERT = sa.insert(members).inline()
@@ -84,6 +89,15 @@ def read(text: str | None) -> Limits:
 def limits_of(connection: Connection, account: Account) -> Limits:
     """Return what is set for a member alone; raises RulesUnreadable."""
     return read(connection.execute(_SELECT, _key(account)).scalar())
+
+
+def limits_of_several(connection: Connection, accounts: Collection[Account]) -> dict[Account, Limits]:
+    """Return what is set for each of ``accounts`` alone, but for those that nothing is known of."""
+    return {
+        Account(guild, row.user_id): read(row.limits)
+        for guild, users in by_guild(accounts)
+        for row in connection.execute(_SELECT_SEVERAL, {"guild": guild, "users": users})
+    }
 
 
 def limits_to_change(connection: Connection, account: Account) -> Limits:
