@@ -31,6 +31,7 @@ from bot.session_starts import SessionStarts
 from bot.skipping import skip_unreadable
 from bot.traffic import counted_requests
 from flux_core.errors import NotThere, StorageUnavailable
+from flux_core.jobs import Account
 from flux_core.metrics import definitions as m
 from flux_core.service import Studio
 from flux_core.settings import Settings
@@ -110,6 +111,10 @@ class FluxBot(discord.AutoShardedClient):
         self._loops: list[asyncio.Task[None]] = []
         self._away: set[int] = set()
         """Shards whose connection ended and has not come back yet."""
+        self.exports = asyncio.Semaphore(1)
+        """A file has all that a member ever did, and all of it is in memory while it is written: one at a time."""
+        self.exporting: set[Account] = set()
+        """Whose files are being written, or wait for that."""
 
     async def setup_hook(self) -> None:
         """Upload the commands and start delivering; runs after login and before the gateway."""

@@ -33,6 +33,8 @@ REPORT_SECONDS = 0.25
 class Phase(Enum):
     """What a worker does with a job."""
 
+    FETCHING = auto()
+    """Files that it needs are brought from elsewhere: others are drawn meanwhile."""
     PREPARING = auto()
     """Its input is fetched; it waits for its turn on the engine."""
     DRAWING = auto()
@@ -95,6 +97,11 @@ class Assignment:
         if self._began is None:
             return 0.0
         return (time.monotonic() if self._left_engine is None else self._left_engine) - self._began
+
+    def let_others(self) -> None:
+        """Note that it waits for files, and that its worker may take another job for the while."""
+        self.phase = Phase.FETCHING
+        self._on_step()
 
     def leave_engine(self) -> None:
         """Note that the next drawing may begin."""
