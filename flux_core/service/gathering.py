@@ -15,8 +15,13 @@ class Gathering(Generic[Question, Answer]):
     question.
     """
 
-    def __init__(self, look: Callable[[Sequence[Question]], Awaitable[Sequence[Answer]]], *, most: int) -> None:
-        """``look`` answers up to ``most`` questions, in their order; what it raises, all who asked for it get."""
+    def __init__(
+        self, look: Callable[[Sequence[Question]], Awaitable[Sequence[Answer | Exception]]], *, most: int
+    ) -> None:
+        """``look`` answers up to ``most`` questions, in their order; what it raises, all get who asked for it.
+
+        An exception among the answers is raised for the one who asked that question.
+        """
         self._look = look
         self._most = most
         self._asked: list[tuple[Question, asyncio.Future[Answer]]] = []
@@ -43,7 +48,11 @@ class Gathering(Generic[Question, Answer]):
                             answer.set_exception(error)
                 else:
                     for (_, answer), found in zip(some, answers, strict=True):
-                        if not answer.done():
+                        if answer.done():
+                            continue
+                        if isinstance(found, Exception):
+                            answer.set_exception(found)
+                        else:
                             answer.set_result(found)
         finally:
             self._looking = None

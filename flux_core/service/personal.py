@@ -16,7 +16,7 @@ from flux_core.database.history import History, history_of
 from flux_core.database.members import NO_LIMITS
 from flux_core.database.own_data import Forgotten
 from flux_core.entitlement import entitled
-from flux_core.errors import AlreadySo
+from flux_core.errors import AlreadySo, FluxError
 from flux_core.jobs import Account, Whereabouts
 from flux_core.permitted import EVERYTHING, Permitted, permitted_to
 from flux_core.policy import NOTHING_DECIDED, Defaults
@@ -77,7 +77,7 @@ class Personal:
         """Return what decides over the options that a member leaves open ``where`` they ask."""
         return await self._asked.ask((account, where))
 
-    async def _circumstances(self, asked: Sequence[tuple[Account, Whereabouts]]) -> list[Circumstances]:
+    async def _circumstances(self, asked: Sequence[tuple[Account, Whereabouts]]) -> Sequence[Circumstances | Exception]:
         return await self._db.read(_circumstances, asked, self._rules)
 
     # History
@@ -161,6 +161,18 @@ def _permitted(connection: Connection, account: Account, role_ids: Collection[in
 
 
 def _circumstances(
+    connection: Connection, asked: Sequence[tuple[Account, Whereabouts]], rules: QuotaRules
+) -> Sequence[Circumstances | Exception]:
+    try:
+        return _read_together(connection, asked, rules)
+    except (FluxError, ValueError) as error:
+        if len(asked) == 1:
+            return [error]
+    # What is kept of one of them cannot be read: that is nobody else's trouble.
+    return [_circumstances(connection, [one], rules)[0] for one in asked]
+
+
+def _read_together(
     connection: Connection, asked: Sequence[tuple[Account, Whereabouts]], rules: QuotaRules
 ) -> list[Circumstances]:
     accounts = {account for account, _ in asked}

@@ -129,11 +129,14 @@ async def memory(url: str) -> Row:
         if process.returncode is None:
             process.kill()
             await process.wait()
+    what = "PostgreSQL: memory of a process after {} jobs"
+    if process.returncode:  # the rows of the other parts are of use all the same
+        return what.format("many"), "it broke off, see above", "≤ 1.05 ×"
     few, early, many, late = (int(word) for word in told.split())
     grown = f"{early / 1e6:.1f} / {late / 1e6:.1f} MB ({late / early:.2f} ×)"
     if many < 2 * few:
         grown = "too slow a machine to compare"
-    return f"PostgreSQL: memory of a process after {few:,} / {many:,} jobs", grown, "≤ 1.05 ×"
+    return what.format(f"{few:,} / {many:,}"), grown, "≤ 1.05 ×"
 
 
 async def client(url: str) -> None:

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+import sqlalchemy as sa
 
 from flux_core.database import members
-from flux_core.errors import StorageUnavailable
+from flux_core.database.tables import members as table
+from flux_core.errors import RulesUnreadable, StorageUnavailable
 from flux_core.jobs import Account, Whereabouts
 from flux_core.permitted import EVERYTHING
 from flux_core.policy import ChannelRule, Defaults, Limits, Tier
@@ -54,6 +56,16 @@ async def test_a_crowd_is_told_what_each_of_them_is_told_alone(scene: Scene) -> 
     assert strangers.permitted.allows(SCHNELL)
     assert (strangers.preferences, strangers.channel) == (NOTHING_KNOWN.preferences, NOTHING_KNOWN.channel)
     assert (strangers.permitted.models, strangers.permitted.max_count) == (EVERYTHING.models, EVERYTHING.max_count)
+
+
+async def test_what_cannot_be_read_of_one_is_nobody_elses_trouble(scene: Scene) -> None:
+    accounts = [Account(guild_id=GUILD, user_id=number) for number in range(1, 6)]
+    await scene.db.write(members.put_limits, accounts[2], Limits(max_count=1))
+    await scene.db.write(lambda connection: connection.execute(sa.update(table).values(limits="{")).close())
+    told = await asyncio.gather(
+        *(scene.studio.personal.circumstances(one, Whereabouts()) for one in accounts), return_exceptions=True
+    )
+    assert [isinstance(one, RulesUnreadable) for one in told] == [False, False, True, False, False]
 
 
 class Desk:
