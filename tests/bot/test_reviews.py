@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bot.reviews import posting
 from bot.sandbox.community import GUILD_ID, LINUS_ID, MODERATOR_ROLE_ID
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import RawMessage, controls_of, labels_of, text_of
@@ -136,6 +137,7 @@ async def test_a_crash_after_the_post_does_not_post_it_twice(
         reached.set()
         await asyncio.Event().wait()
 
+    monkeypatch.setattr(posting, "LEASE", 1.0)  # nobody waits longer for the one that is gone
     await moderate(stage, grace)
     with monkeypatch.context() as patched:
         patched.setattr(stage.studio.reviews, "posted", never)

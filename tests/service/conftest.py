@@ -19,6 +19,7 @@ ON_BOTH = (
     "test_delivering",
     "test_retention",
     "test_old_records",
+    "test_circumstances",
 )
 """The files whose subject is what the database does; the others' is told by SQLite alone, to save minutes."""
 
