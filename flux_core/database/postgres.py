@@ -25,6 +25,7 @@ from flux_core.database.opening import OpeningConnection, driver_of
 from flux_core.database.schema import upgrade
 from flux_core.database.wire import Wire
 from flux_core.errors import StorageUnavailable
+from flux_core.waiting import happened
 
 POOL_SECONDS = 15.0
 """How long a transaction waits for a connection: as long as a writer waits on SQLite."""
@@ -123,11 +124,7 @@ class PostgresDatabase(Database):
         self._check_open()
         deadline = time.monotonic() + timeout
         while self._version == since and (remaining := deadline - time.monotonic()) > 0:
-            try:
-                async with asyncio.timeout(remaining):
-                    await self._next.wait()
-            except TimeoutError:
-                break
+            await happened(self._next, remaining)
         self._check_open()
         return self._version
 
