@@ -162,12 +162,7 @@ class PostgresDatabase(Database):
             with engine.sync_engine.begin() as connection:
                 driver = driver_of(connection)
                 driver.first, driver.begun, driver.careful = (), False, careful
-                try:
-                    return query(connection)
-                except (DBAPIError, asyncpg.PostgresError) as error:
-                    if _code(error) == READ_ONLY:
-                        connection.invalidate()
-                    raise
+                return query(connection)
 
         with _answers():
             for attempt in range(TRIES):
@@ -184,7 +179,7 @@ class PostgresDatabase(Database):
                         raise  # the query's own
                     raise _unavailable(error) from error
                 except DBAPIError as error:
-                    conflict = _code(error) in AGAIN
+                    conflict = _code(error.orig) in AGAIN
                     ended_before = error.connection_invalidated and driver is not None and not driver.begun
                     if attempt == TRIES - 1 or not (conflict or ended_before):
                         raise
@@ -200,7 +195,7 @@ class PostgresDatabase(Database):
 
 
 def _engine(address: URL, besides: dict[str, Any], pool: int) -> AsyncEngine:
-    return create_async_engine(
+    engine = create_async_engine(
         address,
         # Parameters hold interaction tokens; errors and logs must not.
         hide_parameters=True,
@@ -216,6 +211,13 @@ def _engine(address: URL, besides: dict[str, Any], pool: int) -> AsyncEngine:
             "connection_class": OpeningConnection,
         },
     )
+
+    @sa.event.listens_for(engine.sync_engine, "handle_error")
+    def give_up(context: sa.engine.ExceptionContext) -> None:
+        # Where one connection leads to a server that takes no writes, all may: they are made anew.
+        context.is_disconnect |= _code(context.original_exception) == READ_ONLY
+
+    return engine
 
 
 def _server_settings() -> dict[str, str]:
@@ -255,8 +257,8 @@ def _answers() -> Iterator[None]:
         raise _unavailable(error) from error
 
 
-def _code(error: DBAPIError | asyncpg.PostgresError) -> str | None:
-    code: str | None = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
+def _code(error: BaseException | None) -> str | None:
+    code: str | None = getattr(error, "sqlstate", None)
     return code
 
 

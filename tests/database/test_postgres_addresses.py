@@ -132,6 +132,7 @@ async def test_connections_to_a_server_that_takes_no_writes_any_more_are_given_u
     await shared().run(end)
     with pytest.raises(StorageUnavailable, match="read-only"):
         await db.write(put, 2)
+    await asyncio.gather(*(db.read(guilds) for _ in range(2)))
     await shared().run(f"ALTER DATABASE {name} RESET default_transaction_read_only")
     await db.write(put, 3)
     assert await db.read(guilds) == [1, 3]
