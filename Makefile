@@ -37,11 +37,12 @@ format: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.bench
 
-# Everything is killed at random moments, for a quarter of an hour; random lives are held against a model; database
-# and disk are away for a minute. `make soak SEED=7 JOBS=500 LIVES=50` repeats a run.
+# Everything is killed at random moments, for a quarter of an hour; random lives are held against a model; thousands
+# spend at once; database and disk are away for a minute. `make soak SEED=7 JOBS=500 LIVES=50` repeats a run.
 soak: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.soak $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
 	$(BIN)/python -m tests.database.life --examples $(or $(LIVES),200) $(if $(SEED),--seed $(SEED))
+	SPREE_OPERATIONS=10000 $(BIN)/pytest --timeout 600 tests/database/test_spending_spree.py
 	OUTAGE_SECONDS=60 $(BIN)/pytest --timeout 600 tests/bot/test_database_trouble.py tests/e2e/test_full_disk.py
 
 # torchao and bitsandbytes on top of what is in .venv, and apart from it: torch starts more slowly with them.

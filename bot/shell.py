@@ -20,6 +20,7 @@ from flux_core.models import Mode
 from flux_core.router import LOCAL
 from flux_core.service import Studio, Submission, WorkerInfo
 from flux_core.settings import Settings
+from flux_core.skills import draws, skill_for
 
 FORMATS = {".webp": "webp", ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
 POLL_SECONDS = 5.0
@@ -44,7 +45,8 @@ async def imagine(
         picture = await _input(settings, studio, image)
         size = None if picture is None else (picture.width, picture.height)
         masked = await _input(settings, studio, mask, mask_of=size)
-        request = resolve(options, studio.catalogue, picture=picture, mask=masked)
+        loras = None if options.lora is None else await studio.loras()
+        request = resolve(options, studio.catalogue, picture=picture, mask=masked, loras=loras)
         local, hosted = await needed(settings, studio, request)
         if local and find_spec("torch") is None:
             raise ConfigurationError(
@@ -105,10 +107,12 @@ async def needed(settings: Settings, studio: Studio, request: GenerationRequest)
     def may(provider: str) -> bool:
         return request.provider in (None, provider)
 
-    def draws(worker: WorkerInfo) -> bool:
-        return may(worker.provider if worker.hosted else LOCAL) and request.model in worker.offers
+    def could(worker: WorkerInfo) -> bool:
+        if worker.hosted:
+            return may(worker.provider) and request.model in worker.offers
+        return may(LOCAL) and draws(worker.offers, skill_for(request))
 
-    if any(draws(worker) and worker.closed is None for worker in await studio.venues()):
+    if any(could(worker) and worker.closed is None for worker in await studio.venues()):
         return False, []
     hosted = [
         name for name, vendor in configured_vendors(settings).items() if may(name) and request.model in vendor.offers

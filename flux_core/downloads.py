@@ -95,6 +95,8 @@ def fetch(
         _unfinished(cache, source).touch()
         for file in missing:
             _get(source, file, token, endpoint, cache, counter)
+    if any(_cached(source, file.path, revision, cache) is None for file in files):
+        raise DownloadBroken(f"{source} was changed on the hub while it was fetched; fetch it once more")
     _unfinished(cache, source).unlink(missing_ok=True)
     folder = Path(_cached(source, files[0].path, revision, cache) or cache)
     return folder.parents[files[0].path.count("/")]
@@ -304,7 +306,10 @@ def advice(error: BaseException, name: str, source: str, setting: str) -> str:
             "and give a token of that account in HF_TOKEN."
         )
     if RepositoryNotFoundError in kinds:
-        return f"{name}: there is neither a folder nor a hub repository {source}; check {setting}."
+        return (
+            f"{name}: there is neither a folder nor a hub repository {source}; check {setting}, and HF_TOKEN where it "
+            "is private."
+        )
     said = {one.response.status_code for one in _causes(error) if isinstance(one, HfHubHTTPError)}
     if 401 in said:
         return f"{name}: the hub does not know the token; check HF_TOKEN."
@@ -329,6 +334,12 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def comes_from_hub(spec: ModelSpec) -> bool:
+    """Say whether what draws for ``spec`` may have to be fetched."""
+    sources = [one.source for one in (spec, spec.base) if one is not None]
+    return any(one and HUB_ID.fullmatch(one) and not Path(one).expanduser().is_dir() for one in sources)
 
 
 def folder_of(spec: ModelSpec, token: str | None = None, fetch: Callable[..., Path] = fetch) -> Path:

@@ -83,6 +83,10 @@ class Descent:
         found = modes(self._facts, size_of(spec.base or spec), self._named)
         return tuple(mode for mode in found if mode is not Mode.TURBO or spec.step_cache is not None)
 
+    def rehearsed(self, spec: ModelSpec) -> tuple[Mode, ...]:
+        """Return in which modes ``spec`` is rehearsed: without a card nothing is compiled, the weights are shared."""
+        return self.modes(spec) if self._facts.kind == "cuda" else (Mode.QUALITY,)
+
     def why(self, spec: ModelSpec, wanted: Mode) -> str | None:
         """Return why ``wanted`` is drawn in another mode, as a part of a sentence; None where it is not."""
         if self.standing(spec, wanted).mode is wanted:

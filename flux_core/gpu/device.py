@@ -12,9 +12,8 @@ from pathlib import Path
 import torch
 
 from flux_core.errors import ConfigurationError
+from flux_core.gpu.main_memory import free_main_memory
 from flux_core.gpu.rungs import Facts
-
-MEMINFO = Path("/proc/meminfo")
 
 
 def choose_device(name: str) -> torch.device:
@@ -74,10 +73,7 @@ def free_bytes(device: torch.device) -> int | None:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free)
-    if MEMINFO.exists():
-        lines = dict(line.split(":", 1) for line in MEMINFO.read_text(encoding="ascii").splitlines())
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    return None
+    return free_main_memory()
 
 
 PACKAGES = ("torchao", "bitsandbytes", "triton", "flash_attn_interface")

@@ -24,6 +24,7 @@ from flux_core.gpu.device import answers, facts_of, free_bytes
 from flux_core.gpu.drawing import Flawed, Latent, Outcome, Piece, Shot, Sketch
 from flux_core.gpu.idle import IdleClock
 from flux_core.gpu.loading import LoadedModel
+from flux_core.gpu.lora_files import LoraFiles
 from flux_core.gpu.modes import stepping
 from flux_core.gpu.pipelines import Words, illustrated, words_as_options
 from flux_core.gpu.profile import Encoders, Offload
@@ -68,7 +69,7 @@ class Engine:
         """
         self.device = device
         self.profiles = Descent(facts_of(device), profile)
-        self._loras: Mapping[str, Lora] = loras or {}
+        self.loras = LoraFiles(loras or {}, hub_token)
         self._watchdog = watchdog or Watchdog()
         self._pace = StepPace(stall_seconds)
         self._idle = IdleClock(device)
@@ -165,7 +166,7 @@ class Engine:
         model = self.models.get(spec, pieces[0].request.mode)
         audience.look()
         with self._watchdog.over(f"putting a LoRA on {spec.id}", LOAD_SECONDS):
-            model.wardrobe.change(pieces[0].request.lora, self._loras)
+            model.wardrobe.change(pieces[0].request.lora, self.loras)
         with torch.inference_mode():
             return self._sketch(model, pieces, audience, self._denoise(model, pieces, audience, since))
 

@@ -90,7 +90,7 @@ def load(
     silence()
     if spec.source == RANDOM:
         profile = profile or ladder(facts_of(device), size_of(spec))[0]
-        return _furnished(spec, _at_random(spec, profile, device), profile, device, hub_token)
+        return _furnished(spec, _at_random(spec, profile, device), profile, device)
     folder = folder_of(spec, hub_token)
     loads = FAMILIES[spec.architecture].loads
     _check_kind(spec, folder, loads.__name__)
@@ -112,12 +112,10 @@ def load(
         pipeline.to(device)
         ways = dict.fromkeys(FAMILIES[spec.architecture].ways, base.pipelines[Operation.TEXT_TO_IMAGE])
         return replace(base, spec=spec, pipelines=ways, prior=pipeline)
-    return _furnished(spec, pipeline, profile, device, hub_token)
+    return _furnished(spec, pipeline, profile, device)
 
 
-def _furnished(
-    spec: ModelSpec, pipeline: Any, profile: Profile, device: torch.device, hub_token: str | None
-) -> LoadedModel:
+def _furnished(spec: ModelSpec, pipeline: Any, profile: Profile, device: torch.device) -> LoadedModel:
     try:
         fit(pipeline, profile, device)
     except Exception as error:
@@ -129,7 +127,7 @@ def _furnished(
             "GPU_PROFILE names another.",
             model=spec.id,
         ) from error
-    latents, wardrobe = LatentSpace(pipeline.vae), Wardrobe(pipeline, spec.id, hub_token, compiled=profile.compiled)
+    latents, wardrobe = LatentSpace(pipeline.vae), Wardrobe(pipeline, spec.id, compiled=profile.compiled)
     preview = LatentPreview.fit(pipeline.vae, device, latents)
     ways = pipelines_of(spec.architecture, pipeline)
     return LoadedModel(spec, pipeline, ways, preview, latents, wardrobe, profile, Decoder(pipeline))

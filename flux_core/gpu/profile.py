@@ -99,7 +99,8 @@ def _planned(profile: Profile, facts: Facts, size: ModelSize) -> Profile:
     if profile.offload is Offload.MODEL:
         # One part at a time: a picture is decoded when the transformer has left the card.
         card = max(transformer + size.denoising(rest), words, size.decoding(rest, tiled=profile.vae_tiling))
-        main = whole
+        eyes = round(size.eyes * rest.bytes)  # they are no part of the pipeline that is brought in parts, and stay
+        card, main = card + eyes, whole - eyes
     else:
         if profile.encoders is Encoders.STREAMED:
             card, main = card - words, main + round(streamed * words)

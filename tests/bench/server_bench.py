@@ -30,6 +30,8 @@ from tests.database.postgres import Server
 CYCLES, CLIENTS = 600, 4
 ROUNDS = 3
 """Times that each of the two is measured, in turns: other load on the machine meets both alike."""
+ROUND_SECONDS = 300.0
+"""Far more than a round takes: whoever is not done by then hangs."""
 MANY = 1_000_000
 AT_ONCE = 50_000
 STRIDE = 10**6 + ACCOUNTS // CLIENTS
@@ -60,10 +62,17 @@ async def cycles_per_second(program: str, url: str, clients: int) -> float:
         await asyncio.create_subprocess_exec(*words, str(number), str(CYCLES), stdin=pipe, stdout=pipe)
         for number in range(clients)
     ]
-    for process in processes:
-        assert process.stdout is not None
-        assert await process.stdout.readline() == b"ready\n"
-    told = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
+    try:
+        async with asyncio.timeout(ROUND_SECONDS):
+            for process in processes:
+                assert process.stdout is not None
+                assert await process.stdout.readline() == b"ready\n"
+            told = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
+    finally:
+        for process in processes:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
     return clients * CYCLES / max(float(out) for out, _ in told)
 
 

@@ -13,7 +13,15 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderKLFlux2, Flux2Transformer2DModel, FluxPipeline, FluxTransformer2DModel
 from diffusers.hooks import apply_group_offloading
 from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
-from transformers import CLIPTextModel, Qwen3Config, Qwen3Model, T5EncoderModel
+from diffusers.pipelines.flux.modeling_flux import ReduxImageEncoder
+from transformers import (
+    CLIPTextModel,
+    Qwen3Config,
+    Qwen3Model,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+    T5EncoderModel,
+)
 
 from flux_core.errors import ConfigurationError, ModelUnavailable
 from flux_core.generation import GenerationRequest
@@ -27,6 +35,7 @@ from flux_core.gpu.rungs import KINDS
 from flux_core.gpu.shapes import Part, build
 from flux_core.gpu.sizes import size_of
 from flux_core.models import FLUX_DEV, FLUX_KLEIN, Catalogue, Mode
+from tests.gpu import family
 from tests.gpu.conftest import Watcher
 from tests.gpu.test_profile import MACHINES, card, first, ladder
 
@@ -148,6 +157,37 @@ def test_the_size_of_a_model_is_known_before_it_is_loaded(catalogue: Catalogue, 
         assert held == pytest.approx(sum(one.numel() for one in part.parameters()), rel=0.06)
     assert size.width == 192
     assert size_of(replace(FLUX_DEV, source="black-forest-labs/FLUX.1-dev")).transformer == 11_901_408_320
+
+
+def test_what_looks_at_pictures_for_redux_has_its_place_beside_the_weights_that_draw(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        sees = SiglipVisionModel(
+            SiglipVisionConfig(
+                hidden_size=1152,
+                intermediate_size=4304,
+                num_hidden_layers=27,
+                num_attention_heads=16,
+                image_size=384,
+                patch_size=14,
+            )
+        )
+        parts = (sees, ReduxImageEncoder(redux_dim=1152, txt_in_features=4096))
+    counted = sum(one.numel() for part in parts for one in part.parameters())
+    hub = {"flux-dev": "black-forest-labs/FLUX.1-dev", "flux-redux-dev": "black-forest-labs/FLUX.1-Redux-dev"}
+    catalogue = Catalogue(hub)
+    alone, beside = size_of(Catalogue({"flux-dev": hub["flux-dev"]})["flux-dev"]), size_of(catalogue["flux-dev"])
+    assert (alone.eyes, beside.eyes) == (0, counted)
+    assert catalogue["flux-redux-dev"].base == catalogue["flux-dev"]
+    for name in ("bf16", "nf4-in-turns"):
+        taken = [ladder(card(79.1, (9, 0)), size, Mode.QUALITY, name)[0] for size in (alone, beside)]
+        assert taken[1].card_bytes - taken[0].card_bytes == 2 * counted, name
+        assert taken[1].main_bytes == taken[0].main_bytes
+    folder = tmp_path / "redux"
+    family.redux(folder)
+    near = Catalogue({"flux-dev": hub["flux-dev"], "flux-redux-dev": str(folder)})["flux-dev"]
+    files = [*folder.glob("image_e*/*.safetensors")]
+    assert len(files) == 2
+    assert size_of(near).eyes == sum(file.stat().st_size for file in files) // 2
 
 
 def test_the_size_of_klein_is_that_of_its_own_shapes() -> None:
