@@ -55,6 +55,8 @@ FROM runtime AS worker
 ARG EXTRA=worker
 USER 0
 # By a C compiler, triton builds what starts its kernels; without one nothing is compiled, and drawing takes longer.
+# Not pinned: Debian keeps one version only, and a compiler's has no say in what is drawn.
+# hadolint ignore=DL3008
 RUN if [ "${EXTRA}" = worker-cuda ]; then \
     apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*; fi
 USER 10001

@@ -321,16 +321,16 @@ def test_who_decodes_carefully_leaves_the_decoder_as_it_was_and_disturbs_nobody(
     vae = engine.models.loaded["flux-tiny"].pipeline.vae
     one, other = (engine.denoise(catalogue["flux-tiny"], [Piece(request, None, Watcher())]) for _ in range(2))
     assert one.decoder is other.decoder is not None
-    to = vae.to
+    convert, converted = torch.Tensor.float, list[torch.Tensor]()
 
-    def full(dtype: torch.dtype) -> None:
-        to(dtype)
-        if dtype is torch.float32:
-            too_much()
+    def full(numbers: torch.Tensor) -> torch.Tensor:
+        converted.append(numbers)
+        return too_much() if len(converted) == 5 else convert(numbers)
 
-    monkeypatch.setattr(vae, "to", full)
-    with pytest.raises(torch.OutOfMemoryError):
-        one.decoder.decode(one.latents[0].values, careful=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.Tensor, "float", full)
+        with pytest.raises(torch.OutOfMemoryError):
+            one.decoder.decode(one.latents[0].values, careful=True)
     assert vae.dtype is torch.bfloat16
     assert engine.develop(other)
 
