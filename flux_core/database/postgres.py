@@ -140,7 +140,7 @@ class PostgresDatabase(Database):
             nonlocal driver
             with engine.sync_engine.begin() as connection:
                 driver = driver_of(connection)
-                driver.first, driver.begun, driver.careful = (), False, careful
+                driver.first, driver.last, driver.begun, driver.careful = (), (), False, careful
                 return query(connection)
 
         with _answers():
