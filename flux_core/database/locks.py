@@ -17,7 +17,7 @@ since (``UNCHANGED``). Where that cannot be (``Contended``), the query is run ag
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
@@ -86,7 +86,7 @@ def _version(table: str) -> sa.ColumnElement[str]:
     return sa.cast(sa.literal_column(f"{table}.xmin"), sa.Text)
 
 
-VERSIONS: tuple[sa.ColumnElement[str | None], ...] = (
+VERSIONS: tuple[sa.ColumnElement[Any], ...] = (
     sa.select(_version("program")).select_from(program).scalar_subquery().label("house_version"),
     _version("members").label("member_version"),
 )

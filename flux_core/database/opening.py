@@ -42,6 +42,7 @@ class Opening:
 
     def __init__(self, connection: OpeningConnection) -> None:
         self._connection = connection
+        self._routines = set(connection.routines)
 
     async def start(self) -> None:
         """Begin."""
@@ -64,7 +65,8 @@ class Opening:
             raise
 
     async def rollback(self) -> None:
-        """Undo it."""
+        """Undo it, and the routines that were made in it."""
+        self._connection.routines = self._routines
         await self._connection.execute("ROLLBACK")
 
 

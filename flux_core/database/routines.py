@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import namedtuple
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NoReturn
 
@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from flux_core.database.locks import Contended
 from flux_core.database.opening import driver_of
 
-_DIALECT = asyncpg_dialect()
+_DIALECT: sa.Dialect = asyncpg_dialect()  # type: ignore[no-untyped-call]
 _NUMBERED = re.compile(r"\$(\d+)")
 
 
@@ -59,15 +59,12 @@ class Direct:
 
     def rows(self, connection: Connection, parameters: Mapping[str, Any]) -> list[Any]:
         """Return the rows, as tuples whose fields have the names of the columns."""
+        words, names = self._compiled
+        arguments = [parameters[name] for name in names]
         driver = driver_of(connection)
         if not driver.is_closed():
             driver.begun = True
-        words, names = self._compiled
-        arguments = [parameters[name] for name in names]
-        try:
-            records = _adapted(connection).run_async(lambda driver: driver.fetch(words, *arguments))
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            _raise_as_usual(connection, error)
+        records = _run(connection, lambda driver: driver.fetch(words, *arguments))
         make = self._row._make
         return [make(record) for record in records]
 
@@ -78,7 +75,7 @@ class Direct:
 
     @cached_property
     def _row(self) -> Any:
-        return namedtuple("_row", [column.name for column in self._statement.selected_columns])  # type: ignore[misc]
+        return namedtuple("_row", [column.name for column in self._statement.selected_columns])
 
 
 class Routine(Direct):
@@ -104,14 +101,7 @@ class Routine(Direct):
         """Return the rows, as ``Direct``; raises Contended where the server lets nobody make routines."""
         driver = driver_of(connection)
         if self._name not in driver.routines:
-            if driver.is_in_transaction():  # were it undone, so would the routine be
-                raise Contended
-            try:
-                _adapted(connection).run_async(lambda driver: driver.execute(self._made[0]))
-            except asyncpg.InsufficientPrivilegeError:
-                raise Contended from None
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-                _raise_as_usual(connection, error)
+            _run(connection, lambda driver: driver.execute(self._made[0]))
             driver.routines.add(self._name)
         return super().rows(connection, parameters)
 
@@ -145,14 +135,22 @@ def _selected(select: str) -> str:
     return select.removeprefix("SELECT ")
 
 
-def _adapted(connection: Connection) -> Any:
-    """Return what SQLAlchemy has around the driver's connection."""
-    return connection.connection.dbapi_connection
+def _run(connection: Connection, what: Callable[[Any], Awaitable[Any]]) -> Any:
+    """Have the driver's connection do something; raise its errors as SQLAlchemy would, which shows no parameters."""
+    adapted: Any = connection.connection.dbapi_connection
+    try:
+        return adapted.run_async(what)
+    except asyncpg.InsufficientPrivilegeError:
+        raise Contended from None
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        _raise_as_usual(connection, adapted, error)
+    except BaseException:
+        connection.invalidate()  # cancelled or out of time: nobody knows what the server is doing
+        raise
 
 
-def _raise_as_usual(connection: Connection, error: Exception) -> NoReturn:
-    """Raise an error of the driver as SQLAlchemy would, which does not show parameters; let go of what has ended."""
-    dialect, adapted = connection.dialect, _adapted(connection)
+def _raise_as_usual(connection: Connection, adapted: Any, error: Exception) -> NoReturn:
+    dialect = connection.dialect
     base = dialect.loaded_dbapi.Error
     try:
         adapted._handle_exception(error)
@@ -161,12 +159,6 @@ def _raise_as_usual(connection: Connection, error: Exception) -> NoReturn:
         if ended:
             connection.invalidate(wrapped)
         raise sa.exc.DBAPIError.instance(
-            None,
-            None,
-            wrapped,
-            base,
-            hide_parameters=True,
-            connection_invalidated=ended,
-            dialect=dialect,
+            None, None, wrapped, base, hide_parameters=True, connection_invalidated=ended, dialect=dialect
         ) from error
     raise error
