@@ -197,7 +197,7 @@ class Drawn:
     """Why it was drawn in another mode than was asked for, in plain words, where the provider tells."""
 
 
-@locks.beside_others
+@locks.in_a_message
 def succeed(
     connection: Connection, worker_id: str, job_id: str, pictures: Sequence[Picture], drawn: Drawn, now: float
 ) -> Job:

@@ -22,7 +22,7 @@ from typing import Any, ParamSpec, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
-from flux_core.database.opening import begin_with, driver_of, end_with
+from flux_core.database.opening import begin_with, driver_of
 from flux_core.database.tables import jobs, members, program
 from flux_core.jobs import Account
 
@@ -39,7 +39,7 @@ class Contended(Exception):
     """A query that went without locks has found that it needs them: it is run once more, with them."""
 
 
-_BESIDE_OTHERS, _MAY_BE_UNDONE = "_beside_others", "_may_be_undone"
+_BESIDE_OTHERS, _MAY_BE_UNDONE, _IN_A_MESSAGE = "_beside_others", "_may_be_undone", "_in_a_message"
 
 
 _LOCK = sa.select(
@@ -123,15 +123,25 @@ def may_be_undone(query: Callable[P, T]) -> Callable[P, T]:
     return beside_others(query)
 
 
+def in_a_message(query: Callable[P, T]) -> Callable[P, T]:
+    """Mark a query that is safe beside others, and writes nothing but by one call of a routine, which is committed.
+
+    It raises nothing after that. In other queries that call it, a routine is a part of their transaction.
+    """
+    setattr(query, _IN_A_MESSAGE, True)
+    return beside_others(query)
+
+
 def enter(connection: Connection, query: Callable[..., object]) -> None:
     """Shut the house for ``query``, or share it where that is enough: once its transaction begins."""
+    driver = driver_of(connection)
+    driver.in_a_message = getattr(query, _IN_A_MESSAGE, False)
     if not getattr(query, _BESIDE_OTHERS, False):
-        begin_with(connection, _ALONE)
-        end_with(connection, _HAS_BEEN_ALONE)
-        return
-    begin_with(connection, TOGETHER)
-    if getattr(query, _MAY_BE_UNDONE, False):
-        begin_with(connection, HASTY)
+        driver.first, driver.last = (_ALONE,), (_HAS_BEEN_ALONE,)
+    elif getattr(query, _MAY_BE_UNDONE, False):
+        driver.first = (TOGETHER, HASTY)
+    else:
+        driver.first = (TOGETHER,)
 
 
 def unneeded(connection: Connection) -> bool:

@@ -21,6 +21,8 @@ class OpeningConnection(asyncpg.Connection):  # type: ignore[misc]
     """Whether the server has begun a transaction since this was set to False."""
     careful = False
     """Whether the query has tried to go without locks before."""
+    in_a_message = False
+    """Whether what the query writes may be committed as soon as it is called."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Connect, as asyncpg does."""
@@ -82,9 +84,3 @@ def begin_with(connection: sa.Connection, statement: str) -> bool:
         return False
     driver.first = (*driver.first, statement)
     return True
-
-
-def end_with(connection: sa.Connection, statement: str) -> None:
-    """Let the transaction that has not begun yet end with a statement, without parameters and results."""
-    driver = driver_of(connection)
-    driver.last = (*driver.last, statement)

@@ -24,6 +24,7 @@ from flux_core.database.locks import Contended
 from flux_core.database.opening import driver_of
 
 _DIALECT: sa.Dialect = asyncpg_dialect()  # type: ignore[no-untyped-call]
+_BEGINS = sa.select(sa.literal_column("1"))
 _NUMBERED = re.compile(r"\$(\d+)")
 
 
@@ -51,7 +52,9 @@ class _Text:
 
 
 class Direct:
-    """A query that runs beneath SQLAlchemy: by itself where no transaction has begun, else as a part of it."""
+    """A query that runs beneath SQLAlchemy: by itself, in queries marked so (``locks.in_a_message``), before their
+    transaction has begun; else as a part of it.
+    """
 
     def __init__(self, statement: sa.Select[Any]) -> None:
         """Run ``statement``."""
@@ -62,6 +65,8 @@ class Direct:
         words, names = self._compiled
         arguments = [parameters[name] for name in names]
         driver = driver_of(connection)
+        if not (driver.in_a_message or driver.is_in_transaction()):
+            connection.execute(_BEGINS)
         if not driver.is_closed():
             driver.begun = True
         records = _run(connection, lambda driver: driver.fetch(words, *arguments))

@@ -187,7 +187,7 @@ def check(
     _accept(connection, known, account, request, origin, where, price, offered, now)
 
 
-@locks.beside_others
+@locks.in_a_message
 def submit(
     connection: Connection, submission: Submission, price: int, rules: QuotaRules, offered: Offered, now: float
 ) -> Job:

@@ -129,7 +129,7 @@ async def test_what_was_seen_before_the_locks_has_to_hold_under_them(
     await scene.submit(ANNE)
     await scene.submit(BERT)
 
-    @locks.beside_others
+    @locks.in_a_message
     def look_and_look_again(connection: Connection) -> bool:
         seen = standing(connection, ANNE, (), rules(), scene.clock.now, before_locks=True).seen
         assert seen is not None
