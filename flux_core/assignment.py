@@ -172,7 +172,8 @@ class Assignment:
             except StorageUnavailable as error:
                 log.warning("The progress of job %s is not told: %s", self.job.id, error)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._over.wait(), REPORT_SECONDS)
+                async with asyncio.timeout(REPORT_SECONDS):
+                    await self._over.wait()
 
     async def _stored_preview(self, pictures: PictureStore) -> str | None:
         if self._preview is None:

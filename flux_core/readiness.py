@@ -56,7 +56,8 @@ class Readiness:
             for model in self._repertoire.due:
                 await self._try(model)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), self._repertoire.pause)
+                async with asyncio.timeout(self._repertoire.pause):
+                    await self._changed.wait()
 
     async def failed(self, model: str, error: GenerationFailed) -> None:
         """Offer ``model`` no longer, since it does not load."""

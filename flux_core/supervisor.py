@@ -93,7 +93,8 @@ class Supervisor:
             else:
                 log.warning("Worker %d starts again in %.1f s. %s", number, delay, last.split("\n", 1)[0])
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), delay)
+                async with asyncio.timeout(delay):
+                    await stop.wait()
 
     async def _live(self, number: int, stop: asyncio.Event) -> str:
         """Run one process to its end; return how it ended and what it said last."""

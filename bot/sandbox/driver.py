@@ -68,7 +68,8 @@ class Person:
         self._channels |= {channel["name"]: channel["id"] for channel in seen}
         ready = asyncio.Event()
         self._watching = asyncio.create_task(self._watch(ready), name=f"watch-as-{self.name}")
-        await asyncio.wait_for(ready.wait(), 10)
+        async with asyncio.timeout(10):
+            await ready.wait()
         for channel in self._channels:
             for message in await self.messages(channel=channel, limit=100):
                 self._known.setdefault(message["id"], message)

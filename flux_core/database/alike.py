@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
 from flux_core.batching import WINDOW, InLine, company, shape_of
-from flux_core.database import batches
+from flux_core.database import batches, locks
 from flux_core.database.claims import TAKE_FROM_LINE
 from flux_core.database.jobs import job_of, reconsider
 from flux_core.database.tables import jobs, virtual_time
@@ -66,6 +66,7 @@ def find(connection: Connection, party: Party) -> bool:
     return bool(_look(connection, party)[1])
 
 
+@locks.writes_nothing_empty_handed
 def take(connection: Connection, party: Party, lease: float) -> list[Job]:
     """Give its worker the jobs that go with the one just claimed, as claimed at the same moment; return them in turn.
 

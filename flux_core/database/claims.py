@@ -152,6 +152,7 @@ def _beside_others(connection: Connection, models: int, key: dict[str, Any]) -> 
 
 # A claim that a crash of the server undoes leaves its job waiting, and its worker without a lease.
 @locks.in_a_message
+@locks.writes_nothing_empty_handed
 @locks.may_be_undone
 def claim(connection: Connection, worker_id: str, models: Sequence[str], now: float, lease: float) -> Job | None:
     """Give the worker the job whose turn it is among ``models``, or None."""

@@ -39,7 +39,8 @@ class Contended(Exception):
     """A query that went without locks has found that it needs them: it is run once more, with them."""
 
 
-_BESIDE_OTHERS, _MAY_BE_UNDONE, _IN_A_MESSAGE = "_beside_others", "_may_be_undone", "_in_a_message"
+_BESIDE_OTHERS, _MAY_BE_UNDONE = "_beside_others", "_may_be_undone"
+_IN_A_MESSAGE, _EMPTY_HANDED = "_in_a_message", "_empty_handed"
 
 
 _LOCK = sa.select(
@@ -130,6 +131,21 @@ def in_a_message(query: Callable[P, T]) -> Callable[P, T]:
     """
     setattr(query, _IN_A_MESSAGE, True)
     return beside_others(query)
+
+
+def writes_nothing_empty_handed(query: Callable[P, T]) -> Callable[P, T]:
+    """Mark a query that has written nothing when it returns nothing: nobody is woken to look at that.
+
+    Workers claim whenever somebody has written. If a claim that finds nothing counted, each would wake all the others,
+    and itself, for ever.
+    """
+    setattr(query, _EMPTY_HANDED, True)
+    return query
+
+
+def has_written(query: Callable[..., object], result: object) -> bool:
+    """Say whether a query may have written something, by what it has returned."""
+    return bool(result) or not getattr(query, _EMPTY_HANDED, False)
 
 
 def enter(connection: Connection, query: Callable[..., object]) -> None:

@@ -104,7 +104,8 @@ class PostgresDatabase(Database):
         except asyncio.CancelledError:
             self._wrote()
             raise
-        self._wrote()
+        if locks.has_written(query, result):
+            self._wrote()
         return result
 
     async def changed(self, since: int | None, timeout: float) -> int:  # noqa: ASYNC109 (no error: the time is up)
@@ -113,7 +114,8 @@ class PostgresDatabase(Database):
         deadline = time.monotonic() + timeout
         while self._version == since and (remaining := deadline - time.monotonic()) > 0:
             try:
-                await asyncio.wait_for(self._next.wait(), remaining)
+                async with asyncio.timeout(remaining):
+                    await self._next.wait()
             except TimeoutError:
                 break
         self._check_open()

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
 from flux_core.affinity import WINDOW, InLine, choose
+from flux_core.database import locks
 from flux_core.database.alike import Waiting, first_in_line
 from flux_core.database.claims import TAKE_FROM_LINE, claim
 from flux_core.database.jobs import job_of, reconsider
@@ -31,6 +32,7 @@ def is_better(connection: Connection, models: Sequence[str], loaded: Set[str]) -
     return bool(line) and _chosen(connection, line, loaded) > 0
 
 
+@locks.writes_nothing_empty_handed
 def take(
     connection: Connection, worker_id: str, models: Sequence[str], loaded: Set[str], now: float, lease: float
 ) -> Job | None:

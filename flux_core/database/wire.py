@@ -50,7 +50,8 @@ class Wire:
             asyncio.create_task(self._tell(), name="database-tell"),
         ]
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._connected.wait(), ANSWER_SECONDS)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._connected.wait()
 
     async def close(self) -> None:
         """Tell what is still to be told, and let go of the connection."""
@@ -121,7 +122,8 @@ class Wire:
                 self._heard()
             while not ended.is_set():
                 try:
-                    await asyncio.wait_for(ended.wait(), ALIVE_SECONDS)
+                    async with asyncio.timeout(ALIVE_SECONDS):
+                        await ended.wait()
                 except TimeoutError:
                     async with self._turn:
                         await connection.fetchval("SELECT 1", timeout=ANSWER_SECONDS)

@@ -19,7 +19,7 @@ from flux_core.database import schema
 from flux_core.database.engine import Database
 from flux_core.database.tables import pauses, program
 from flux_core.errors import ConfigurationError, FluxError, StorageUnavailable
-from tests.database.scene import ANNE, ON_SQLITE, Scene
+from tests.database.scene import ANNE, DEV, ON_SQLITE, SCHNELL, Scene
 
 
 def put(connection: Connection, guild: int) -> None:
@@ -129,6 +129,35 @@ async def test_a_write_here_is_noticed(scene: Scene) -> None:
     later = await waiting
     assert later != version
     assert await scene.db.changed(version, 20) == later
+
+
+async def test_a_claim_that_finds_nothing_wakes_nobody(scene: Scene) -> None:
+    version = await scene.db.changed(None, 0)
+    assert await scene.queue.claim("worker", [SCHNELL]) is None
+    assert await scene.queue.claim("worker", [SCHNELL, DEV], {DEV}) is None
+    assert await scene.queue.claim_hosted("worker") is None
+    assert await scene.db.changed(version, 0.3) == version
+    await scene.submit()
+    version = await scene.db.changed(None, 0)
+    assert await scene.queue.claim("worker", [SCHNELL]) is not None
+    assert await scene.db.changed(version, 20) != version
+
+
+async def test_whoever_waits_for_changes_can_be_stopped_at_the_moment_of_one(scene: Scene) -> None:
+    async def look_for_ever() -> None:
+        version = None
+        while True:
+            version = await scene.db.changed(version, 60)
+
+    for turns in range(12):
+        looking = asyncio.create_task(look_for_ever())
+        await asyncio.sleep(0.05)
+        await scene.db.write(put, turns)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        looking.cancel()
+        ended, _ = await asyncio.wait({looking}, timeout=5)
+        assert ended, f"cancelled {turns} turns of the loop after the write, it went on"
 
 
 async def test_a_write_of_another_process_is_noticed(scene: Scene, database_url: str) -> None:
