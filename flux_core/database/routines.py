@@ -24,7 +24,7 @@ from flux_core.database.locks import Contended
 from flux_core.database.opening import driver_of
 
 _DIALECT: sa.Dialect = asyncpg_dialect()  # type: ignore[no-untyped-call]
-_BEGINS = sa.select(sa.literal_column("1"))
+_BEGINS: sa.Select[Any] = sa.select(sa.literal_column("1"))
 _NUMBERED = re.compile(r"\$(\d+)")
 
 
