@@ -12,6 +12,7 @@ from sqlalchemy import Connection, bindparam
 from flux_core.database import locks
 from flux_core.database.jobs import CLAIMED_BY_NOBODY, COLUMNS, LIMITED, job_of, reconsider
 from flux_core.database.members import unlimited
+from flux_core.database.routines import Routine
 from flux_core.database.tables import EVERYWHERE, guilds, jobs, pauses
 from flux_core.database.turns import advanced, charged, cost_of, guild_first, serve
 from flux_core.jobs import Job, JobState, Lane
@@ -72,8 +73,8 @@ _TAKE = (
 
 
 @cache
-def _at_once(models: int, lane: Lane, looked_at: int) -> sa.Select[Any]:
-    """Return the statement that picks, takes and charges the job whose turn it is, on a server.
+def _at_once(models: int, lane: Lane, looked_at: int) -> Routine:
+    """Return the routine that picks, takes and charges the job whose turn it is, on a server.
 
     Parameters: those of ``_line`` and of ``TAKEN``. It returns no row where nothing waits in the lane; else the columns
     of the job that is taken, with ``found``: the job that was picked, also where it may not be taken without locks, or
@@ -104,11 +105,13 @@ def _at_once(models: int, lane: Lane, looked_at: int) -> sa.Select[Any]:
     # order they would wait for one another.
     began = sa.select(guilds.c.finish).where(guilds.c.guild_id == served.c.guild_id).scalar_subquery()
     waits = sa.select(line.c.id).limit(sa.literal_column("1")).subquery("waits")
-    return (
+    statement = (
         sa.select(picked.c.id.label("found"), taken)
         .select_from(waits.outerjoin(picked, sa.true()).outerjoin(taken, sa.true()))
         .add_cte(served, advanced(began).cte("moved"))
     )
+    name = f"claim_{models}_{lane.value}_{looked_at}"
+    return Routine(name, statement, before=(locks.TOGETHER, locks.HASTY))
 
 
 TAKE_FROM_LINE = (
@@ -124,7 +127,7 @@ LOOKED_AT = (8, 64)
 
 
 def _beside_others(connection: Connection, models: int, key: dict[str, Any]) -> Job | None:
-    """Claim on a server with one statement that waits for nobody who claims; raises Contended where that cannot be.
+    """Claim on a server with one call that waits for nobody who claims; raises Contended where that cannot be.
 
     A job that somebody else is just taking is passed by (SKIP LOCKED) for the next one of its guild. So while ``k``
     claims are under way at the same moment, each may pick as though the others had not been served: a guild gets
@@ -133,10 +136,10 @@ def _beside_others(connection: Connection, models: int, key: dict[str, Any]) -> 
     """
     for looked_at in LOOKED_AT:
         for lane in Lane:
-            statement = _at_once(models, lane, looked_at)
-            row = connection.execute(statement, key | {"of_lane": lane.value}).one_or_none()
-            if row is None:
+            rows = _at_once(models, lane, looked_at).rows(connection, key | {"of_lane": lane.value})
+            if not rows:
                 continue
+            (row,) = rows
             if row.id is not None:
                 return job_of(row)
             if row.found is not None:
@@ -148,6 +151,7 @@ def _beside_others(connection: Connection, models: int, key: dict[str, Any]) -> 
 
 
 # A claim that a crash of the server undoes leaves its job waiting, and its worker without a lease.
+@locks.in_a_message
 @locks.writes_nothing_empty_handed
 @locks.may_be_undone
 def claim(connection: Connection, worker_id: str, models: Sequence[str], now: float, lease: float) -> Job | None:

@@ -345,11 +345,12 @@ _LIMITED = sa.exists(
     .where(members.c.guild_id == bindparam("guild"), members.c.user_id == bindparam("user"))
     .where(members.c.most_running.is_not(None))
 )
-_RECONSIDER = (
+RECONSIDER = (
     sa.update(jobs)
     .where(c.guild_id == bindparam("guild"), c.user_id == bindparam("user"), IS_QUEUED, _LIMITED)
     .values(CLAIMED_AGAIN)
 )
+"""The statement of ``reconsider``, with the parameters ``guild`` and ``user``."""
 
 _RELEASE_HELD = (
     sa.update(jobs)
@@ -378,7 +379,7 @@ def reconsider(connection: Connection, account: Account) -> None:
 
     Nothing is touched of members who may have any number of jobs running.
     """
-    connection.execute(_RECONSIDER, {"guild": account.guild_id, "user": account.user_id})
+    connection.execute(RECONSIDER, {"guild": account.guild_id, "user": account.user_id})
 
 
 def release_held(connection: Connection, account: Account) -> None:

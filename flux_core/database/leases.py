@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
+from sqlalchemy.dialects.postgresql import JSON
 
 from flux_core.database import ledger, locks, members, policies, spending
 from flux_core.database.jobs import (
@@ -22,6 +23,7 @@ from flux_core.database.jobs import (
 )
 from flux_core.database.pictures import as_json, discard, insert_pictures, pictures_from_json
 from flux_core.database.rejoining import rejoin_after
+from flux_core.database.routines import Routine
 from flux_core.database.tables import jobs
 from flux_core.database.tables import spending as spending_table
 from flux_core.errors import FluxError, LeaseLost, OrderUnreadable, OutcomeUnknown, OutputRefused, TimedOut, WorkerLost
@@ -121,15 +123,18 @@ _DRAWN = _END.values(
 )
 
 
-def _together() -> sa.Select[Any]:
-    """Return the statement that ends a drawn job on PostgreSQL with its pictures and its settlement.
+def _together() -> Routine:
+    """Return the routine that ends a drawn job on PostgreSQL with its pictures and its settlement.
 
-    No row: its worker has lost it, or its member may have so many running at most.
+    No row: its worker has lost it, its member may have so many running at most, or something is to be remarked.
     """
-    mine = sa.select(c.guild_id, c.user_id).where(*_IS_OWNED).cte("mine")
+    asked_mode = sa.func.coalesce(sa.cast(c.request, JSON)["mode"].astext, Mode.QUALITY.value)
+    as_asked = asked_mode == bindparam("in_mode", type_=sa.Text)
+    mine = sa.select(c.guild_id, c.user_id).where(*_IS_OWNED, as_asked).cte("mine")
     ended = _DRAWN.where(members.unlimited(mine)).cte("ended")
     shown, settled = pictures_from_json(ended), ledger.settlement(ended)
-    return sa.select(ended).add_cte(shown.cte("shown"), settled.cte("settled"))
+    statement = sa.select(ended).add_cte(shown.cte("shown"), settled.cte("settled"))
+    return Routine("succeed", statement, before=(locks.TOGETHER,))
 
 
 _SUCCEEDED = _together()
@@ -163,10 +168,10 @@ def _end(
         "in_mode": mode,
     }
     if at_once is not None:
-        row = connection.execute(_SUCCEEDED, changes | {"finished": as_json(at_once)}).one_or_none()
-        if row is None:
+        rows = _SUCCEEDED.rows(connection, changes | {"finished": as_json(at_once)})
+        if not rows:
             raise locks.Contended
-        return job_of(row)
+        return job_of(rows[0])
     row = connection.execute(_DRAWN if drawn else _END, changes).one_or_none()
     if row is None:
         raise LeaseLost(job=job_id)
@@ -192,7 +197,7 @@ class Drawn:
     """Why it was drawn in another mode than was asked for, in plain words, where the provider tells."""
 
 
-@locks.beside_others
+@locks.in_a_message
 def succeed(
     connection: Connection, worker_id: str, job_id: str, pictures: Sequence[Picture], drawn: Drawn, now: float
 ) -> Job:
@@ -204,7 +209,7 @@ def succeed(
     plain = not (any(picture.unsafe for picture in pictures) or drawn.missing or drawn.from_words)
     began = now - max(drawn.seconds, 0.0)
     if plain and drawn.microdollars is None and locks.unneeded(connection):
-        job = _end(
+        return _end(
             connection,
             worker_id,
             job_id,
@@ -215,8 +220,6 @@ def succeed(
             mode=drawn.mode,
             at_once=pictures,
         )
-        told = _of_mode(job, drawn)
-        return remark(connection, job, *told) if told else job
     locks.account_of(connection, job_id)
     if drawn.microdollars is not None:
         spending.correct(connection, job_id, drawn.provider, drawn.microdollars)

@@ -8,21 +8,22 @@ they stand here, and before any row is written, so that nobody waits in a circle
 Statements see what was committed before they began (READ COMMITTED), so what a lock protects is read by a statement
 after the one that takes it: those that a query takes first go along with ``BEGIN``.
 
-Claims and results first try to go without locks of these kinds, by one statement that locks the rows it needs and
-passes by those that others have locked. Where that cannot be (``Contended``), the transaction is undone and run again
-with locks.
+Claims and results first try to go without locks of these kinds but the house's, by one statement that locks the rows
+it needs and passes by those that others have locked. A submit first looks without any lock, and then writes under its
+own, provided that what it saw still holds: the account's row is the one it saw, and nobody has been alone in the house
+since (``UNCHANGED``). Where that cannot be (``Contended``), the query is run again with locks from the beginning.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
 from flux_core.database.opening import begin_with, driver_of
-from flux_core.database.tables import jobs
+from flux_core.database.tables import jobs, members, program
 from flux_core.jobs import Account
 
 P = ParamSpec("P")
@@ -38,7 +39,8 @@ class Contended(Exception):
     """A query that went without locks has found that it needs them: it is run once more, with them."""
 
 
-_BESIDE_OTHERS, _MAY_BE_UNDONE, _EMPTY_HANDED = "_beside_others", "_may_be_undone", "_empty_handed"
+_BESIDE_OTHERS, _MAY_BE_UNDONE = "_beside_others", "_may_be_undone"
+_IN_A_MESSAGE, _EMPTY_HANDED = "_in_a_message", "_empty_handed"
 
 
 _LOCK = sa.select(
@@ -60,13 +62,47 @@ def _be_alone(connection: Connection, kind: int, key: int = 0) -> bool:
 
 
 _ALONE = _lock(HOUSE)
-_TOGETHER = f"SELECT pg_advisory_xact_lock_shared({HOUSE}, 0)"
-_HASTY = "SET LOCAL synchronous_commit = off"
+TOGETHER = f"SELECT pg_advisory_xact_lock_shared({HOUSE}, 0)"
+"""Shares the house."""
+HASTY = "SELECT set_config('synchronous_commit', 'off', true)"
+"""Does not wait for the disk."""
+# Changes nothing but the row's xmin, which names the transaction that wrote it; nothing where nothing else was written.
+_HAS_BEEN_ALONE = "UPDATE program SET id = id WHERE pg_current_xact_id_if_assigned() IS NOT NULL"
 _ACCOUNT_OF = sa.select(
     sa.func.pg_advisory_xact_lock(
         sa.literal_column(str(ACCOUNT)), sa.cast(jobs.c.user_id % sa.literal_column(str(KEYS)), sa.Integer)
     )
 ).where(jobs.c.id == bindparam("job"))
+
+OWN = sa.select(
+    sa.func.pg_advisory_xact_lock(
+        sa.literal_column(str(ACCOUNT)),
+        sa.cast(bindparam("user", type_=sa.BigInteger) % sa.literal_column(str(KEYS)), sa.Integer),
+    )
+)
+"""Locks the account of the member ``user``, as ``account`` does."""
+
+
+def _version(table: str) -> sa.ColumnElement[str]:
+    return sa.cast(sa.literal_column(f"{table}.xmin"), sa.Text)
+
+
+VERSIONS: tuple[sa.ColumnElement[Any], ...] = (
+    sa.select(_version("program")).select_from(program).scalar_subquery().label("house_version"),
+    _version("members").label("member_version"),
+)
+"""What a look from ``members`` remembers for ``UNCHANGED``."""
+UNCHANGED = sa.exists(
+    sa.select(sa.literal_column("1"))
+    .select_from(
+        program.outerjoin(
+            members, sa.and_(members.c.guild_id == bindparam("guild"), members.c.user_id == bindparam("user"))
+        )
+    )
+    .where(_version("program") == bindparam("house_version", type_=sa.Text))
+    .where(_version("members").is_not_distinct_from(bindparam("member_version", type_=sa.Text)))
+)
+"""Whether what locks of the house and the account protect is as it was at a look with these versions."""
 
 
 def beside_others(query: Callable[P, T]) -> Callable[P, T]:
@@ -88,6 +124,15 @@ def may_be_undone(query: Callable[P, T]) -> Callable[P, T]:
     return beside_others(query)
 
 
+def in_a_message(query: Callable[P, T]) -> Callable[P, T]:
+    """Mark a query that is safe beside others, and writes nothing but by one call of a routine, which is committed.
+
+    It raises nothing after that. In other queries that call it, a routine is a part of their transaction.
+    """
+    setattr(query, _IN_A_MESSAGE, True)
+    return beside_others(query)
+
+
 def writes_nothing_empty_handed(query: Callable[P, T]) -> Callable[P, T]:
     """Mark a query that has written nothing when it returns nothing: nobody is woken to look at that.
 
@@ -105,12 +150,14 @@ def has_written(query: Callable[..., object], result: object) -> bool:
 
 def enter(connection: Connection, query: Callable[..., object]) -> None:
     """Shut the house for ``query``, or share it where that is enough: once its transaction begins."""
+    driver = driver_of(connection)
+    driver.in_a_message = getattr(query, _IN_A_MESSAGE, False)
     if not getattr(query, _BESIDE_OTHERS, False):
-        begin_with(connection, _ALONE)
-        return
-    begin_with(connection, _TOGETHER)
-    if getattr(query, _MAY_BE_UNDONE, False):
-        begin_with(connection, _HASTY)
+        driver.first, driver.last = (_ALONE,), (_HAS_BEEN_ALONE,)
+    elif getattr(query, _MAY_BE_UNDONE, False):
+        driver.first = (TOGETHER, HASTY)
+    else:
+        driver.first = (TOGETHER,)
 
 
 def unneeded(connection: Connection) -> bool:

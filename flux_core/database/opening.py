@@ -1,25 +1,33 @@
-"""How a transaction on PostgreSQL begins: with its locks and settings in the message that begins it.
+"""How a transaction on PostgreSQL begins and ends: with its locks and settings in the message that begins it.
 
 Each message costs both sides about as much as a simple statement does, and most of our transactions are a few
-statements long. So what a query locks first goes along with ``BEGIN``.
+statements long. So what a query locks first goes along with ``BEGIN``, and what it notes last with ``COMMIT``.
 """
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import asyncpg
 import sqlalchemy as sa
 
 
 class OpeningConnection(asyncpg.Connection):  # type: ignore[misc]
-    """A connection whose next transaction begins with the statements in ``first``."""
+    """A connection whose next transaction begins with the statements in ``first``, and ends with those in ``last``."""
 
     first: tuple[str, ...] = ()
+    last: tuple[str, ...] = ()
     begun = False
     """Whether the server has begun a transaction since this was set to False."""
     careful = False
     """Whether the query has tried to go without locks before."""
+    in_a_message = False
+    """Whether what the query writes may be committed as soon as it is called."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Connect, as asyncpg does."""
+        super().__init__(*args, **kwargs)
+        self.routines: set[str] = set()  # those that this connection has made for itself
 
     def transaction(
         self, *, isolation: str | None = None, readonly: bool = False, deferrable: bool = False
@@ -36,6 +44,7 @@ class Opening:
 
     def __init__(self, connection: OpeningConnection) -> None:
         self._connection = connection
+        self._routines = set(connection.routines)
 
     async def start(self) -> None:
         """Begin."""
@@ -49,10 +58,17 @@ class Opening:
 
     async def commit(self) -> None:
         """Commit."""
-        await self._connection.execute("COMMIT")
+        last, self._connection.last = self._connection.last, ()
+        try:
+            await self._connection.execute("; ".join((*last, "COMMIT")))
+        except asyncpg.PostgresError:
+            if self._connection.is_in_transaction():
+                await self.rollback()
+            raise
 
     async def rollback(self) -> None:
-        """Undo it."""
+        """Undo it, and the routines that were made in it."""
+        self._connection.routines = self._routines
         await self._connection.execute("ROLLBACK")
 
 

@@ -159,10 +159,14 @@ class PostgresDatabase(Database):
 
         def transaction(careful: bool) -> T:
             nonlocal driver
-            with engine.sync_engine.begin() as connection:
+            # Begun by the first statement: what is one message has no transaction but its own.
+            with engine.sync_engine.connect() as connection:
                 driver = driver_of(connection)
-                driver.first, driver.begun, driver.careful = (), False, careful
-                return query(connection)
+                driver.first, driver.last, driver.begun, driver.careful = (), (), False, careful
+                driver.in_a_message = False
+                result = query(connection)
+                connection.commit()
+                return result
 
         with _answers():
             for attempt in range(TRIES):

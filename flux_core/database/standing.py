@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
+from flux_core.database import locks, policies
 from flux_core.database import members as own
-from flux_core.database import policies
+from flux_core.database.routines import Direct
 from flux_core.database.tables import EVERYWHERE, bans, guilds, jobs, ledger, members, pauses, pools, virtual_time
 from flux_core.database.tables import policies as kept
 from flux_core.entitlement import Entitlement, entitled
@@ -36,6 +37,13 @@ UNLIMITED = Entitlement(
     models=None,
 )
 """What the operator may do from the shell."""
+
+
+class Versions(NamedTuple):
+    """What was seen, for ``locks.UNCHANGED``."""
+
+    house_version: str
+    member_version: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +83,7 @@ class Standing:
     pool: Period | None
     """The period of the guild's pool, where it has one."""
     pool_left: int | None
+    seen: Versions | None = None
 
     @property
     def shares_with_guild(self) -> bool:
@@ -168,6 +177,7 @@ _ACCOUNT_AND_PURSES = _ACCOUNT.add_columns(
     .label("sums")
 )
 """Both looks in one, on PostgreSQL."""
+_BEFORE_LOCKS = Direct(_ACCOUNT_AND_PURSES.add_columns(*locks.VERSIONS))
 
 
 class _Sums(NamedTuple):
@@ -180,7 +190,12 @@ class _Sums(NamedTuple):
 
 
 def _look(
-    connection: Connection, account: Account, rules: QuotaRules, now: float, submitted_as: str | None
+    connection: Connection,
+    account: Account,
+    rules: QuotaRules,
+    now: float,
+    submitted_as: str | None,
+    before_locks: bool,
 ) -> tuple[Any, str | None, list[_Sums]]:
     """Return what is known of an account, and on a server the purse of the allowance that it most likely has, with it.
 
@@ -190,7 +205,11 @@ def _look(
     if connection.dialect.name != "postgresql":
         return connection.execute(_ACCOUNT, key).one(), None, []
     usual = period_at(now, Renewal(), rules.zone).purse
-    row = connection.execute(_ACCOUNT_AND_PURSES, key | {"of_period": usual}).one()
+    key["of_period"] = usual
+    if before_locks:
+        (row,) = _BEFORE_LOCKS.rows(connection, key)
+    else:
+        row = connection.execute(_ACCOUNT_AND_PURSES, key).one()
     return row, usual, [_Sums(*one) for one in json.loads(row.sums or "[]")]
 
 
@@ -201,13 +220,16 @@ def standing(
     rules: QuotaRules,
     now: float,
     submitted_as: str | None = None,
+    *,
+    before_locks: bool = False,
 ) -> Standing:
     """Return how ``account`` stands now, as a member with these roles, and what was submitted as that key already.
 
+    ``before_locks``: look on a server before the transaction begins, and say what it was that was ``seen``.
     Raises RulesUnreadable where it is not known what was decided: nobody guesses what is open.
     """
     key = {"guild": account.guild_id, "user": account.user_id}
-    row, looked_for, sums = _look(connection, account, rules, now, submitted_as)
+    row, looked_for, sums = _look(connection, account, rules, now, submitted_as, before_locks)
     if account == SHELL_ACCOUNT:
         policy, entitlement = NOTHING_DECIDED, UNLIMITED
     else:
@@ -256,6 +278,7 @@ def standing(
         rolling_back_at=back_at,
         pool=pool,
         pool_left=pool_left,
+        seen=Versions(row.house_version, row.member_version) if before_locks else None,
     )
 
 

@@ -190,7 +190,7 @@ def check(
     _accept(connection, known, account, request, origin, where, price, offered, now)
 
 
-@locks.beside_others
+@locks.in_a_message
 def submit(
     connection: Connection, submission: Submission, price: int, rules: QuotaRules, offered: Offered, now: float
 ) -> Job:
@@ -199,14 +199,22 @@ def submit(
     Raises the MemberError that says why not; then nothing has changed.
     """
     account, request, where = submission.account, submission.request, submission.where
-    locks.account(connection, account)
-    known = standing(connection, account, where.role_ids, rules, now, submission.key)
-    if known.shares_with_guild and locks.guild(connection, account.guild_id):
+    if locks.unneeded(connection):
+        known = standing(connection, account, where.role_ids, rules, now, submission.key, before_locks=True)
+        if known.shares_with_guild or (known.was_limited and known.entitlement.max_running is None):
+            raise locks.Contended
+    else:
+        locks.account(connection, account)
         known = standing(connection, account, where.role_ids, rules, now, submission.key)
+        if known.shares_with_guild and locks.guild(connection, account.guild_id):
+            known = standing(connection, account, where.role_ids, rules, now, submission.key)
     if known.submitted is not None and (submitted := jobs.find(connection, known.submitted)):
         return submitted
     accepted = _accept(connection, known, account, request, submission.origin, where, price, offered, now)
     lane, said = accepted.lane, accepted.judgement
+    to_approve = said is not None and said.action == "approve"
+    if to_approve and known.seen is not None:
+        raise locks.Contended
     turn = next_turn(known.virtual_time[lane], known.last_finish[lane], price, known.entitlement.weight)
     reply = submission.reply_to
     if reply is not None and said is not None and said.veiled:
@@ -227,7 +235,7 @@ def submit(
         finish_tag=turn.finish,
         venue=accepted.venue,
         units=accepted.units,
-        held="approval" if said is not None and said.action == "approve" else None,
+        held="approval" if to_approve else None,
         age_restricted=submission.where.age_restricted,
         notify=submission.notify,
     )
@@ -241,10 +249,9 @@ def submit(
         known=known.known,
         most_running=known.entitlement.max_running,
         roles=roles_text(submission.where.role_ids),
+        seen=known.seen,
     )
-    if known.entitlement.max_running is not None:
-        jobs.reconsider(connection, account)
-    elif known.was_limited:
+    if known.was_limited and known.entitlement.max_running is None:
         jobs.release_held(connection, account)
         for any_lane in Lane:
             rejoin(connection, account, any_lane)

@@ -12,8 +12,11 @@ import statistics
 import sys
 import tempfile
 import time
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from pathlib import Path
 
+import psutil
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
@@ -41,21 +44,49 @@ OURS, THEIRS = "tests.bench.server_bench", "tests.bench.procrastinate_client"
 
 
 async def client(url: str, number: int, cycles: int) -> None:
-    """Wait for a line on the standard input, then do ``cycles`` jobs from submit to finish; say how long it took."""
+    """Wait for a line on the standard input, then do ``cycles`` jobs from submit to finish.
+
+    Say how many seconds it took, and how many of a processor.
+    """
     with tempfile.TemporaryDirectory() as folder:
         db = await Database.open(url)
         await queue_bench.cycles(db, Path(folder), number * STRIDE, 50)
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.readline)
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         await queue_bench.cycles(db, Path(folder), number * STRIDE + 50, cycles)
-        sys.stdout.write(f"{time.perf_counter() - began}\n")
+        sys.stdout.write(f"{time.perf_counter() - began} {time.process_time() - worked}\n")
         await db.close()
 
 
-async def cycles_per_second(program: str, url: str, clients: int) -> float:
-    """Return how many jobs a second ``clients`` processes of a program submit, claim and end together."""
+@dataclass(frozen=True)
+class Pace:
+    """What jobs took."""
+
+    rate: float
+    """Jobs a second."""
+    client: float
+    """Seconds of a processor that a job took of its client."""
+    server: float
+    """The same of the server."""
+
+
+def worked(server: Server) -> float:
+    """Return the seconds of a processor that a server has used so far, with all of its processes."""
+    pid = int((server.folder / "data" / "postmaster.pid").read_text().split()[0])
+    postmaster = psutil.Process(pid)
+    used = postmaster.cpu_times()
+    total = used.user + used.system + used.children_user + used.children_system
+    for process in postmaster.children():
+        with suppress(psutil.NoSuchProcess):  # ended just now; it is the postmaster's then
+            used = process.cpu_times()
+            total += used.user + used.system
+    return float(total)
+
+
+async def pace(program: str, server: Server, url: str, clients: int) -> Pace:
+    """Measure how quickly ``clients`` processes of a program submit, claim and end jobs together."""
     words = [sys.executable, "-m", program, url]
     pipe = asyncio.subprocess.PIPE
     processes = [
@@ -67,25 +98,34 @@ async def cycles_per_second(program: str, url: str, clients: int) -> float:
             for process in processes:
                 assert process.stdout is not None
                 assert await process.stdout.readline() == b"ready\n"
+            before = worked(server)
             told = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
+            used = worked(server) - before
     finally:
         for process in processes:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-    return clients * CYCLES / max(float(out) for out, _ in told)
+    seconds, of_clients = zip(*(map(float, out.split()) for out, _ in told), strict=True)
+    done = clients * CYCLES
+    return Pace(rate=done / max(seconds), client=sum(of_clients) / done, server=used / done)
 
 
-async def side_by_side(server: Server, clients: int) -> tuple[float, float]:
-    """Return our jobs a second and procrastinate's: the median of several rounds in turns."""
-    ours: list[float] = []
-    theirs: list[float] = []
+async def side_by_side(server: Server, clients: int) -> tuple[Pace, Pace]:
+    """Return our pace and procrastinate's: the medians of several rounds in turns."""
+    ours: list[Pace] = []
+    theirs: list[Pace] = []
     for _ in range(ROUNDS):
-        ours.append(await cycles_per_second(OURS, await server.new_database(), clients))
+        ours.append(await pace(OURS, server, await server.new_database(), clients))
         url = await server.new_database(migrated=False)
         await procrastinate_client.set_up(url)
-        theirs.append(await cycles_per_second(THEIRS, url, clients))
-    return statistics.median(ours), statistics.median(theirs)
+        theirs.append(await pace(THEIRS, server, url, clients))
+    return _median(ours), _median(theirs)
+
+
+def _median(paces: list[Pace]) -> Pace:
+    middle = {field.name: statistics.median(getattr(one, field.name) for one in paces) for field in fields(Pace)}
+    return Pace(**middle)
 
 
 def load(connection: Connection, first: int, last: int) -> None:
@@ -148,9 +188,11 @@ async def main() -> list[tuple[str, str, str]]:
         many = clients > 1
         name = f"PostgreSQL, {clients} client{'s' * many}"
         rows += [
-            (f"{name}: submit + claim + finish", f"{ours:,.0f} / s", "≥ 1,000 / s" if many else ""),
-            (f"{name}: the same by procrastinate", f"{theirs:,.0f} / s", ""),
-            (f"{name}: ours to procrastinate's", f"{ours / theirs:.2f} ×", "≥ 2 ×" if many else ""),
+            (f"{name}: submit + claim + finish", f"{ours.rate:,.0f} / s", "≥ 1,000 / s" if many else ""),
+            (f"{name}: the same by procrastinate", f"{theirs.rate:,.0f} / s", ""),
+            (f"{name}: ours to procrastinate's", f"{ours.rate / theirs.rate:.2f} ×", "≥ 2 ×" if many else ""),
+            (f"{name}: processor a job, client + server", _of_processor(ours), ""),
+            (f"{name}: the same by procrastinate", _of_processor(theirs), ""),
         ]
     return [
         *rows,
@@ -160,9 +202,13 @@ async def main() -> list[tuple[str, str, str]]:
     ]
 
 
+def _of_processor(pace: Pace) -> str:
+    return f"{pace.client * 1e3:.2f} + {pace.server * 1e3:.2f} ms"
+
+
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         asyncio.run(client(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
     else:
         for what, measured, aim in asyncio.run(main()):
-            sys.stdout.write(f"{what:50} {measured:>12}   {aim}\n")
+            sys.stdout.write(f"{what:50} {measured:>15}   {aim}\n")

@@ -65,7 +65,7 @@ async def test_a_claim_locks_its_guild_before_time_as_those_with_locks_do(scene:
         connection.execute(sa.select(virtual_time.c.value).with_for_update(nowait=True))
         done.set()
 
-    waiting = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%guilds%'")
+    waiting = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%claim_%'")
     async with asyncio.TaskGroup() as group:
         group.create_task(scene.db.write(hold))
         await locked.wait()

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 import flux_core.database
-from flux_core.database import claims
+from flux_core.database import claims, locks
 from flux_core.database.jobs import values_of
 from flux_core.database.schema import config_for
 from flux_core.database.tables import audit, jobs, ledger, metadata, pictures
@@ -83,6 +83,7 @@ def _parts(sql: str) -> set[str]:
 
 
 async def test_downgrading_leaves_nothing(scene: Scene) -> None:
+    @locks.beside_others  # who was alone with the house notes it in a table, which is gone then
     def down(connection: Connection) -> None:
         command.downgrade(config_for(connection), "base")
 

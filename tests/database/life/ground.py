@@ -80,8 +80,9 @@ class Unsteady(Database):
         if fate == "undone":
 
             @wraps(query)  # with the marks that say what it locks
-            def undone(*given: Any, **more: Any) -> None:
-                query(*given, **more)
+            def undone(connection: Connection, *given: Any, **more: Any) -> None:
+                connection.execute(sa.select(1))  # begins a transaction: what is one message has none to be undone
+                query(connection, *given, **more)
                 raise Undone
 
             try:
