@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -17,7 +18,7 @@ from flux_core.database.tables import members as members_table
 from flux_core.database.tables import policies as policies_table
 from flux_core.database.unreadable import WORDS
 from flux_core.errors import InvalidPolicy, JobUnreadable, RulesUnreadable
-from flux_core.jobs import Account, Job, JobState
+from flux_core.jobs import NOWHERE, Account, Job, JobState
 from flux_core.policy import GuildPolicy, Limits, OutputRule
 from flux_core.variations import reroll_request, variation_request
 from tests.database.scene import (
@@ -259,6 +260,8 @@ async def test_limits_of_a_member_that_are_damaged_shut_out_that_member(scene: S
     await scene.db.write(_set, of_bert.values(limits='{"credits": "many"}'))
     assert await refused(scene, BERT) == "member"
     await scene.submit(ANNE)
+    crowd = await asyncio.gather(*(scene.studio.personal.circumstances(who, NOWHERE) for who in (ANNE, BERT)))
+    assert crowd[0] == await scene.studio.personal.circumstances(ANNE, NOWHERE)
     assert [one.problem for one in await scene.db.read(discrepancies)] == ["limits"]
     assert (await scene.studio.personal.export(BERT))["limits"] == "they cannot be read"
     await scene.studio.members.change_limits(BERT, lambda _: Limits(), by=9)
