@@ -52,5 +52,11 @@ COPY --from=build-bot /opt/flux /opt/flux
 CMD ["flux-bot", "bot"]
 
 FROM runtime AS worker
+ARG EXTRA=worker
+USER 0
+# By a C compiler, triton builds what starts its kernels; without one nothing is compiled, and drawing takes longer.
+RUN if [ "${EXTRA}" = worker-cuda ]; then \
+    apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*; fi
+USER 10001
 COPY --from=build-worker /opt/flux /opt/flux
 CMD ["flux-bot", "worker"]

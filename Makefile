@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+CUDA   := .venv-cuda
 # Many tests wait for processes that they have started: two more than there are cores keep these busy.
 PROCESSES ?= $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 2)")
 export PYTHONUNBUFFERED := 1
@@ -15,9 +16,10 @@ run: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n $(PROCESSES) --dist worksteal
 
-# The commands of the Dockerfile in a clean environment: a minute, so it is no part of `test`.
-images-test: $(VENV)/.installed-dev
-	$(BIN)/pytest -m images
+# The commands of the Dockerfile in a clean environment, and what a worker with a card has beside: a minute or two, so it
+# is no part of `test`.
+images-test: $(CUDA)/.installed
+	$(CUDA)/bin/python -m pytest -m images
 
 # Known vulnerabilities in what constraints.txt pins. It needs the network, and says so where there is none.
 audit: $(VENV)/.installed-dev
@@ -35,15 +37,24 @@ format: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.bench
 
-# Everything is killed at random moments, for a quarter of an hour; random lives are held against a model; database
-# and disk are away for a minute. `make soak SEED=7 JOBS=500 LIVES=50` repeats a run.
+# Everything is killed at random moments, for a quarter of an hour; random lives are held against a model; thousands
+# spend at once; database and disk are away for a minute. `make soak SEED=7 JOBS=500 LIVES=50` repeats a run.
 soak: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.soak $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
 	$(BIN)/python -m tests.database.life --examples $(or $(LIVES),200) $(if $(SEED),--seed $(SEED))
+	SPREE_OPERATIONS=10000 $(BIN)/pytest --timeout 600 tests/database/test_spending_spree.py
 	OUTAGE_SECONDS=60 $(BIN)/pytest --timeout 600 tests/bot/test_database_trouble.py tests/e2e/test_full_disk.py
 
+# torchao and bitsandbytes on top of what is in .venv, and apart from it: torch starts more slowly with them.
+$(CUDA)/.installed: $(VENV)/.installed-dev
+	$(PYTHON) -m venv $(CUDA)
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+		> "$$($(CUDA)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/below.pth"
+	$(CUDA)/bin/pip install -q --no-deps $$(grep -E '^(torchao|bitsandbytes)==' constraints.txt)
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(CUDA) build dist *.egg-info
 
 $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)

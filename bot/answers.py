@@ -88,9 +88,17 @@ async def report(interaction: discord.Interaction[Any], error: BaseException) ->
     cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
     if isinstance(cause, discord.NotFound) and cause.code == UNKNOWN_INTERACTION:
         # Discord has told the member already, and takes no further answer.
-        log.warning("an interaction was acknowledged too late")
+        interaction.client.rush.late.count()
         return
+    if isinstance(cause, TimeoutError):
+        interaction.client.rush.unanswered.count(cause)
+        told = NOT_IN_TIME
+    else:
+        told = explain(cause)
     try:
-        await answer(interaction, explain(cause))
+        await answer(interaction, told)
     except discord.HTTPException as failure:
-        log.warning("could not explain a failure: %s (code %s)", failure.status, failure.code)
+        if failure.code == UNKNOWN_INTERACTION:
+            interaction.client.rush.late.count()
+        else:
+            log.warning("could not explain a failure: %s (code %s)", failure.status, failure.code)

@@ -175,13 +175,13 @@ def ended_without(job: Job, *, lead: str | None = None) -> Card:
         _button("Details", Press(Action.DETAILS, job.id)),
         _button("Delete", Press(Action.DELETE, job.id), discord.ButtonStyle.danger),
     ]
-    if job.state is not JobState.REFUSED:
+    if job.state is not JobState.REFUSED and not job.unreadable:
         buttons.insert(0, _button("Try again", Press(Action.REROLL, job.id), discord.ButtonStyle.primary))
     return Card(
         *_lead(lead),
         _box(
             colour,
-            _asked(job.request, job.account.user_id, words=_withheld(job)),
+            _lost(job) if job.unreadable else _asked(job.request, job.account.user_id, words=_withheld(job)),
             ui.TextDisplay(line),
             ui.ActionRow(*buttons),
         ),
@@ -239,6 +239,11 @@ def _asked(
     line = " · ".join(escape(fact) for fact in facts)
     prompt = words or escape(shorten(" ".join(request.prompt.split()), PROMPT_SHOWN))
     return ui.TextDisplay(f"**{prompt}**\n-# <@{user_id}> · {line}")
+
+
+def _lost(job: Job) -> ui.TextDisplay[Any]:
+    """Tell who asked for what cannot be read any more."""
+    return ui.TextDisplay(f"**{escape(job.request.prompt)}**\n-# <@{job.account.user_id}>")
 
 
 def _withheld(job: Job) -> str | None:

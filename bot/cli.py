@@ -192,6 +192,7 @@ def bench(
         bool, typer.Option("--random-weights", help="Fill the real shapes with random numbers; nothing is downloaded.")
     ] = False,
     quick: Annotated[bool, typer.Option("--quick", help="One size, measured once: a first impression.")] = False,
+    minutes: Annotated[float, typer.Option(help="After how many to stop with what is known.", min=0.1)] = 30,
     json: Annotated[Path | None, typer.Option(help="File for the figures.", dir_okay=False)] = None,
     device: Annotated[str | None, typer.Option(help="Torch device, over DEVICE.")] = None,
     data_dir: DataDir = None,
@@ -212,6 +213,7 @@ def bench(
         steps=steps,
         random_weights=random_weights,
         quick=quick,
+        minutes=minutes,
         file=json,
     )
 

@@ -26,10 +26,12 @@ from bot.keeping import Keeping
 from bot.permissions import owners
 from bot.removals import Removing
 from bot.reviews.posting import Posting
+from bot.rush import Rush
 from bot.session_starts import SessionStarts
 from bot.skipping import skip_unreadable
 from bot.traffic import counted_requests
 from flux_core.errors import NotThere, StorageUnavailable
+from flux_core.jobs import Account
 from flux_core.metrics import definitions as m
 from flux_core.service import Studio
 from flux_core.settings import Settings
@@ -98,6 +100,7 @@ class FluxBot(discord.AutoShardedClient):
         self.add_dynamic_items(*KINDS)
         skip_unreadable(self)
         self.questions = Questions()
+        self.rush = Rush()
         self.this_run = secrets.token_hex(8)
         """Tells forms that this bot has opened from those of one before it."""
         self.owners: frozenset[int] = settings.owner_ids
@@ -108,6 +111,10 @@ class FluxBot(discord.AutoShardedClient):
         self._loops: list[asyncio.Task[None]] = []
         self._away: set[int] = set()
         """Shards whose connection ended and has not come back yet."""
+        self.exports = asyncio.Semaphore(1)
+        """A file has all that a member ever did, and all of it is in memory while it is written: one at a time."""
+        self.exporting: set[Account] = set()
+        """Whose files are being written, or wait for that."""
 
     async def setup_hook(self) -> None:
         """Upload the commands and start delivering; runs after login and before the gateway."""
@@ -207,6 +214,7 @@ class FluxBot(discord.AutoShardedClient):
             *self._loops, *filter(None, [self._delivery]), answered(ANSWERED_WITHIN), return_exceptions=True
         )
         self._loops, self._delivery = [], None
+        self.rush.close()
         if self.keeping is not None:
             keeping, self.keeping = self.keeping, None
             await keeping.end()

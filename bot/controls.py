@@ -21,7 +21,15 @@ from bot.custom_ids import CUSTOM_ID, Action, Press, from_match
 from bot.job_lists import jobs_page
 from bot.permissions import moderates
 from bot.whereabouts import roles_of, whereabouts
-from flux_core.errors import AlreadySo, JobAlreadyEnded, JobNotFound, NotAllowed, PictureGone, UnknownProvider
+from flux_core.errors import (
+    AlreadySo,
+    JobAlreadyEnded,
+    JobNotFound,
+    JobUnreadable,
+    NotAllowed,
+    PictureGone,
+    UnknownProvider,
+)
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Account, Job, JobState, Origin, Whereabouts
 from flux_core.service import Studio
@@ -158,8 +166,13 @@ async def _details(studio: Studio, interaction: Interaction, press: Press) -> No
 
 
 async def tell_details(studio: Studio, interaction: Interaction, job_id: str) -> None:
-    """Tell everything about a job, privately; raises JobNotFound for one that this member may not know of here."""
+    """Tell everything about a job, privately.
+
+    Raises JobNotFound for one that this member may not know of here, JobUnreadable.
+    """
     job = await visible(studio, interaction, job_id)
+    if job.unreadable:
+        raise JobUnreadable(job=job_id)
     parent = None
     if job.parent_id is not None:
         with suppress(JobNotFound):

@@ -11,8 +11,8 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
@@ -29,6 +29,7 @@ from flux_core.jobs import Job, JobState
 from flux_core.metrics import definitions as m
 from flux_core.service import LiveJob, Studio
 from flux_core.shards import Share
+from flux_core.waiting import happened
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +48,11 @@ IDLE = 5.0
 ACKNOWLEDGED_WITHIN = 4.0
 """Seconds after which an order that was never acknowledged has lost its process: Discord gives 3."""
 LEASE = 30.0
-"""Seconds for which a delivery belongs to this process; after a crash, the next one waits that long."""
+"""Seconds for which a delivery belongs to this process, renewed while it is at it; after a crash, the next one waits
+that long."""
 SEND_TIMEOUT = 60.0
-"""Seconds for one request with its uploads. It may outlast the lease: what two bots send then is the same post."""
+"""Seconds for one request with its uploads. Where it outlasts a lease that could not be renewed, what two bots send is
+the same post."""
 NOTICE_TIMEOUT = 10.0
 """Seconds for telling a member in a direct message that their pictures are there."""
 LONGEST_RETRY = 300.0
@@ -126,10 +129,7 @@ class Delivery:
                     log.exception("a look at the outbox failed")
                 # A look costs more the more jobs live; it never takes more than a third of the time.
                 await asyncio.sleep(max(LOOK_GAP, 2 * (time.monotonic() - started)))
-                with suppress(TimeoutError):
-                    # Not wait_for: in Python 3.11 it can swallow the cancellation that ends this loop.
-                    async with asyncio.timeout(self._patience()):
-                        await self._touched.wait()
+                await happened(self._touched, self._patience())
         finally:
             watch.cancel()
             await self._finish()
@@ -228,43 +228,51 @@ class Delivery:
 
     async def _progress(self, job: Job, message: _Message) -> None:
         bind_contextvars(job=job.id)  # it is a task of its own
-        async with self._edits:
-            try:
-                job = await self._studio.job(job.id)
-                if job.state.ended:
-                    return
-                way = progress_way(job, self._clock())
-                if way is None:
-                    message.frozen = True
-                    return
-                turn = await turn_of(self._studio, job, self._clock)
-                facts = _progress_of(job) if job.state is JobState.RUNNING else _turn_of(job, turn)
-                if facts == message.shown and not _moved(message.promised, turn.ready_at, self._clock()):
-                    return
-                card, files = await self._living(job, turn)
-                async with asyncio.timeout(SEND_TIMEOUT):
-                    message_id = await self._poster.send(way, job, card, files)
-                if message_id is not None and job.reply_to is not None and job.reply_to.message_id is None:
-                    # Its process ended before it was told: without the id nobody finds the card once the token is gone.
-                    await self._studio.attach_message(job.id, message_id)
-                message.shown, message.promised = facts, turn.ready_at
-                await self._put_right(way, job)
-            except (StorageUnavailable, JobNotFound):
+        try:
+            async with self._edits:
+                edited = await self._edit(job.id, message)
+            if edited is None:
                 return
-            except Exception as error:
-                if passing(error):
-                    message.next_look = self._clock() + 2 * TURN_GAP
-                    if isinstance(error, TimeoutError):
-                        # It may still arrive, and must not take the place of the final answer.
-                        message.hold_until = self._clock() + TURN_GAP
-                elif isinstance(error, discord.HTTPException):
-                    # The message is gone, or was never ours to edit: the result will find another way.
-                    message.frozen = True
-                else:
-                    raise
+            # Not among the edits any more: it may wait for another process, and others' cards would with it.
+            await self._put_right(*edited)
+        except (StorageUnavailable, JobNotFound):
+            return
+        except Exception as error:
+            if passing(error):
+                message.next_look = self._clock() + 2 * TURN_GAP
+                if isinstance(error, TimeoutError):
+                    # It may still arrive, and must not take the place of the final answer.
+                    message.hold_until = self._clock() + TURN_GAP
+            elif isinstance(error, discord.HTTPException):
+                # The message is gone, or was never ours to edit: the result will find another way.
+                message.frozen = True
             else:
-                if job.state is JobState.RUNNING:
-                    message.next_look = self._clock() + EDIT_GAP
+                raise
+        else:
+            if edited[1].state is JobState.RUNNING:
+                message.next_look = self._clock() + EDIT_GAP
+
+    async def _edit(self, job_id: str, message: _Message) -> tuple[Way, Job] | None:
+        """Show how far a job is; return which way, and the job as it is shown, or None where nothing was to be done."""
+        job = await self._studio.job(job_id)
+        if job.state.ended:
+            return None
+        way = progress_way(job, self._clock())
+        if way is None:
+            message.frozen = True
+            return None
+        turn = await turn_of(self._studio, job, self._clock)
+        facts = _progress_of(job) if job.state is JobState.RUNNING else _turn_of(job, turn)
+        if facts == message.shown and not _moved(message.promised, turn.ready_at, self._clock()):
+            return None
+        card, files = await self._living(job, turn)
+        async with asyncio.timeout(SEND_TIMEOUT):
+            message_id = await self._poster.send(way, job, card, files)
+        if message_id is not None and job.reply_to is not None and job.reply_to.message_id is None:
+            # Its process ended before it was told: without the id nobody finds the card once the token is gone.
+            await self._studio.attach_message(job.id, message_id)
+        message.shown, message.promised = facts, turn.ready_at
+        return way, job
 
     async def _put_right(self, way: Way, shown: Job) -> None:
         """Edit the answer back into the message of a job that another process delivered while we edited it."""
@@ -283,9 +291,10 @@ class Delivery:
         log.info("another process has delivered job %s meanwhile: its answer is put back", job.id)
         job = job.evolve(reply_to=shown.reply_to)  # with the token, which was forgotten
         limit = shown.reply_to.upload_limit
-        loaded = await uploads.load(self._studio, job, limit=limit) if job.state is JobState.SUCCEEDED else []
-        async with asyncio.timeout(SEND_TIMEOUT):
-            await self._poster.send(way, job, _final(job, loaded, way), uploads.files(loaded))
+        async with self._edits:
+            loaded = await uploads.load(self._studio, job, limit=limit) if job.state is JobState.SUCCEEDED else []
+            async with asyncio.timeout(SEND_TIMEOUT):
+                await self._poster.send(way, job, _final(job, loaded, way), uploads.files(loaded))
 
     async def _living(self, job: Job, turn: cards.Turn) -> tuple[cards.Card, list[discord.File]]:
         if job.state is JobState.QUEUED:
@@ -307,12 +316,31 @@ class Delivery:
         bind_contextvars(job=job.id)
         async with self._finals:
             try:
-                if not await self._hand_over(job):
+                async with self._leased(job.id):
+                    handed_over = await self._hand_over(job)
+                if not handed_over:
                     message.hold_until = self._clock() + TURN_GAP
             except Exception as error:
                 if not passing(error) and not isinstance(error, FluxError):
                     log.exception("delivering job %s failed", job.id)
                 await self._later(one, error)
+
+    @asynccontextmanager
+    async def _leased(self, job_id: str) -> AsyncIterator[None]:
+        """Renew the lease meanwhile: a large upload on a slow line takes longer."""
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(LEASE / 3)
+                with suppress(StorageUnavailable):
+                    await self._studio.claim_delivery(job_id, self._owner, LEASE)
+
+        renewing = asyncio.create_task(renew(), name=f"lease-{job_id}")
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
 
     async def _hand_over(self, job: Job) -> bool:
         """Try every way in turn, and give up when all are closed; False when another bot is at it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from bot.doctor_card import examine_card
 from bot.findings import Finding
 from bot.house import local_count
 from flux_core.bootstrap import configured_vendors, open_database
-from flux_core.database import pictures, workers
+from flux_core.database import pictures, policies, workers
+from flux_core.database.engine import CLOCKS_APART, clocks_apart
 from flux_core.database.workers import WorkerInfo
 from flux_core.errors import FluxError, ProviderBusy, ProviderClosed, StorageUnavailable
 from flux_core.images.store import NO_BUCKET, PictureStore
@@ -110,19 +111,36 @@ async def _token(settings: Settings) -> list[Finding]:
 
 async def _database(settings: Settings) -> list[Finding]:
     problem: StorageUnavailable | None = None
+    apart = 0.0
+    unreadable: Mapping[int, Sequence[str]] = {}
     try:
         async with open_database(settings) as database:
             await database.write(_write_and_take_back)
+            apart = await database.apart()
+            unreadable = await database.read(policies.unreadable)
     except StorageUnavailable as error:
         problem = error
     address = make_url(settings.database).set(query={})
     if problem is None:
-        return [Finding("Database", True, address.render_as_string())]
+        found = [Finding("Database", True, address.render_as_string())]
+        if abs(apart) > CLOCKS_APART:
+            found.append(Finding("Clock", False, clocks_apart(apart)))
+        return [*found, *map(_shut, unreadable.items())]
     if address.get_backend_name() == "sqlite":
         advice = "check that its disk has room, that you may write there, and that nothing else holds it"
     else:
         advice = "check that the server runs, that the network leads there, and DATABASE_URL"
     return [_unusable("Database", address.render_as_string(), advice, problem)]
+
+
+def _shut(unreadable: tuple[int, Sequence[str]]) -> Finding:
+    guild_id, problems = unreadable
+    return Finding(
+        f"Server {guild_id}",
+        False,
+        f"What it has decided cannot be read ({'; '.join(problems)}), so nothing is drawn there. "
+        "Its moderators replace it with /admin policy import, or take it back with /admin policy reset.",
+    )
 
 
 def _write_and_take_back(connection: Connection) -> None:
@@ -297,7 +315,7 @@ def _worker(settings: Settings, worker: WorkerInfo) -> Finding:
         said.append(f"It takes no jobs: {_masked(settings, worker.closed)}")
     for model, offer in worker.offers.items():
         if offer.leaner is not None:
-            said.append(f"Memory ran out: {model} is held as {offer.leaner} until this worker starts anew.")
+            said.append(f"Memory ran out: {model} is held as {offer.leaner} for an hour or more.")
     return Finding(f"Worker {worker.id}", True if len(said) == 1 else None, ". ".join(said))
 
 

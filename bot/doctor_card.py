@@ -43,6 +43,11 @@ def examine_card(settings: Settings) -> Iterator[tuple[str, bool | None, str]]:
     if facts.total is not None and facts.free is not None and facts.free < MOSTLY_FREE * facts.total:
         about.append("the rest is taken now; a worker goes by what is free when it starts")
     yield "Card", True, ", ".join(about)
+    try:
+        warm = settings.warmed_up
+    except ConfigurationError as error:
+        warm = ()
+        yield "Warm-up", False, str(error)
     for spec in settings.catalogue:
         source = spec.source or ""
         if not source or not (Path(source).expanduser().is_dir() or HUB_ID.fullmatch(source)):
@@ -58,6 +63,9 @@ def examine_card(settings: Settings) -> Iterator[tuple[str, bool | None, str]]:
                 faster = faster or rung.faster
             else:
                 told.append(f"{mode}: drawn in {rung.mode}, since {descent.why(spec, mode)}.")
+        if spec.id in warm:
+            rehearsed = ", ".join(descent.rehearsed(spec))
+            told.append(f"A worker loads it when it starts, and rehearses it while nobody waits: {rehearsed}.")
         short = facts.free is not None and descent.standing(spec).card_bytes > facts.free
         remark = " ".join([*told, *([faster] if faster else []), *(["It may not fit."] if short else [])])
         yield f"{spec.id} here", None if short else True, remark

@@ -4,7 +4,8 @@ An answer is public or private for good once it is acknowledged. So an order of 
 a millisecond, is in the queue before the acknowledgement: a refusal is private, and the member never sees an answer to
 a job that does not exist, whatever happens to this process in between. An order with something slow to it, such as a
 picture to fetch, is checked, acknowledged with a placeholder and then completed; a failure takes the placeholder away.
-That is Discord's own "thinking…", which ends by itself where this process dies before there is a job.
+That is Discord's own "thinking…", which ends by itself where this process dies before there is a job. Where many
+order at the same moment, those of words alone get it as well (``bot.rush``).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from structlog.contextvars import bind_contextvars
 from bot.answers import answer, explain, sent_once
 from bot.cards import Card, note, waiting
 from bot.permissions import missing_to_post
+from bot.rush import Rush
 from bot.wording import missing_permissions
 from flux_core.errors import JobAlreadyEnded, StorageUnavailable
 from flux_core.generation import GenerationRequest
@@ -33,8 +35,9 @@ from flux_core.service import Studio, Submission
 log = logging.getLogger(__name__)
 
 TAKEN_BACK = "Nothing came of this."
-QUICK_SECONDS = 1.5
-"""How long the database may take before the acknowledgement goes out without it: Discord gives 3 seconds for both."""
+QUICK_SECONDS = 0.75
+"""How long the database may take before the acknowledgement goes out without it: Discord gives 3 seconds for all, of
+which the look before may have taken ``bot.commands.imagine.KNOWN_WITHIN``."""
 
 UNHEARD = (discord.HTTPException, aiohttp.ClientError, OSError)
 """What a request that did not reach Discord, or was refused there, raises; a connection that hangs is a TimeoutError,
@@ -77,39 +80,44 @@ async def take(
     if lacking and interaction.guild_id is not None:
         await answer(interaction, missing_permissions(lacking))
         return None
-    if complete is None:
-        return await _in_queue_first(studio, interaction, order)
-    return await _placeholder_first(studio, interaction, order, complete)
+    rush: Rush = interaction.client.rush
+    if complete is not None:
+        return await _placeholder_first(studio, interaction, order, complete, rush)
+    # A provider that was asked for may have gone: that is known in the queue alone, and may be asked without an answer.
+    if rush.on and order.request.provider is None:
+        return await _acknowledged_first(studio, interaction, order, rush)
+    return await _in_queue_first(studio, interaction, order, rush)
 
 
-async def _in_queue_first(studio: Studio, interaction: discord.Interaction[Any], order: Order) -> Job | None:
-    submitting = asyncio.ensure_future(studio.submit(_submission(interaction, order, order.request, None)))
-    await asyncio.wait({submitting}, timeout=QUICK_SECONDS)
-    if submitting.done():
-        if isinstance(submitting.exception(), StorageUnavailable):
-            _disown(studio, interaction)
-        card = waiting(submitting.result(), None)
-        bind_contextvars(job=submitting.result().id)  # discord.py gives every interaction a task of its own
-    else:
-        log.warning("the queue took more than %s s for an order", QUICK_SECONDS)
-        card = None
-    try:
-        message_id = await _acknowledge(interaction, card, private=order.private)
-    except UNHEARD:
-        # Discord tells the member that nothing came of it, so nothing may; what is drawn already is posted anew.
+async def _in_queue_first(
+    studio: Studio, interaction: discord.Interaction[Any], order: Order, rush: Rush
+) -> Job | None:
+    with rush.owing():
+        submitting = asyncio.ensure_future(studio.submit(_submission(interaction, order, order.request, None)))
+        await asyncio.wait({submitting}, timeout=QUICK_SECONDS)
+        if submitting.done():
+            if isinstance(submitting.exception(), StorageUnavailable):
+                _disown(studio, interaction)
+            card = waiting(submitting.result(), None)
+            bind_contextvars(job=submitting.result().id)  # discord.py gives every interaction a task of its own
+        else:
+            rush.slow.count()
+            card = None
         try:
-            await studio.cancel((await submitting).id, by=order.account.user_id, moderator=False)
-        except JobAlreadyEnded:
-            pass
-        except StorageUnavailable:
-            _disown(studio, interaction)
-        raise
+            message_id = await _acknowledge(interaction, card, rush, private=order.private)
+        except UNHEARD:
+            # Discord tells the member that nothing came of it, so nothing may; what is drawn already is posted anew.
+            try:
+                await studio.cancel((await submitting).id, by=order.account.user_id, moderator=False)
+            except JobAlreadyEnded:
+                pass
+            except StorageUnavailable:
+                _disown(studio, interaction)
+            raise
     try:
         job = await submitting
     except Exception as error:
-        if isinstance(error, StorageUnavailable):
-            _disown(studio, interaction)
-        await _take_back(interaction, explain(error), private=order.private)
+        await _nothing_came_of_it(studio, interaction, order, error)
         return None
     if message_id is not None:
         # Without it the token still finds the answer; that the database is away for a moment is nothing to tell.
@@ -118,37 +126,62 @@ async def _in_queue_first(studio: Studio, interaction: discord.Interaction[Any],
     return job
 
 
+async def _acknowledged_first(
+    studio: Studio, interaction: discord.Interaction[Any], order: Order, rush: Rush
+) -> Job | None:
+    with rush.owing():
+        message_id = await _acknowledge(interaction, None, rush, private=order.private)
+    try:
+        async with rush.filing():
+            return await studio.submit(_submission(interaction, order, order.request, message_id))
+    except Exception as error:
+        await _nothing_came_of_it(studio, interaction, order, error)
+        return None
+
+
 async def _placeholder_first(
     studio: Studio,
     interaction: discord.Interaction[Any],
     order: Order,
     complete: Callable[[], Awaitable[GenerationRequest]],
+    rush: Rush,
 ) -> Job | None:
-    try:
-        async with asyncio.timeout(QUICK_SECONDS):
-            await studio.check(order.account, order.request, origin=order.origin, where=order.where)
-    except TimeoutError:
-        log.warning("the check before an acknowledgement took more than %s s", QUICK_SECONDS)
-    message_id = await _acknowledge(interaction, None, private=order.private)
+    with rush.owing():
+        try:
+            async with asyncio.timeout(QUICK_SECONDS):
+                await studio.check(order.account, order.request, origin=order.origin, where=order.where)
+        except TimeoutError:
+            rush.slow.count()
+        message_id = await _acknowledge(interaction, None, rush, private=order.private)
     try:
         request = await complete()
         return await studio.submit(_submission(interaction, order, request, message_id))
     except Exception as error:
-        if isinstance(error, StorageUnavailable):
-            _disown(studio, interaction)
-        await _take_back(interaction, explain(error), private=order.private)
+        await _nothing_came_of_it(studio, interaction, order, error)
         return None
 
 
-async def _acknowledge(interaction: discord.Interaction[Any], card: Card | None, *, private: bool) -> int | None:
+async def _nothing_came_of_it(
+    studio: Studio, interaction: discord.Interaction[Any], order: Order, error: Exception
+) -> None:
+    """Tell a member who was acknowledged already why there is no job."""
+    if isinstance(error, StorageUnavailable):
+        _disown(studio, interaction)
+    await _take_back(interaction, explain(error), private=order.private)
+
+
+async def _acknowledge(
+    interaction: discord.Interaction[Any], card: Card | None, rush: Rush, *, private: bool
+) -> int | None:
     """Answer with ``card``, or that there will be one, and return the message's id, if Discord tells it."""
     for again in (True, False):
         try:
-            with sent_once():
-                if card is not None:
-                    return (await interaction.response.send_message(view=card, ephemeral=private)).message_id
-                if (deferred := await interaction.response.defer(ephemeral=private, thinking=True)) is not None:
-                    return deferred.message_id
+            async with rush.sending:
+                with sent_once():
+                    if card is not None:
+                        return (await interaction.response.send_message(view=card, ephemeral=private)).message_id
+                    if (deferred := await interaction.response.defer(ephemeral=private, thinking=True)) is not None:
+                        return deferred.message_id
             break
         except (aiohttp.ClientError, OSError):
             # discord.py does not repeat what a closing connection swallowed.

@@ -29,11 +29,20 @@ _PICTURES = {
 }
 
 
-def summary(policy: GuildPolicy, zone: str) -> str:
-    """Tell all that a server has decided; ``zone`` is the operator's, where the server has set none."""
+def summary(policy: GuildPolicy, zone: str, problems: Sequence[str] = ()) -> str:
+    """Tell all that a server has decided; ``zone`` is the operator's, where the server has set none.
+
+    ``problems``: what cannot be read of it.
+    """
     if policy == GuildPolicy():
         return "### What this server has decided\nNothing yet: all is as the bot's owner has set it for every server."
     lines: list[str] = []
+    if problems:
+        wrong = "; ".join(escape(shorten(one, VALUE)) for one in problems)
+        lines.append(
+            f"**Not all of this can be read, so nothing is drawn here** ({wrong}). `/admin policy import` replaces it, "
+            "`/admin policy reset` takes it all back. Until then, this holds for what was ordered before:"
+        )
     if said := panels_admin.limits(policy.everybody, zone):
         lines.append(f"**Everybody:** {' · '.join(said)}")
     lines += _shared(policy)

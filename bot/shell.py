@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,12 +14,13 @@ from bot.wording import title_of
 from flux_core.bootstrap import configured_vendors, open_studio
 from flux_core.errors import ConfigurationError, FluxError, from_code
 from flux_core.generation import GenerationRequest, InputPicture, RequestOptions, resolve
-from flux_core.images.intake import VettedPicture, check_mask, vet
+from flux_core.images.intake import check_mask, vet
 from flux_core.jobs import SHELL_ACCOUNT, Job, JobState, Origin, Picture
 from flux_core.models import Mode
 from flux_core.router import LOCAL
 from flux_core.service import Studio, Submission, WorkerInfo
 from flux_core.settings import Settings
+from flux_core.skills import draws, skill_for
 
 FORMATS = {".webp": "webp", ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
 POLL_SECONDS = 5.0
@@ -42,8 +42,11 @@ async def imagine(
     options = prompt_flags.combine(prompt_flags.parse(options.prompt), options)
     options = options.model_copy(update={"output_format": output_format, "count": options.count or 1})
     async with open_studio(settings) as studio:
-        picture, masked = await _input(settings, studio, image), await _input(settings, studio, mask, check_mask)
-        request = resolve(options, studio.catalogue, picture=picture, mask=masked)
+        picture = await _input(settings, studio, image)
+        size = None if picture is None else (picture.width, picture.height)
+        masked = await _input(settings, studio, mask, mask_of=size)
+        loras = None if options.lora is None else await studio.loras()
+        request = resolve(options, studio.catalogue, picture=picture, mask=masked, loras=loras)
         local, hosted = await needed(settings, studio, request)
         if local and find_spec("torch") is None:
             raise ConfigurationError(
@@ -71,7 +74,7 @@ async def _input(
     settings: Settings,
     studio: Studio,
     image: Path | None,
-    check: Callable[[VettedPicture], None] = lambda picture: None,
+    mask_of: tuple[int, int] | None = None,
 ) -> InputPicture | None:
     if image is None:
         return None
@@ -79,7 +82,8 @@ async def _input(
     vetted = await asyncio.to_thread(
         vet, data, max_bytes=settings.max_upload_bytes, max_pixels=settings.max_upload_pixels
     )
-    await asyncio.to_thread(check, vetted)
+    if mask_of is not None:
+        await asyncio.to_thread(check_mask, vetted, mask_of)
     return await studio.store_input(vetted)
 
 
@@ -103,10 +107,12 @@ async def needed(settings: Settings, studio: Studio, request: GenerationRequest)
     def may(provider: str) -> bool:
         return request.provider in (None, provider)
 
-    def draws(worker: WorkerInfo) -> bool:
-        return may(worker.provider if worker.hosted else LOCAL) and request.model in worker.offers
+    def could(worker: WorkerInfo) -> bool:
+        if worker.hosted:
+            return may(worker.provider) and request.model in worker.offers
+        return may(LOCAL) and draws(worker.offers, skill_for(request))
 
-    if any(draws(worker) and worker.closed is None for worker in await studio.venues()):
+    if any(could(worker) and worker.closed is None for worker in await studio.venues()):
         return False, []
     hosted = [
         name for name, vendor in configured_vendors(settings).items() if may(name) and request.model in vendor.offers

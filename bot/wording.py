@@ -256,6 +256,11 @@ def _size_contradiction(f: Facts) -> str:
     return f"The size {f['size']} and the aspect {f['aspect']} don't fit together. Please give only one of them."
 
 
+def _mask_of_another_shape(f: Facts) -> str:
+    sizes = f" The mask has {f['mask']} pixels, the picture {f['picture']}." if "mask" in f and "picture" in f else ""
+    return f"Your `mask` has another shape than your picture, so I can't tell which place in it means which.{sizes}"
+
+
 def _operation_unavailable(f: Facts) -> str:
     model = f"`{f['model']}`" if "model" in f else "This model"
     does, asked = f.get("does", ()), f.get("operation")
@@ -505,6 +510,7 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "mask_shows_nothing": _fixed(
         "Your `mask` is white nowhere, so nothing of the picture would change. Paint white what shall be drawn anew."
     ),
+    "mask_of_another_shape": _mask_of_another_shape,
     "mask_without_picture": _fixed(
         "A `mask` shows where your own picture is painted anew, but there is none. Attach it as `image`, too."
     ),
@@ -525,6 +531,10 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "model_denied": _model_denied,
     "beyond_limit": _beyond_limit,
     "prompt_forbidden": _prompt_forbidden,
+    "rules_unreadable": lambda f: (
+        f"I can't read what was decided for {'you' if f.get('whose') == 'member' else 'this server'}, "
+        "so nothing is drawn until that is put right. Please tell the moderators."
+    ),
     "invalid_policy": _invalid_policy,
     "not_there": _not_there,
     "already_so": lambda f: f"Nothing to change: {f['what']}." if f.get("what") else "That is so already.",
@@ -542,6 +552,7 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
         f"You have {f.get('limit', 'several')} reports that the moderators have not decided yet. "
         "Please wait until they have."
     ),
+    "job_unreadable": _fixed("I can't read any more what was asked for there, so please give the command anew."),
     "picture_gone": _fixed("This picture was deleted, so it can't be used any more."),
     "generation_failed": _fixed("The drawing failed. Your credits are back; please try again."),
     "refused": _refused,
@@ -565,6 +576,10 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "request_rejected": _provider_failed(
         "did not take this request",
         "Your credits are back; please change the options, or choose another `provider` or model.",
+    ),
+    "order_unreadable": _fixed(
+        "I can't read any more what was asked for: it was damaged, or written by another version of me. "
+        "Your credits are back; please ask again."
     ),
     "input_gone": _fixed("The picture to start from was deleted before its turn came. Your credits are back."),
     "model_unavailable": _model_unavailable,

@@ -8,7 +8,6 @@ import secrets
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from enum import Enum, auto
 
 from PIL import Image
@@ -23,6 +22,7 @@ from flux_core.insistence import insist
 from flux_core.jobs import Job
 from flux_core.metrics import definitions as m
 from flux_core.router import LOCAL
+from flux_core.waiting import happened
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,8 @@ REPORT_SECONDS = 0.25
 class Phase(Enum):
     """What a worker does with a job."""
 
+    FETCHING = auto()
+    """Files that it needs are brought from elsewhere: others are drawn meanwhile."""
     PREPARING = auto()
     """Its input is fetched; it waits for its turn on the engine."""
     DRAWING = auto()
@@ -95,6 +97,11 @@ class Assignment:
         if self._began is None:
             return 0.0
         return (time.monotonic() if self._left_engine is None else self._left_engine) - self._began
+
+    def let_others(self) -> None:
+        """Note that it waits for files, and that its worker may take another job for the while."""
+        self.phase = Phase.FETCHING
+        self._on_step()
 
     def leave_engine(self) -> None:
         """Note that the next drawing may begin."""
@@ -171,9 +178,7 @@ class Assignment:
                 )
             except StorageUnavailable as error:
                 log.warning("The progress of job %s is not told: %s", self.job.id, error)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(REPORT_SECONDS):
-                    await self._over.wait()
+            await happened(self._over, REPORT_SECONDS)
 
     async def _stored_preview(self, pictures: PictureStore) -> str | None:
         if self._preview is None:

@@ -6,6 +6,7 @@ when they were just fetched, or when somebody asks for a check of everything.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import re
@@ -94,6 +95,8 @@ def fetch(
         _unfinished(cache, source).touch()
         for file in missing:
             _get(source, file, token, endpoint, cache, counter)
+    if any(_cached(source, file.path, revision, cache) is None for file in files):
+        raise DownloadBroken(f"{source} was changed on the hub while it was fetched; fetch it once more")
     _unfinished(cache, source).unlink(missing_ok=True)
     folder = Path(_cached(source, files[0].path, revision, cache) or cache)
     return folder.parents[files[0].path.count("/")]
@@ -303,9 +306,24 @@ def advice(error: BaseException, name: str, source: str, setting: str) -> str:
             "and give a token of that account in HF_TOKEN."
         )
     if RepositoryNotFoundError in kinds:
-        return f"{name}: there is neither a folder nor a hub repository {source}; check {setting}."
-    if any(isinstance(one, HfHubHTTPError) and one.response.status_code == 401 for one in _causes(error)):
+        return (
+            f"{name}: there is neither a folder nor a hub repository {source}; check {setting}, and HF_TOKEN where it "
+            "is private."
+        )
+    said = {one.response.status_code for one in _causes(error) if isinstance(one, HfHubHTTPError)}
+    if 401 in said:
         return f"{name}: the hub does not know the token; check HF_TOKEN."
+    if 403 in said:
+        return (
+            f"{name}: the hub does not let the token read {source}; one of its fine-grained tokens in HF_TOKEN has to "
+            'allow "Read access to contents of all public gated repos you can access".'
+        )
+    if 429 in said:
+        return f"{name}: the hub has been asked too often; try again in some minutes. With HF_TOKEN it allows more."
+    if any(status >= 500 for status in said):
+        return f"{name}: the hub is out of order (it answers {min(said)}); try again later."
+    if any(isinstance(one, OSError) and one.errno == errno.ENOSPC for one in _causes(error)):
+        return f"{name}: the disk is full; make room, or set HF_HOME to a folder on a larger disk. What is there stays."
     if any(issubclass(kind, (LocalEntryNotFoundError, ConnectionError, TimeoutError)) for kind in kinds):
         return f"{name}: the hub cannot be reached and {source} was not downloaded before; check the network."
     first = str(error).strip().split("\n", 1)[0]
@@ -316,6 +334,12 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def comes_from_hub(spec: ModelSpec) -> bool:
+    """Say whether what draws for ``spec`` may have to be fetched."""
+    sources = [one.source for one in (spec, spec.base) if one is not None]
+    return any(one and HUB_ID.fullmatch(one) and not Path(one).expanduser().is_dir() for one in sources)
 
 
 def folder_of(spec: ModelSpec, token: str | None = None, fetch: Callable[..., Path] = fetch) -> Path:

@@ -23,7 +23,7 @@ from flux_core.insistence import insist
 from flux_core.jobs import Job
 from flux_core.metrics import definitions as m
 from flux_core.models import Mode
-from flux_core.providers.base import Drawing, DrawsTogether, DrawTask, Prepares, Provider
+from flux_core.providers.base import Drawing, DrawsTogether, DrawTask, Fetches, Prepares, Provider
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +98,7 @@ class Easel:
 
     async def draw(self, held: Assignment) -> tuple[Drawing, float]:
         """Draw one job by itself; return the drawing and the seconds it took, and raise what the provider raises."""
+        await self._have_files(held)
         task = await self._task(held.job)
         async with self._turn(held) as turn:
             m.COMPANY.labels(held.job.request.model).observe(1)
@@ -110,6 +111,7 @@ class Easel:
         bind_contextvars(jobs=", ".join(held.job.id for held in company.members))  # it is a task of its own
         outcomes: list[Outcome] = []
         try:
+            await self._have_files(*company.members)
             tasks = {held.job.id: await self._task(held.job) for held in company.members}
         except Exception as error:
             for held in company.members:
@@ -138,8 +140,8 @@ class Easel:
         """
         request, seconds = held.job.request, held.engine_seconds
         part = seconds * request.work / company.units
-        drawn = request.model_copy(update={"mode": mode})
-        shape, work = shape_of(request), request.work if self._provider.hosted else drawn.work
+        offer = self._provider.offers.get(request.model)
+        shape, work = shape_of(request), request.megapixel_steps * (mode.work if offer is None else offer.effort(mode))
         with suppress(StorageUnavailable):
             await self._queue.record_speed(self._provider.name, request.model, work, part)
             if self._measures and shape is not None and mode is request.mode and not company.measured:
@@ -171,6 +173,17 @@ class Easel:
                 await asyncio.wait(reports)
 
     # What a drawing starts from
+
+    async def _have_files(self, *helds: Assignment) -> None:
+        """Bring what the provider lacks for jobs of one shape, while it draws others."""
+        request = helds[0].job.request
+        if not isinstance(self._provider, Fetches) or self._provider.has_files(request):
+            return
+        for held in helds:
+            held.let_others()
+        await self._provider.fetch(request)
+        for held in helds:
+            held.phase = Phase.PREPARING
 
     async def _task(self, job: Job) -> DrawTask:
         task = DrawTask(

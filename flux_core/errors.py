@@ -9,18 +9,19 @@
     │   │   ├── NotANumber, OutOfRange
     │   │   ├── UnknownModel, UnknownAspect, UnknownFormat, UnknownMode, UnknownFlag
     │   │   ├── InvalidSize, SizeContradiction
-    │   │   └── OperationUnavailable, StrengthWithoutPicture, MaskWithoutPicture, MaskShowsNothing
+    │   │   └── OperationUnavailable, StrengthWithoutPicture, MaskWithoutPicture, MaskShowsNothing,
+    │   │   │   MaskOfAnotherShape
     │   │   └── UnknownLora, LoraNotForModel
     │   ├── InvalidPicture
     │   │   ├── PictureEmpty, PictureTooHeavy, PictureTooLarge, PictureUnreadable, PictureUnsupported
     │   │   └── PictureNotFetched
     │   ├── QuotaSpent, PoolSpent, TooManyWaiting, TooSoon, QueuePaused
-    │   ├── Banned, ChannelClosed, ModelDenied, BeyondLimit, PromptForbidden
+    │   ├── Banned, ChannelClosed, ModelDenied, BeyondLimit, PromptForbidden, RulesUnreadable
     │   ├── UnknownProvider, NobodyDraws
-    │   ├── NotAllowed, JobNotFound, JobAlreadyEnded, PictureGone, TooManyReports
+    │   ├── NotAllowed, JobNotFound, JobAlreadyEnded, JobUnreadable, PictureGone, TooManyReports
     │   └── InvalidPolicy, NotThere, AlreadySo, AlreadyDecided, Expired
     ├── GenerationFailed           a job ended without pictures and was refunded
-    │   ├── Refused, OutcomeUnknown, InputGone
+    │   ├── Refused, OutcomeUnknown, InputGone, OrderUnreadable
     │   │   └── Rejected, OutputRefused, ApprovalExpired     (under Refused)
     │   ├── ModelUnavailable, LoraUnusable, OutOfMemory, DrawingBroken, TimedOut, WorkerLost
     │   └── ProviderFault          a hosted provider did not draw; another may
@@ -163,6 +164,12 @@ class MaskShowsNothing(InvalidRequest):
     code = "mask_shows_nothing"
 
 
+class MaskOfAnotherShape(InvalidRequest):
+    """Refuse a mask that is not as wide for its height as the picture. Facts: mask, picture ("640×480")."""
+
+    code = "mask_of_another_shape"
+
+
 class UnknownLora(InvalidRequest):
     """Refuse a LoRA that the operator has not listed. Facts: value, known (list of names)."""
 
@@ -284,6 +291,15 @@ class PromptForbidden(MemberError):
     code = "prompt_forbidden"
 
 
+class RulesUnreadable(MemberError):
+    """Refuse to guess what a community has decided, where its policy cannot be read.
+
+    Facts: whose ("server" or "member": a policy, or what is set for one member).
+    """
+
+    code = "rules_unreadable"
+
+
 class InvalidPolicy(MemberError):
     """Refuse a policy, or a change to it, that does not make sense. Facts: problems (list of sentences)."""
 
@@ -344,6 +360,12 @@ class JobAlreadyEnded(MemberError):
     code = "job_already_ended"
 
 
+class JobUnreadable(MemberError):
+    """Say that a job cannot be drawn again, since this version cannot read what was asked for."""
+
+    code = "job_unreadable"
+
+
 class PictureGone(MemberError):
     """Say that a picture was deleted."""
 
@@ -401,6 +423,12 @@ class InputGone(GenerationFailed):
     """End a job whose picture to start from was deleted before it was drawn."""
 
     code = "input_gone"
+
+
+class OrderUnreadable(GenerationFailed):
+    """End a job whose row is damaged, or says what this version does not know."""
+
+    code = "order_unreadable"
 
 
 class ModelUnavailable(GenerationFailed):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+
+from flux_core.generation import GenerationRequest
+from flux_core.offers import Offer
 
 MEMORY = 20
 """Jobs over which the running means forget: long enough to average noise, short enough to notice a new card."""
@@ -53,6 +56,15 @@ class Speed:
         """Return the seconds that ``jobs`` jobs of ``units`` megapixel-steps together take one worker."""
         fixed, slope = self.line
         return jobs * fixed + units * slope
+
+
+def units_of(request: GenerationRequest, crew: Collection[Mapping[str, Offer]]) -> float:
+    """Return the work of ``request``, in megapixel-steps, in the mode in which those draw it who make these offers.
+
+    Where they draw it in several, the mean: nobody knows yet who will. Where nobody offers it, in the mode it names.
+    """
+    efforts = [offers[request.model].effort(request.mode) for offers in crew if request.model in offers]
+    return request.megapixel_steps * sum(efforts) / len(efforts) if efforts else request.work
 
 
 def wait(ahead: float, busy: Sequence[float]) -> float:

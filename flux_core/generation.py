@@ -24,7 +24,7 @@ from flux_core.errors import (
     UnknownFormat,
     UnknownMode,
 )
-from flux_core.loras import LoraUse, chosen
+from flux_core.loras import Known, LoraUse, chosen
 from flux_core.models import (
     ASPECTS,
     MAX_PIXELS,
@@ -131,7 +131,7 @@ class GenerationRequest(BaseModel):
 
     @property
     def work(self) -> float:
-        """Return the work in it as estimates reckon it: less where the mode leaves some of it out."""
+        """Return the work in it where its mode is drawn: less than in quality, since that leaves some of it out."""
         return self.megapixel_steps * self.mode.work
 
     def price(self, catalogue: Catalogue) -> int:
@@ -157,9 +157,13 @@ def resolve(
     *,
     picture: InputPicture | None = None,
     mask: InputPicture | None = None,
+    loras: Known | None = None,
     draw_seed: Callable[[], int] = random_seed,
 ) -> GenerationRequest:
-    """Turn ``options`` into an exact request, or raise the InvalidRequest that says what is wrong."""
+    """Turn ``options`` into an exact request, or raise the InvalidRequest that says what is wrong.
+
+    ``loras``: those that may be asked for; None: those that ``catalogue`` lists.
+    """
     prompt = _prompt(options.prompt)
     spec = catalogue[options.model] if options.model is not None else catalogue.default
     if mask is not None and picture is None:
@@ -181,7 +185,7 @@ def resolve(
         output_format=_format(options.output_format),
         provider=None if options.provider is None else options.provider.strip().lower() or None,
         mode=mode_named(options.mode),
-        lora=chosen(options.lora, catalogue.loras, spec.id),
+        lora=chosen(options.lora, catalogue.known_loras if loras is None else loras, spec.id),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from typing import Any, Literal
 
@@ -189,6 +189,10 @@ class Job:
     """What a hosted provider charged, or was expected to, in millionths of a dollar; None when nobody was paid."""
     drawn_mode: Mode | None = None
     """The mode it was drawn in; None until it is, and for jobs of versions without modes."""
+    unreadable: bool = False
+    """Whether this version cannot read what was asked for: then ``request`` only stands in its place."""
+    units: float | None = field(default=None, compare=False)
+    """The work in a new job, as estimates reckon it; None: as its request says, or nobody has asked the database."""
 
     def evolve(self, **changes: Any) -> Job:
         """Return a copy with ``changes``; raises ValueError for a state that cannot follow this one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
@@ -30,6 +30,10 @@ class Lora:
     def fits(self, model: str) -> bool:
         """Say whether it may be asked for with ``model``."""
         return self.model in (None, model)
+
+
+Known = Mapping[str, Collection[str]]
+"""Name of a LoRA → ids of the models with which it may be asked for."""
 
 
 class LoraUse(BaseModel):
@@ -72,7 +76,7 @@ def listed(text: str, models: tuple[str, ...]) -> dict[str, Lora]:
     return found
 
 
-def chosen(text: str | None, known: Mapping[str, Lora], model: str) -> LoraUse | None:
+def chosen(text: str | None, known: Known, model: str) -> LoraUse | None:
     """Read what a member typed, ``name`` or ``name:0.8``, for a picture by ``model``; None where nothing was typed.
 
     Raises UnknownLora, LoraNotForModel, NotANumber or OutOfRange.
@@ -84,13 +88,13 @@ def chosen(text: str | None, known: Mapping[str, Lora], model: str) -> LoraUse |
     return LoraUse(name=name, weight=_weight(typed) if colon else USUAL)
 
 
-def allow(name: str, known: Mapping[str, Lora], model: str) -> None:
+def allow(name: str, known: Known, model: str) -> None:
     """Raise UnknownLora or LoraNotForModel for a LoRA that nobody may ask for, or not with ``model``."""
-    lora = known.get(name)
-    if lora is None:
-        raise UnknownLora(value=name[:40], known=[one.name for one in known.values() if one.fits(model)])
-    if not lora.fits(model):
-        raise LoraNotForModel(lora=name, model=model, fits=lora.model)
+    models = known.get(name)
+    if not models:
+        raise UnknownLora(value=name[:40], known=[one for one, fitting in known.items() if model in fitting])
+    if model not in models:
+        raise LoraNotForModel(lora=name, model=model, fits="`, `".join(models))
 
 
 def _weight(typed: str) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from flux_core.database import bans, bookkeeping, old_records, outbox, pictures, retention, strays, verdicts, workers
@@ -13,6 +12,7 @@ from flux_core.database.engine import Database
 from flux_core.database.queue import JobQueue
 from flux_core.errors import StorageUnavailable
 from flux_core.images.store import PictureStore
+from flux_core.waiting import happened
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Chore:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop``; what went wrong is tried again in the next round."""
-        await _wait(stop, self.after)
+        await happened(stop, self.after)
         while not stop.is_set():
             try:
                 done = await self.work()
@@ -78,14 +78,7 @@ class Chore:
             else:
                 if done:
                     log.info("%s: %d", self.name, done)
-            await _wait(stop, self.every)
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        # Not wait_for: in Python 3.11 it can swallow the cancellation that ends a chore.
-        async with asyncio.timeout(seconds):
-            await stop.wait()
+            await happened(stop, self.every)
 
 
 def chores(db: Database, queue: JobQueue, store: PictureStore, kept: Retention = FOR_EVER) -> list[Chore]:

@@ -133,6 +133,9 @@ class ModelSpec:
     """The model whose weights draw for this one, which only tells them what to draw."""
     base: ModelSpec | None = None
     """That model, where it is configured."""
+    lends_to: str | None = None
+    """Where the model is, as ``source``, that draws with these weights, where one is configured: its own few are in
+    memory as well."""
 
     @property
     def local(self) -> bool:
@@ -413,6 +416,7 @@ class Catalogue:
                         f"{spec.setting} is set, but {spec.title} is drawn with the weights of {base.title}: "
                         f"set {base.setting} as well."
                     )
+                configured[spec.drawn_by] = replace(configured[spec.drawn_by], lends_to=weights[id])
                 configured[id] = replace(spec, base=configured[spec.drawn_by])
         self._specs = {id: spec for id, spec in configured.items() if non_commercial or spec.commercial}
         if default is not None and default in configured.keys() - self._specs.keys():
@@ -441,6 +445,13 @@ class Catalogue:
                 f"DEFAULT_MODEL is {default!r}, which draws nothing from words alone. Name {' or '.join(drawing)}."
             )
         self.default = self._specs[default or drawing[0]]
+
+    @property
+    def known_loras(self) -> dict[str, list[str]]:
+        """Return the models with which each LoRA of the list may be asked for: those with weights, which it fits."""
+        return {
+            name: [one.id for one in self if one.weights and lora.fits(one.id)] for name, lora in self.loras.items()
+        }
 
     def __iter__(self) -> Iterator[ModelSpec]:
         return iter(self._specs.values())

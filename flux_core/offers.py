@@ -132,11 +132,19 @@ class Offer(BaseModel):
         # A worker of a newer version may have some that nobody can ask for here.
         return [mode for mode in said if mode in set(Mode)] if isinstance(said, list) else said
 
-    @property
-    def operations(self) -> frozenset[Operation]:
-        """Return what can be asked of it."""
-        words = frozenset({Operation.TEXT_TO_IMAGE})
-        return words if self.image_input is None else words | {Operation.IMAGE_TO_IMAGE}
+    def drawn_in(self, mode: Mode) -> Mode:
+        """Return the mode in which it draws what is asked for in ``mode``."""
+        if mode in self.modes:
+            return mode
+        return self.modes[0] if self.modes else Mode.QUALITY
+
+    def effort(self, mode: Mode) -> float:
+        """Return the work of what is asked for in ``mode``, as it is drawn here, relative to that in quality.
+
+        So what is asked for in quality is the same work everywhere: a card that has only fewer bits for it is a
+        slower or faster one, which its measured speed says.
+        """
+        return self.drawn_in(mode).work / self.drawn_in(Mode.QUALITY).work
 
     def objection(self, request: GenerationRequest, *, links: bool, variation: bool = False) -> str | None:
         """Say why it cannot draw ``request``, in a few words for people; None when it can.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 
 from flux_core.errors import DrawingBroken, GenerationFailed
 from flux_core.offers import Offer
 from flux_core.providers.base import Provider, WarmsUp
 from flux_core.repertoire import Repertoire
+from flux_core.waiting import happened
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +55,7 @@ class Readiness:
             self._changed.clear()
             for model in self._repertoire.due:
                 await self._try(model)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._repertoire.pause):
-                    await self._changed.wait()
+            await happened(self._changed, self._repertoire.pause)
 
     async def failed(self, model: str, error: GenerationFailed) -> None:
         """Offer ``model`` no longer, since it does not load."""

@@ -137,8 +137,9 @@ class Settings(BaseSettings):
     )
     loras: Annotated[Mapping[str, Lora], NoDecode] = Field(
         default_factory=dict,
-        description="LoRAs that members may use, separated by commas: name=path-or-hub-id, with :model behind it where "
-        "it is for one model only. The same for the bot and for every worker.",
+        description="LoRAs that a worker has, separated by commas: name=path-or-hub-id, with :model behind it where it "
+        "is for one model only. Workers may have different ones. Members may ask for what a living worker has, and for "
+        "what the bot's own list says of models that none draws at the moment.",
     )
     hf_token: SecretStr | None = Field(
         default=None,
@@ -198,8 +199,9 @@ class Settings(BaseSettings):
     torch_threads: int = Field(default=0, ge=0, description="CPU threads of a worker; 0 leaves it to torch.")
     warm_up: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Models, separated by commas, that a worker loads when it starts, before it takes jobs; by default "
-        "DEFAULT_MODEL, or the first one it has; off: each is loaded when it is first asked for.",
+        description="Models, separated by commas, that a worker loads when it starts, before it takes jobs, and then "
+        "rehearses in every mode while no job waits; by default DEFAULT_MODEL, or the first one it has; off: each is "
+        "loaded when it is first asked for.",
     )
     stall_seconds: float = Field(
         default=60.0,

@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from flux_core.waiting import happened
+
 log = logging.getLogger(__name__)
 
 LAST_LINES = 15
@@ -92,9 +94,7 @@ class Supervisor:
                 )
             else:
                 log.warning("Worker %d starts again in %.1f s. %s", number, delay, last.split("\n", 1)[0])
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(delay):
-                    await stop.wait()
+            await happened(stop, delay)
 
     async def _live(self, number: int, stop: asyncio.Event) -> str:
         """Run one process to its end; return how it ended and what it said last."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flux_core.errors import PictureGone
+from flux_core.errors import JobUnreadable, PictureGone
 from flux_core.generation import GenerationRequest, InputPicture, random_seed
 from flux_core.jobs import Job, Picture
 from flux_core.models import Catalogue
 
 
 def reroll_request(job: Job, *, draw_seed: Callable[[], int] = random_seed) -> GenerationRequest:
-    """Return the request of ``job`` with a new seed."""
+    """Return the request of ``job`` with a new seed; raises JobUnreadable."""
+    _allow(job)
     return job.request.model_copy(update={"seed": draw_seed()})
 
 
@@ -22,8 +23,9 @@ def variation_request(
 
     Where nobody's version of the model starts from pictures, it draws the same words with a new seed instead, from no
     picture. Where the job had a mask, it goes on to hold.
-    Raises PictureGone, or UnknownModel when the model is no longer offered.
+    Raises PictureGone, JobUnreadable, or UnknownModel when the model is no longer offered.
     """
+    _allow(job)
     if picture.key is None:
         raise PictureGone(job=job.id)
     spec = catalogue[job.request.model]
@@ -36,3 +38,8 @@ def variation_request(
             "strength": None if spec.strength is None else spec.strength.default,
         }
     )
+
+
+def _allow(job: Job) -> None:
+    if job.unreadable:
+        raise JobUnreadable(job=job.id)

@@ -100,6 +100,8 @@ class StepPace:
         """Allow every step ``stall_seconds`` at least."""
         self._stall_seconds = stall_seconds
         self._longest: dict[tuple[object, ...], float] = {}
+        self._first: set[tuple[object, ...]] = set()
+        """Kinds of which one step alone was seen."""
 
     def bound(self, kind: tuple[object, ...]) -> float:
         """Return how many seconds a step of ``kind`` may take."""
@@ -108,4 +110,10 @@ class StepPace:
 
     def took(self, kind: tuple[object, ...], seconds: float) -> None:
         """Note that a step of ``kind`` took ``seconds``."""
+        if kind not in self._longest:
+            self._first.add(kind)
+        elif kind in self._first:
+            # The first one waited for the compiler, perhaps: twenty times that would be hours for a hang to go on.
+            self._first.discard(kind)
+            del self._longest[kind]
         self._longest[kind] = max(seconds, self._longest.get(kind, 0.0))

@@ -40,6 +40,8 @@ from flux_core.moderation.output import OutputCheck, shows_drafts
 from flux_core.offers import Offer
 from flux_core.providers.base import Drawing, DrawsTogether, Loads, Provider
 from flux_core.readiness import Readiness
+from flux_core.skills import skills_of
+from flux_core.waiting import happened
 
 log = logging.getLogger(__name__)
 
@@ -192,12 +194,10 @@ class Worker:
                 failures = 0
             except StorageUnavailable as error:
                 log.warning("No work can be claimed: %s", error)
-                await self._pause(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
+                await happened(self._closing, RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
                 failures += 1
                 continue
-            with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_SECONDS):
-                    await self._wake.wait()
+            await happened(self._wake, POLL_SECONDS)
 
     async def _claim(self) -> list[Job]:
         if self._provider.hosted:
@@ -207,11 +207,11 @@ class Worker:
                 await self._queue.beat(self._id, closed=self._said)
             job = await self._queue.claim_hosted(self._id)
             return [] if job is None else [job]
-        models = list(self._readiness.offered)
-        if not models:
+        skills = skills_of(self._readiness.offered)
+        if not skills:
             return []
         loaded = self._provider.loaded if isinstance(self._provider, Loads) else None
-        return await self._queue.claim_together(self._id, models, self._provider.device, self._batch_pictures, loaded)
+        return await self._queue.claim_together(self._id, skills, self._provider.device, self._batch_pictures, loaded)
 
     def _has_room(self) -> bool:
         """Whether to claim another job.
@@ -223,7 +223,7 @@ class Worker:
         slots = self._provider.concurrency
         if len(set(self._companies.values())) >= slots * HELD_PER_SLOT:
             return False
-        ahead = [held for held in self._held.values() if held.phase is not Phase.FINISHING]
+        ahead = [held for held in self._held.values() if held.phase not in (Phase.FETCHING, Phase.FINISHING)]
         half = [held for held in ahead if held.phase is Phase.DRAWING and held.half_drawn]
         drawings, soon = ({self._companies[held.job.id] for held in some} for some in (ahead, half))
         return len(drawings) < slots + (0 if self._provider.hosted else len(soon))
@@ -439,7 +439,7 @@ class Worker:
     async def _clear_desk(self) -> None:
         """Hand back what has not begun, let the rest end for a while, hand that back as well."""
         for held in self._held.values():
-            if held.phase is Phase.PREPARING:
+            if held.phase in (Phase.FETCHING, Phase.PREPARING):
                 held.stop(HandedBack())
         if self._jobs:
             await asyncio.wait(self._jobs, timeout=self._stop_seconds)
@@ -452,11 +452,6 @@ class Worker:
             task.cancel()
         if self._jobs:
             await asyncio.wait(self._jobs, timeout=1.0)
-
-    async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._closing.wait()
 
 
 def _nothing() -> None:

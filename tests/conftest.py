@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -8,10 +9,32 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.bucket import BucketServer
+from tests.heavy_first import in_order
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Torch is not imported yet, and the processes of tests inherit this. Threads of one process that wait for each
+    # other spin meanwhile: beside other test processes, two take three times the processor time of one.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The same examples on every run. How quickly they are made, and checked, says something of the machine alone.
 settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("repeatable")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Leave out the garbage collector: of what collecting makes, and of torch, nothing becomes garbage any more."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each of xdist's processes a fitting share of what takes long."""
+    items[:] = in_order(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)))
 
 
 @pytest.fixture(scope="session")

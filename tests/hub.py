@@ -34,6 +34,8 @@ class Hub:
         """Whether files are refused to those who have not accepted a licence."""
         self.status: int | None = None
         """What every question is answered with, where that is no answer."""
+        self.listed = self.served = REVISION
+        """Which revision is described, and which one files are of."""
         self.tokens: list[str | None] = []
         hub = self
 
@@ -65,7 +67,7 @@ class Hub:
         if self.status is not None:
             request.reply(self.status, b"", {}, body)
             return
-        if path.rstrip("/") in (f"/api/models/{self.name}", f"/api/models/{self.name}/revision/{REVISION}"):
+        if path.rstrip("/") in (f"/api/models/{self.name}", f"/api/models/{self.name}/revision/{self.listed}"):
             request.reply(200, json.dumps(self._described()).encode(), {"Content-Type": "application/json"}, body)
             return
         prefix = f"/{self.name}/resolve/main/"
@@ -78,7 +80,7 @@ class Hub:
             request.reply(403, b"", {"X-Error-Code": "GatedRepo"}, body)
             return
         data = self.files[file]
-        headers = {"ETag": f'"{_sha256(data)}"', "X-Repo-Commit": REVISION, "Accept-Ranges": "bytes"}
+        headers = {"ETag": f'"{_sha256(data)}"', "X-Repo-Commit": self.served, "Accept-Ranges": "bytes"}
         if not body:
             request.reply(200, data, headers, body)
             return
@@ -98,7 +100,7 @@ class Hub:
             if name.endswith(LARGE):
                 one["lfs"] = {"sha256": _sha256(data), "size": len(data), "pointerSize": 130}
             siblings.append(one)
-        return {"id": self.name, "modelId": self.name, "sha": REVISION, "siblings": siblings, "tags": []}
+        return {"id": self.name, "modelId": self.name, "sha": self.listed, "siblings": siblings, "tags": []}
 
 
 class _Handler(BaseHTTPRequestHandler):

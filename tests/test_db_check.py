@@ -54,6 +54,17 @@ def test_sound_books_are_told_so(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out == "Ledger, counters and jobs agree.\n"
 
 
+def test_a_policy_that_cannot_be_read_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asyncio.run(submitted(tmp_path, damaged=False))
+    connection = sqlite3.connect(tmp_path / "flux-bot.db", isolation_level=None)
+    connection.execute("INSERT INTO policies (guild_id, policy, by_user, since) VALUES (42, '{', 1, 0)")
+    connection.close()
+    assert check(tmp_path) == 1
+    said = capsys.readouterr().out
+    assert "Servers whose policy cannot be read, so that nothing is drawn there: 1, such as 42." in said
+    assert "/admin policy import" in said
+
+
 def test_what_is_off_is_told_with_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asyncio.run(submitted(tmp_path, damaged=True))
     assert check(tmp_path) == 1

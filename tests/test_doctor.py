@@ -7,8 +7,10 @@ import re
 import sqlite3
 import time
 from contextlib import asynccontextmanager, closing
+from types import SimpleNamespace
 
 import pytest
+import sqlalchemy as sa
 from aiohttp import web
 from pydantic import SecretStr
 from rich.console import Console
@@ -18,8 +20,9 @@ from bot.doctor import examine
 from bot.doctor_card import examine_card
 from bot.sandbox.server import Sandbox
 from flux_core.bootstrap import job_queue, open_database
-from flux_core.database import bots, sqlite
+from flux_core.database import bots, postgres, sqlite
 from flux_core.database.queue import WorkerInfo
+from flux_core.database.tables import policies
 from flux_core.gpu.rungs import Facts
 from flux_core.offers import Offer
 from flux_core.settings import Settings
@@ -206,6 +209,25 @@ async def test_a_database_server_is_named_without_its_password(healthy_settings)
     assert "hunter2" not in said
 
 
+@pytest.mark.parametrize(("seconds", "where"), [(60.0, "ahead of"), (-60.0, "behind")])
+async def test_a_clock_that_is_not_that_of_the_database_is_told(healthy_settings, monkeypatch, caplog, seconds, where):
+    off = SimpleNamespace(time=lambda: time.time() + seconds, monotonic=time.monotonic)
+    monkeypatch.setattr(postgres, "time", off)
+    healthy, said = await bill(healthy_settings.model_copy(update={"database_url": await new_database()}))
+    assert not healthy
+    assert "NTP" in said
+    # The way to the server takes its time, too.
+    assert re.search(rf"clock is (5\d|60)\.\d s {where} the database's", said)
+    assert re.search(rf"clock is (5\d|60)\.\d s {where} the database's", caplog.text)
+
+
+async def test_clocks_of_one_mind_are_not_worth_a_word(healthy_settings, caplog):
+    healthy, said = await bill(healthy_settings.model_copy(update={"database_url": await new_database()}))
+    assert healthy
+    assert "Clock" not in said
+    assert not [record for record in caplog.records if record.name == postgres.__name__]
+
+
 async def test_an_address_that_is_no_api_is_named(healthy_settings):
     page = healthy_settings.discord_api_base.removesuffix("/api/v10") + "/sandbox/world?"
     healthy, said = await bill(healthy_settings.model_copy(update={"discord_api_base": page}))
@@ -247,7 +269,7 @@ async def test_a_model_that_ran_out_of_memory_is_named_with_the_worker_that_hold
         await job_queue(healthy_settings, database).register(worker)
     healthy, said = await bill(healthy_settings)
     assert healthy
-    assert "flux-dev, flux-schnell. Memory ran out: flux-dev is held as nf4 until this worker starts anew." in said
+    assert "flux-dev, flux-schnell. Memory ran out: flux-dev is held as nf4 for an hour or more." in said
 
 
 def test_a_card_that_others_use_as_well_is_told_of(healthy_settings, monkeypatch):
@@ -266,6 +288,19 @@ async def test_a_model_of_the_hub_is_planned_for_without_a_download(healthy_sett
     healthy, said = await bill(healthy_settings.model_copy(update={"flux_dev_path": "black-forest-labs/FLUX.1-dev"}))
     assert healthy
     assert re.search(r"flux-dev here +quality: cpu(-bf16)?, [0-9]{2}\.[0-9] GiB\.", said)
+
+
+async def test_what_a_worker_rehearses_when_it_starts_is_told(healthy_settings, monkeypatch):
+    def said(**changes):
+        return {about: remark for about, _, remark in examine_card(healthy_settings.model_copy(update=changes))}
+
+    told = "A worker loads it when it starts, and rehearses it while nobody waits: "
+    assert f"{told}quality." in said()["flux-tiny here"]
+    assert told not in said(warm_up=("off",))["flux-tiny here"]
+    assert "WARM_UP names flux-dev" in said(warm_up=("flux-dev",))["Warm-up"]
+    facts = Facts(kind="cuda", name="a card", total=80 << 30, free=79 << 30, main_free=64 << 30, capability=(9, 0))
+    monkeypatch.setattr("flux_core.gpu.device.facts_of", lambda device: facts)
+    assert f"{told}quality, turbo." in said()["flux-tiny here"]
 
 
 async def test_whether_pictures_are_checked_is_told(healthy_settings, tmp_path):
@@ -382,3 +417,14 @@ async def test_the_list_tells_that_the_day_s_money_is_spent(healthy_settings, mo
     async with open_database(healthy_settings) as database:
         await job_queue(healthy_settings, database).register(worker)
     assert "the day's money is spent (CLOUD_DAILY_CAP)" in await listed(healthy_settings)
+
+
+async def test_a_server_whose_policy_cannot_be_read_is_named(healthy_settings):
+    spoilt = {"guild_id": 42, "policy": '{"pool": "much"}', "by_user": 1, "since": 0.0}
+    async with open_database(healthy_settings) as database:
+        await database.write(lambda connection: connection.execute(sa.insert(policies), spoilt))
+    healthy, said = await bill(healthy_settings)
+    assert not healthy
+    assert "Server 42" in said
+    assert "pool: " in said
+    assert "/admin policy import" in said

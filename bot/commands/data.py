@@ -16,6 +16,7 @@ from bot.answers import think
 from bot.cards import BLURPLE, Card
 from bot.confirmation import confirm
 from bot.whereabouts import account_of
+from flux_core.errors import AlreadySo
 from flux_core.service import Forgotten
 
 if TYPE_CHECKING:
@@ -41,12 +42,19 @@ data = app_commands.Group(
 @data.command(description="Everything I know of you in this server, as a JSON file.")
 async def export(interaction: discord.Interaction[FluxBot]) -> None:
     """Hand out a member's own data, privately."""
-    await think(interaction)
-    account = account_of(interaction)
-    document = await interaction.client.studio.personal.export(account)
-    name, content = await asyncio.to_thread(
-        as_file, document, f"flux-bot-data-{account.user_id}", interaction.filesize_limit
-    )
+    account, bot = account_of(interaction), interaction.client
+    if account in bot.exporting:
+        raise AlreadySo(what="your file is being written")
+    bot.exporting.add(account)
+    try:
+        await think(interaction)
+        async with bot.exports:
+            document = await bot.studio.personal.export(account)
+            name, content = await asyncio.to_thread(
+                as_file, document, f"flux-bot-data-{account.user_id}", interaction.filesize_limit
+            )
+    finally:
+        bot.exporting.discard(account)
     jobs, rows = len(document["jobs"]), len(document["ledger"])
     card = Card(
         ui.Container(

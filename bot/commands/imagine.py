@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-KNOWN_WITHIN = 1.0
-"""Seconds for looking up what a member and a channel prefer: after it, what is quick still has its time."""
+KNOWN_WITHIN = 1.75
+"""Seconds for looking up what a member and a channel prefer: after it, what is quick still has its time. Of thousands
+at the same moment, the last are told when those before them are on their way."""
 
 
 @app_commands.command(description="Draw pictures from words.")
@@ -110,15 +111,20 @@ async def imagine(
         spoiler=spoiler,
     )
     options = settled.options
-    draft = resolve(options, bot.studio.catalogue, picture=declared, mask=declared_mask)
+    loras = None
+    if options.lora is not None:
+        async with asyncio.timeout(KNOWN_WITHIN):
+            loras = await bot.studio.loras()
+    draft = resolve(options, bot.studio.catalogue, picture=declared, mask=declared_mask, loras=loras)
 
     async def with_pictures(*attachments: discord.Attachment) -> GenerationRequest:
         given = [await bot.attachments.read(one.url) for one in attachments]
         for masked in given[1:]:
-            await asyncio.to_thread(check_mask, masked)
+            await asyncio.to_thread(check_mask, masked, (given[0].width, given[0].height))
         kept = [await bot.studio.store_input(one) for one in given]
         exact = options.model_copy(update={"seed": draft.seed})
-        return resolve(exact, bot.studio.catalogue, picture=kept[0], mask=kept[1] if len(kept) > 1 else None)
+        to_paint = kept[1] if len(kept) > 1 else None
+        return resolve(exact, bot.studio.catalogue, picture=kept[0], mask=to_paint, loras=loras)
 
     order = orders.Order(
         account=account,
@@ -187,7 +193,13 @@ async def offer_loras(interaction: discord.Interaction[FluxBot], typed: str) -> 
     """Offer the LoRAs for the model that was chosen, with the weight that was typed."""
     spec = await _chosen_model(interaction)
     name, colon, weight = typed.strip().lower().partition(":")
-    fitting = [lora.name for lora in interaction.client.studio.catalogue.loras.values() if lora.fits(spec.id)]
+    studio = interaction.client.studio
+    try:
+        known = await studio.loras(now=True)
+    except StorageUnavailable:
+        log.warning("the LoRAs of the living workers could not be read", exc_info=True)
+        known = studio.catalogue.known_loras
+    fitting = [lora for lora, models in known.items() if spec.id in models]
     found = [f"{one}{colon}{weight}" for one in fitting if name in one]
     return [app_commands.Choice(name=shorten(one, CHOICE_LIMIT), value=one[:CHOICE_LIMIT]) for one in found][
         :MOST_CHOICES

@@ -1,7 +1,8 @@
 """Brings what moderators are asked to look at into their channel, and what became of it.
 
 It holds nothing that matters. What is to be posted or edited is in the database, so after a restart, or a crash at any
-moment, it goes on from there: a post carries the review's id as its nonce, and an edit can be repeated.
+moment, it goes on from there: a lease keeps two bots apart, a post carries the review's id as its nonce, and an edit
+can be repeated.
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ log = logging.getLogger(__name__)
 AT_ONCE = 4
 TIDY_GAP = 1.0
 """Least seconds between two looks for reviews that nobody needs any more: it reads more than a look does."""
+LEASE = 30.0
+"""Seconds for which a post belongs to this process; after a crash, the next one waits that long."""
 SEND_TIMEOUT = 60.0
-"""Seconds for one request with its uploads."""
+"""Seconds for one request with its uploads. It may outlast the lease: what two bots send then is the same post."""
 LONGEST_PAUSE = 300.0
 GIVE_UP_AFTER = 24 * 3600.0
 """Seconds after the verdict for which a message is tried that cannot be edited. A post is tried until it works."""
@@ -92,6 +95,8 @@ class Posting:
         async with self._sending:
             for due in of_guild:
                 review = due.review
+                if not await self._studio.reviews.claim(review.id, LEASE):
+                    continue
                 try:
                     async with asyncio.timeout(SEND_TIMEOUT):
                         await self._post(due)
@@ -99,7 +104,7 @@ class Posting:
                     _log(review, error)
                     retry_at = self._clock() + pause_after(review.attempts, LONGEST_PAUSE)
                     if passing(error) or isinstance(error, ChannelGone | discord.Forbidden | discord.NotFound):
-                        await self._studio.reviews.stuck(review.guild_id, retry_at, _problem(error))
+                        await self._studio.reviews.stuck(review, retry_at, _problem(error))
                         return
                     await self._studio.reviews.failed(review.id, retry_at, _problem(error))
 

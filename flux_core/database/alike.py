@@ -20,8 +20,9 @@ from flux_core.database.claims import TAKE_FROM_LINE
 from flux_core.database.jobs import job_of, reconsider
 from flux_core.database.tables import jobs, virtual_time
 from flux_core.database.turns import guilds_in_turn, overtake
-from flux_core.generation import GenerationRequest
+from flux_core.database.unreadable import request_in
 from flux_core.jobs import Job, Lane
+from flux_core.skills import skill_for
 
 c = jobs.c
 
@@ -46,7 +47,8 @@ class Waiting(NamedTuple):
     guild_id: int
     start_tag: float
     id: str
-    model: str
+    skill: str
+    """What it waits for: its model, and a LoRA (``flux_core.skills``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Party:
 
     job: Job
     """Just claimed: it was its turn."""
-    models: Sequence[str]
+    skills: Sequence[str]
     """What its worker draws: whose jobs stand in its line."""
     device: str
     most_pictures: int
@@ -75,7 +77,7 @@ def take(connection: Connection, party: Party, lease: float) -> list[Job]:
     """
     first = party.job
     now = first.started_at or 0.0
-    claim = {"of": first.request.model, "worker": first.worker_id, "now": now, "until": now + lease}
+    claim = {"of": skill_for(first.request), "worker": first.worker_id, "now": now, "until": now + lease}
     line, places = _look(connection, party)
     chosen = [line[place] for place in places]
     left = [row for place, row in enumerate(line) if place not in places]
@@ -105,9 +107,9 @@ def _look(connection: Connection, party: Party) -> tuple[Sequence[Waiting], list
     paces = batches.known(connection, party.device, shape.paced_as, shape.scale)
     if not paces:
         return (), []
-    line = first_in_line(connection, party.models, job.lane)
-    rows = connection.execute(_REQUESTS, {"jobs": [row.id for row in line if row.model == shape.model]})
-    requests = {row.id: GenerationRequest.model_validate_json(row.request) for row in rows if row.attempts == 0}
+    line, needed = first_in_line(connection, party.skills, job.lane), skill_for(job.request)
+    rows = connection.execute(_REQUESTS, {"jobs": [row.id for row in line if row.skill == needed]})
+    requests = {row.id: request_in(row.request) for row in rows if row.attempts == 0}
 
     several = len({row.guild_id for row in line}) > 1
     blocked: set[int] = set()
@@ -122,20 +124,20 @@ def _look(connection: Connection, party: Party) -> tuple[Sequence[Waiting], list
     return line, company(job.request.count, found, paces, party.most_pictures)
 
 
-def first_in_line(connection: Connection, models: Sequence[str], lane: Lane) -> list[Waiting]:
-    """Return the first jobs of a lane that a worker with ``models`` would claim, one by one.
+def first_in_line(connection: Connection, skills: Sequence[str], lane: Lane) -> list[Waiting]:
+    """Return the first jobs of a lane that a worker with ``skills`` would claim, one by one.
 
     As ``lineup`` does, without looking at all that wait: the first jobs of the first guilds are enough.
     """
     now = connection.execute(_NOW).scalar_one()
-    wanted: dict[str, Any] = {f"model_{number}": model for number, model in enumerate(models)}
+    wanted: dict[str, Any] = {f"model_{number}": skill for number, skill in enumerate(skills)}
     line: list[Waiting] = []
-    guilds = guilds_in_turn("waits_for", len(models), WINDOW)
+    guilds = guilds_in_turn("waits_for", len(skills), WINDOW)
     for guild_id, finish in connection.execute(guilds, wanted | {"of_lane": lane.value}).all():
         rows = [
             row
-            for model in models
-            for row in connection.execute(_FIRST, {"of": model, "of_lane": lane.value, "guild": guild_id})
+            for skill in skills
+            for row in connection.execute(_FIRST, {"of": skill, "of_lane": lane.value, "guild": guild_id})
         ]
         turn = max(now, finish)
         for row in sorted(rows, key=lambda row: (row.start_tag, row.id))[:WINDOW]:

@@ -11,6 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from flux_core.database import members as own
+from flux_core.database import policies
 from flux_core.database.jobs import CLAIMED_AGAIN, IS_QUEUED
 from flux_core.database.tables import guilds, jobs, ledger, members, pools, spending
 from flux_core.jobs import Lane
@@ -72,6 +74,14 @@ MEANINGS = {
     "unknown_guild": (
         "Servers with waiting jobs that take no turns",
         "Nobody draws those before somebody there submits another job.",
+    ),
+    "policy": (
+        "Servers whose policy cannot be read, so that nothing is drawn there",
+        "Their moderators replace it with /admin policy import, or take it back with /admin policy reset.",
+    ),
+    "limits": (
+        "Members for whom limits are set that cannot be read, so that nothing is drawn for them",
+        "Set them anew with /admin quota set.",
     ),
     "claimable": (
         "Waiting jobs that can be claimed and should be held, or the other way round",
@@ -296,9 +306,17 @@ _CHECKS = [
 
 
 def discrepancies(connection: Connection) -> list[Discrepancy]:
-    """Return what ledger, counters and jobs disagree on, one for each kind of problem; nothing is changed."""
-    return [
+    """Return what ledger, counters and jobs disagree on, one for each kind of problem; nothing is changed.
+
+    Also what stands in the way of orders because it cannot be read.
+    """
+    found = [
         Discrepancy(row.problem, int(row.number), str(row.example))
         for check in _CHECKS
         for row in connection.execute(check)
     ]
+    if guilds_shut := sorted(policies.unreadable(connection)):
+        found.append(Discrepancy("policy", len(guilds_shut), str(guilds_shut[0])))
+    if shut := own.unreadable(connection):
+        found.append(Discrepancy("limits", len(shut), f"{shut[0].guild_id}/{shut[0].user_id}"))
+    return found

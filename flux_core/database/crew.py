@@ -14,12 +14,15 @@ from sqlalchemy import Connection
 from flux_core.database import lineup, speeds, spending, workers
 from flux_core.database.jobs import IS_RUNNING
 from flux_core.database.tables import jobs
+from flux_core.database.wanted import waited_for
 from flux_core.database.workers import WorkerInfo
-from flux_core.estimates import Speed, wait
+from flux_core.estimates import Speed, units_of, wait
+from flux_core.generation import GenerationRequest
 from flux_core.jobs import Account, Job, Origin
 from flux_core.offers import Offer
 from flux_core.policy import NOTHING_DECIDED, GuildPolicy
 from flux_core.router import LOCAL, Errand, Venue
+from flux_core.skills import draws, model_of, of_use, skill_for, skills_of
 
 COUNTED = 2_000
 """Waiting jobs of our own cards that a hosted provider's claim counts; whoever stands further behind waits long."""
@@ -34,7 +37,7 @@ _RUNNING = (
     .order_by(c.started_at, c.id)
 )
 Work = Mapping[str, tuple[int, float]]
-"""Model → how many jobs, and their megapixel-steps."""
+"""Model or, of our own cards, skill (``flux_core.skills``) → how many jobs, and their megapixel-steps."""
 
 
 class Crew:
@@ -58,6 +61,7 @@ class Crew:
         self._spent_by_guild: dict[int, int] = {}
         self._rivals: dict[str, frozenset[str]] = {}
         self._busy: dict[str, Sequence[float]] = {}
+        self._waited_for: Sequence[str] | None = None
 
     # Our own cards
 
@@ -66,19 +70,32 @@ class Crew:
         """Return the models that our own cards draw."""
         return frozenset(model for worker in self._ours for model in worker.offers)
 
-    def able(self, model: str) -> list[WorkerInfo]:
-        """Return our own workers that draw ``model`` and take jobs."""
-        return [worker for worker in self._ours if model in worker.offers and worker.closed is None]
+    @property
+    def local_skills(self) -> frozenset[str]:
+        """Return what our own cards draw: their models, and those with LoRAs for which a job waits."""
+        return frozenset(one for worker in self._ours for one in self._skills_of(worker))
 
-    def rivals(self, model: str) -> frozenset[str]:
-        """Return the models that the same workers of ours draw."""
-        if model not in self._rivals:
-            self._rivals[model] = frozenset({model}.union(*(worker.offers for worker in self.able(model))))
-        return self._rivals[model]
+    def _skills_of(self, worker: WorkerInfo) -> list[str]:
+        if not any(offer.loras for offer in worker.offers.values()):
+            return list(worker.offers)
+        if self._waited_for is None:
+            self._waited_for = waited_for(self._connection)
+        return of_use(skills_of(worker.offers), self._waited_for)
 
-    def local_seconds(self, model: str, units: float, ahead: Work) -> float | None:
+    def able(self, skill: str) -> list[WorkerInfo]:
+        """Return our own workers that have ``skill`` and take jobs."""
+        return [worker for worker in self._ours if draws(worker.offers, skill) and worker.closed is None]
+
+    def rivals(self, skill: str) -> frozenset[str]:
+        """Return the skills that the same workers of ours have."""
+        if skill not in self._rivals:
+            theirs = (self._skills_of(worker) for worker in self.able(skill))
+            self._rivals[skill] = frozenset({skill}.union(*theirs))
+        return self._rivals[skill]
+
+    def local_seconds(self, skill: str, units: float, ahead: Work) -> float | None:
         """Return the seconds until our own cards have drawn a job behind ``ahead``; None when that is not known."""
-        own, busy, rivals = self.drawing(LOCAL, model, units), self._busy_with(model), self.rivals(model)
+        own, busy, rivals = self.drawing(LOCAL, skill, units), self._busy_with(skill), self.rivals(skill)
         before = total(
             [self.drawing(LOCAL, other, work, count) for other, (count, work) in ahead.items() if other in rivals]
         )
@@ -86,24 +103,25 @@ class Crew:
             return None
         return wait(before, busy) + own
 
-    def _busy_with(self, model: str) -> Sequence[float]:
-        """Return for each of our workers that draws ``model`` how long it is busy; nothing when that is not known."""
-        if model not in self._busy:
-            able = self.able(model)
+    def _busy_with(self, skill: str) -> Sequence[float]:
+        """Return for each of our workers that has ``skill`` how long it is busy; nothing when that is not known."""
+        if skill not in self._busy:
+            able = self.able(skill)
             busy = [total([self.remaining(row) for row in self._running[worker.id]]) for worker in able]
             known = [until for until in busy if until is not None]
-            self._busy[model] = known if len(known) == len(busy) else []
-        return self._busy[model]
+            self._busy[skill] = known if len(known) == len(busy) else []
+        return self._busy[skill]
 
     # Hosted providers
 
     def hosted_seconds(
-        self, providers: Collection[str], model: str, units: float, count: int, work: float
+        self, providers: Collection[str], request: GenerationRequest, count: int, work: float
     ) -> float | None:
-        """Return the seconds until one of ``providers`` has drawn a job behind ``count`` others of its model.
+        """Return the seconds until one of ``providers`` has drawn ``request`` behind ``count`` others of its model.
 
         ``work``: the megapixel-steps of those.
         """
+        model = request.model
         crew = [
             worker
             for name in sorted(providers)
@@ -114,22 +132,25 @@ class Crew:
             return None
         busy = [self.remaining(row) or 0.0 for worker in crew for row in self._running[worker.id]]
         hands = sum(worker.slots for worker in crew)
-        own, ahead = (
-            min(self.drawing(worker.provider, model, part, number) or 0.0 for worker in crew)
-            for part, number in ((units, 1), (work, count))
-        )
+        own = min(self.drawing(one.provider, model, self.units(one.provider, request)) or 0.0 for one in crew)
+        ahead = min(self.drawing(one.provider, model, work, count) or 0.0 for one in crew)
         return wait(ahead, [*busy[:hands], *[0.0] * (hands - len(busy))]) + own
 
     # Speeds
 
-    def drawing(self, provider: str, model: str, units: float, count: int = 1) -> float | None:
+    def units(self, provider: str, request: GenerationRequest) -> float:
+        """Return the work of ``request`` there, in the mode that those draw it in who live: the mean of theirs."""
+        crew = self.able(skill_for(request)) if provider == LOCAL else self._hosted.get(provider, ())
+        return units_of(request, [worker.offers for worker in crew])
+
+    def drawing(self, provider: str, skill: str, units: float, count: int = 1) -> float | None:
         """Return the seconds that ``count`` jobs of ``units`` megapixel-steps together take one worker."""
-        speed = self._speed(provider, model)
+        speed = self._speed(provider, skill)
         return None if speed is None else speed.seconds_for(units, count)
 
-    def _speed(self, provider: str, model: str) -> Speed | None:
-        names = [worker.provider for worker in self.able(model)] if provider == LOCAL else []
-        known = (self._speeds.get((name, model)) for name in (provider, *names))
+    def _speed(self, provider: str, skill: str) -> Speed | None:
+        names = [worker.provider for worker in self.able(skill)] if provider == LOCAL else []
+        known = (self._speeds.get((name, model_of(skill))) for name in (provider, *names))
         return next((speed for speed in known if speed is not None), None)
 
     def remaining(self, row: Any) -> float | None:
@@ -157,21 +178,20 @@ class Crew:
 
     def venues(
         self,
-        model: str,
-        units: float,
+        request: GenerationRequest,
         ahead: Work,
         *,
         expected: bool = False,
         guild_id: int = 0,
         policy: GuildPolicy = NOTHING_DECIDED,
     ) -> list[Venue]:
-        """Return who could draw a job of a guild, our own cards for those ``ahead`` of it first.
+        """Return who could draw a guild's ``request``, our own cards for those ``ahead`` of it first.
 
         ``expected``: whether our own cards are one of them even while none of them lives.
         """
         return [
-            *self._local(model, units, ahead, expected),
-            *within_budget(self._vendors(model, units), policy, lambda: self._spent_by(guild_id)),
+            *self._local(request, ahead, expected),
+            *within_budget(self._vendors(request), policy, lambda: self._spent_by(guild_id)),
         ]
 
     def _spent_by(self, guild_id: int) -> int:
@@ -179,20 +199,21 @@ class Crew:
             self._spent_by_guild[guild_id] = spending.of_guild(self._connection, guild_id, self._day)
         return self._spent_by_guild[guild_id]
 
-    def _local(self, model: str, units: float, ahead: Work, expected: bool) -> Iterator[Venue]:
-        crew = [worker for worker in self._ours if model in worker.offers]
+    def _local(self, request: GenerationRequest, ahead: Work, expected: bool) -> Iterator[Venue]:
+        model, skill = request.model, skill_for(request)
+        crew = [worker for worker in self._ours if draws(worker.offers, skill)]
         if not crew and not expected:
             return
         offers = {model: crew[0].offers[model]} if crew else {model: Offer(theirs=model)}
-        closed = AWAY if not crew else next((w.closed for w in crew if not self.able(model)), None)
-        hands = sum(max(0, worker.slots - len(self._running[worker.id])) for worker in self.able(model))
-        first = sum(count for other, (count, _) in ahead.items() if other in self.rivals(model))
-        seconds = self.local_seconds(model, units, ahead)
+        closed = AWAY if not crew else next((w.closed for w in crew if not self.able(skill)), None)
+        hands = sum(max(0, worker.slots - len(self._running[worker.id])) for worker in self.able(skill))
+        first = sum(count for other, (count, _) in ahead.items() if other in self.rivals(skill))
+        seconds = self.local_seconds(skill, self.units(LOCAL, request), ahead)
         yield Venue(
             provider=LOCAL, hosted=False, offers=offers, closed=closed, free=max(0, hands - first), seconds=seconds
         )
 
-    def _vendors(self, model: str, units: float) -> Iterator[Venue]:
+    def _vendors(self, request: GenerationRequest) -> Iterator[Venue]:
         for provider, crew in self._hosted.items():
             caps = [worker.money_cap for worker in crew if worker.money_cap is not None]
             yield Venue(
@@ -201,7 +222,7 @@ class Crew:
                 offers=crew[-1].offers,
                 closed=None if any(worker.closed is None for worker in crew) else crew[-1].closed,
                 free=self.free(provider),
-                seconds=self.drawing(provider, model, units),
+                seconds=self.drawing(provider, request.model, self.units(provider, request)),
                 money_left=min(caps) - self._spent.get(provider, 0) if caps else None,
                 money_cap=min(caps, default=None),
                 links=crew[-1].links,
@@ -211,9 +232,9 @@ class Crew:
 class Line:
     """The jobs that our own cards draw in their turn, counted as far as somebody has walked along it."""
 
-    def __init__(self, connection: Connection, models: frozenset[str]) -> None:
+    def __init__(self, connection: Connection, skills: frozenset[str]) -> None:
         self._passed: dict[str, tuple[int, float]] = {}
-        self._rows = lineup.for_us(connection, models, COUNTED)
+        self._rows = lineup.for_us(connection, skills, COUNTED)
         self._place = {row.id: number for number, row in enumerate(self._rows)}
         self._next = 0
 

@@ -22,6 +22,8 @@ from flux_core.errors import ConfigurationError, StorageUnavailable
 
 POOL = 5
 """Connections of one process to a server, besides the one that listens."""
+CLOCKS_APART = 2.0
+"""Seconds between two clocks that leases bear: they last for LEASE_SECONDS, and are renewed several times in it."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -84,6 +86,22 @@ class Database(ABC):
 
         Returns at once for None, and the same number after ``timeout`` seconds without a write.
         """
+
+    async def apart(self) -> float:
+        """Return by how many seconds at least this machine's clock is ahead of the server's; raises StorageUnavailable.
+
+        Negative when it is behind. A file has no clock of its own.
+        """
+        return 0.0
+
+
+def clocks_apart(apart: float) -> str:
+    """Say what is wrong with a clock that is ``apart`` seconds ahead of the database's."""
+    return (
+        f"This machine's clock is {abs(apart):.1f} s {'ahead of' if apart > 0 else 'behind'} the database's. Leases "
+        "are written by one machine and read by another, so work may be done twice: have both ask the same time server "
+        "(NTP)."
+    )
 
 
 @contextmanager

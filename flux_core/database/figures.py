@@ -18,6 +18,7 @@ from flux_core.database.tables import jobs, ledger, reviews
 from flux_core.database.tables import workers as worker_table
 from flux_core.jobs import JobState, Lane
 from flux_core.quota import day_at
+from flux_core.skills import model_of
 
 c = jobs.c
 
@@ -75,9 +76,9 @@ class Figures:
 _NOTHING = sa.select(sa.literal_column("1", sa.Integer))
 # Counted from the indexes that claims use. Ids are sorted by time, and in the indexes; the time itself is not.
 _COUNTS = (c.lane, sa.func.count().label("jobs"), sa.func.min(c.id).label("first"))
-_FOR_US = sa.select(c.waits_for.label("model"), *_COUNTS).where(c.waits_for.is_not(None)).group_by(c.waits_for, c.lane)
+_FOR_US = sa.select(c.waits_for.label("of"), *_COUNTS).where(c.waits_for.is_not(None)).group_by(c.waits_for, c.lane)
 _FOR_HOSTED = (
-    sa.select(c.waits_hosted.label("model"), *_COUNTS)
+    sa.select(c.waits_hosted.label("of"), *_COUNTS)
     .where(c.waits_hosted.is_not(None), c.waits_for.is_(None), c.provider_job_id.is_(None))
     .group_by(c.waits_hosted, c.lane)
 )
@@ -165,7 +166,12 @@ def _waiting(connection: Connection) -> dict[tuple[Lane, str, str], Crowd]:
     counted += [(HOSTED, row) for row in connection.execute(_FOR_HOSTED)]
     firsts = {"jobs": [row.first for _, row in counted]}
     asked_at = {row.id: row.created_at for row in connection.execute(_ASKED_AT, firsts)}
-    return {(Lane(row.lane), row.model, venue): Crowd(row.jobs, asked_at[row.first]) for venue, row in counted}
+    found: dict[tuple[Lane, str, str], Crowd] = {}
+    for venue, row in counted:
+        key = Lane(row.lane), model_of(row.of), venue  # with whatever LoRA
+        known = found.get(key, Crowd(0, asked_at[row.first]))
+        found[key] = Crowd(known.jobs + row.jobs, min(known.oldest, asked_at[row.first]))
+    return found
 
 
 def _credits(connection: Connection, now: float, zone: ZoneInfo) -> Credits:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam
 
 from flux_core.database.jobs import COLUMNS, job_of
 from flux_core.database.tables import jobs
+from flux_core.database.unreadable import object_in
 from flux_core.jobs import Account, Job
 
 c = jobs.c
@@ -72,5 +73,5 @@ def history_of(
 
 
 def _has(request: str, wanted: list[str]) -> bool:
-    prompt = str(json.loads(request)["prompt"]).casefold()
+    prompt = str(object_in(request).get("prompt", "")).casefold()
     return all(word in prompt for word in wanted)

@@ -139,7 +139,7 @@ def _look(connection: Connection, worker_id: str, terms: Terms, now: float) -> _
     waiting = _waiting(connection, worker, now)
     if not waiting:
         return _Found(worker)
-    line = Line(connection, crew.local_models)
+    line = Line(connection, crew.local_skills)
     sent, for_us = _walk(connection, crew, line, waiting, worker, terms.policy, now)
     return _Found(worker, sent=sent, for_us=for_us, line=line)
 
@@ -176,10 +176,11 @@ def _walk(
         job = find(connection, row.id)
         if job is None:
             continue
+        if job.unreadable:
+            return (job, Choice(worker.provider, "unreadable")), for_us  # whoever meets it gives it up
         # What may wait for our own cards does so for a moment even while none of them is up.
         venues = crew.venues(
-            row.waits_hosted,
-            row.units,
+            job.request,
             ahead,
             expected=row.waits_for is not None,
             guild_id=row.guild_id,
@@ -229,7 +230,7 @@ def left_for_us(connection: Connection, terms: Terms, now: float, most: int = 50
         if job is None:
             continue
         decided = policies.get(guild_id, NOTHING_DECIDED)
-        venues = crew.venues(job.request.model, job.request.work, {}, guild_id=guild_id, policy=decided)
+        venues = crew.venues(job.request, {}, guild_id=guild_id, policy=decided)
         verdict = route(errand_of(job), venues, decided.routing or terms.policy)
         if isinstance(verdict, Choice) and verdict.provider == LOCAL:
             found.append(job_id)

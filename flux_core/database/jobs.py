@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
 from flux_core.database.tables import jobs, members, pauses
+from flux_core.database.unreadable import request_in, stand_in
 from flux_core.errors import FluxError
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Account, Job, JobState, Lane, Origin, Remark, ReplyTo
 from flux_core.models import Mode
 from flux_core.router import LOCAL
+from flux_core.skills import BETWEEN, skill_for
 
 c = jobs.c
 
@@ -28,7 +32,8 @@ _FAILED_HERE = c.tried.like(f'%"{LOCAL}"%')
 _BY_US = sa.case(
     (sa.and_(_SUBMITTED, c.provider != LOCAL), None),
     (sa.or_(c.venue == "hosted", _FAILED_HERE), None),
-    else_=c.model,
+    (c.lora.is_(None), c.model),
+    else_=c.model + sa.literal_column(f"'{BETWEEN}'") + c.lora,
 )
 _BY_HOSTED = sa.case(
     (sa.and_(_SUBMITTED, c.provider != LOCAL), c.model), (sa.or_(_SUBMITTED, c.venue == "local"), None), else_=c.model
@@ -74,7 +79,8 @@ AFTER_ALL = "g"
 """Behind every id, which is hexadecimal, in any collation."""
 
 COLUMNS: tuple[sa.Column[Any], ...] = (
-    *(c.id, c.guild_id, c.user_id, c.request, c.origin, c.cost, c.created_at, c.state, c.parent_id, c.parent_position),
+    *(c.id, c.guild_id, c.user_id, c.model, c.request, c.origin, c.cost, c.created_at, c.state, c.parent_id),
+    c.parent_position,
     *(c.application_id, c.channel_id, c.interaction_token, c.token_expires_at, c.message_id, c.upload_limit, c.private),
     *(c.spoiler, c.start_tag, c.finish_tag, c.attempts, c.worker_id, c.lease_until, c.started_at, c.ended_at),
     *(c.cancel_requested, c.steps_done, c.steps_total, c.preview_key, c.provider, c.provider_job_id, c.error_code),
@@ -85,7 +91,19 @@ COLUMNS: tuple[sa.Column[Any], ...] = (
 
 
 def job_of(row: Any) -> Job:
-    """Return the job in a row that has ``COLUMNS``."""
+    """Return the job in a row that has ``COLUMNS``; ``unreadable`` where it is damaged, or of another version."""
+    request = request_in(row.request)
+    if request is not None:
+        try:
+            return _job(row, request)
+        except (ValueError, TypeError, AttributeError):
+            pass
+    blank = {"origin": Origin.IMAGINE, "error_facts": None, "tried": None, "remarks": None, "drawn_mode": None}
+    legible = SimpleNamespace(**{column.name: getattr(row, column.name) for column in COLUMNS} | blank)
+    return replace(_job(legible, stand_in(row.model)), unreadable=True)
+
+
+def _job(row: Any, request: GenerationRequest) -> Job:
     reply_to = None
     if row.channel_id is not None:
         reply_to = ReplyTo(
@@ -101,7 +119,7 @@ def job_of(row: Any) -> Job:
     return Job(
         id=row.id,
         account=Account(row.guild_id, row.user_id),
-        request=GenerationRequest.model_validate_json(row.request),
+        request=request,
         origin=Origin(row.origin),
         cost=row.cost,
         created_at=row.created_at,
@@ -154,10 +172,11 @@ def values_of(job: Job, key: str | None = None) -> dict[str, Any]:
         "parent_id": job.parent_id,
         "parent_position": job.parent_position,
         "cost": job.cost,
-        "units": job.request.work,
+        "units": job.request.work if job.units is None else job.units,
         "created_at": job.created_at,
         "state": job.state.value,
-        "waits_for": None if job.venue == "hosted" or job.held is not None else job.request.model,
+        "lora": job.request.lora and job.request.lora.name,
+        "waits_for": None if job.venue == "hosted" or job.held is not None else skill_for(job.request),
         "waits_hosted": None if job.venue == "local" or job.held is not None else job.request.model,
         "venue": job.venue,
         "asked": None if job.request.provider == LOCAL else job.request.provider,
@@ -242,9 +261,10 @@ def recent_prompts(connection: Connection, account: Account, prefix: str, limit:
     """Return the account's different prompts that begin with ``prefix``, newest first, of its last ``among`` jobs."""
     key = {"guild": account.guild_id, "user": account.user_id, "most": among}
     wanted = prefix.strip().casefold()
-    prompts = (GenerationRequest.model_validate_json(row.request).prompt for row in connection.execute(_REQUESTS, key))
+    requests = (request_in(row.request) for row in connection.execute(_REQUESTS, key))
     # A job that retention has forgotten has no words.
-    different = dict.fromkeys(prompt for prompt in prompts if prompt and prompt.casefold().startswith(wanted))
+    prompts = (request.prompt for request in requests if request is not None and request.prompt)
+    different = dict.fromkeys(prompt for prompt in prompts if prompt.casefold().startswith(wanted))
     return list(different)[:limit]
 
 

@@ -26,7 +26,7 @@ from flux_core.database.rejoining import rejoin_after
 from flux_core.database.routines import Routine
 from flux_core.database.tables import jobs
 from flux_core.database.tables import spending as spending_table
-from flux_core.errors import FluxError, LeaseLost, OutcomeUnknown, OutputRefused, TimedOut, WorkerLost
+from flux_core.errors import FluxError, LeaseLost, OrderUnreadable, OutcomeUnknown, OutputRefused, TimedOut, WorkerLost
 from flux_core.jobs import Job, JobState, Picture, Remark
 from flux_core.models import Mode
 from flux_core.moderation.output import Fate, fate
@@ -311,7 +311,7 @@ def end_without_pictures(
 
 def _may_be_billed(job: Job, error: FluxError | None) -> bool:
     """Say whether a provider may charge for a job that ended without its answer."""
-    without_answer = error is None or isinstance(error, TimedOut | WorkerLost)
+    without_answer = error is None or isinstance(error, TimedOut | WorkerLost | OrderUnreadable)
     return isinstance(error, OutcomeUnknown) or (without_answer and job.provider_job_id is not None)
 
 

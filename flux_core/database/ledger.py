@@ -11,7 +11,12 @@ from sqlalchemy import Connection, bindparam
 
 from flux_core.database.tables import ledger, pools
 from flux_core.jobs import Account, Job
-from flux_core.quota import GRANTED, shares_back
+from flux_core.quota import BEHIND_GRANTED, GRANTED, expiry_of, granted_purse, shares_back
+
+LATE_REFUNDS_LAST = 24 * 3600.0
+"""Seconds for which credits can be spent that came back after they had expired."""
+LATE = "came back after it had expired"
+"""Why the ledger moves them."""
 
 c = ledger.c
 
@@ -126,6 +131,7 @@ def settle_partly(connection: Connection, job: Job, missing: int, why: str, now:
     for row, amount in zip(reserved, back, strict=True):
         if row.pool is not None:
             _count(connection, job.account.guild_id, row.pool, -amount)
+        _extend(connection, job, row.purse, amount, now)
     return sum(back)
 
 
@@ -147,16 +153,36 @@ _REFUND = sa.insert(ledger).from_select(
 )
 
 
-_POOLED = sa.select(c.pool, c.amount).where(
-    c.job_id == bindparam("job"), c.kind == sa.literal_column("'reserve'"), c.pool.is_not(None)
+_FOLLOWED = sa.select(c.purse, c.pool, c.amount).where(
+    c.job_id == bindparam("job"),
+    c.kind == sa.literal_column("'reserve'"),
+    # Of a pool, or of credits that expire.
+    sa.or_(c.pool.is_not(None), sa.and_(c.purse > GRANTED, c.purse < BEHIND_GRANTED)),
 )
 
 
 def refund(connection: Connection, job: Job, now: float, why: str) -> None:
-    """Give back everything reserved for a job, each share to the purse it came from."""
+    """Give back everything reserved for a job, each share to the purse it came from.
+
+    Granted credits that have expired since, and would be worth nothing there, can be spent for another day.
+    """
     connection.execute(_REFUND, {"job": job.id, "now": now, "why": why})
-    for row in connection.execute(_POOLED, {"job": job.id}):
-        _count(connection, job.account.guild_id, row.pool, row.amount)
+    for row in connection.execute(_FOLLOWED, {"job": job.id}).all():
+        if row.pool is not None:
+            _count(connection, job.account.guild_id, row.pool, row.amount)
+        _extend(connection, job, row.purse, -row.amount, now)
+
+
+def _extend(connection: Connection, job: Job, purse: str, back: int, now: float) -> None:
+    """Move what went ``back`` to a purse of granted credits that has expired by now into one that has not."""
+    if not (back and GRANTED < purse < BEHIND_GRANTED):
+        return
+    ended_at = expiry_of(purse)
+    if ended_at is None or ended_at > now:
+        return
+    fresh = granted_purse(now + LATE_REFUNDS_LAST)
+    moved = [(purse, -back), (fresh, back)]
+    connection.execute(_INSERT, [_row(job.account, now, name, "grant", part, reason=LATE) for name, part in moved])
 
 
 def grant(

@@ -61,13 +61,10 @@ _WAITING = (
 )
 _RUNNING = sa.select(sa.func.count()).where(_HERE, IS_RUNNING)
 _RUNNING_JOBS = sa.select(*COLUMNS).where(_HERE, IS_RUNNING).order_by(c.started_at, c.id)
-_IN_TURN = (
-    sa.select(*COLUMNS)
-    .where(_HERE, IS_QUEUED)
-    .order_by(c.held.is_not(None), c.lane, c.start_tag, c.id)
-    .limit(bindparam("most"))
-    .offset(bindparam("skipped"))
-)
+_TURN = (c.held.is_not(None), c.lane, c.start_tag, c.id)
+# Whole rows are read of one page alone: a long line is sorted by what decides the order.
+_PAGE = sa.select(c.id).where(_HERE, IS_QUEUED).order_by(*_TURN).limit(bindparam("most")).offset(bindparam("skipped"))
+_IN_TURN = sa.select(*COLUMNS).where(c.id.in_(_PAGE)).order_by(*_TURN)
 _OF_MEMBER = sa.select(*COLUMNS).where(_HERE, c.user_id == bindparam("user")).order_by(c.start_tag.desc(), c.id.desc())
 _LAST = (
     sa.select(*COLUMNS)

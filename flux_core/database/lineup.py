@@ -71,9 +71,9 @@ def for_hosted(connection: Connection, models: Collection[str], most: int) -> Se
     return _in_line(connection, "waits_hosted", models, most)
 
 
-def for_us(connection: Connection, models: Collection[str], most: int) -> Sequence[Any]:
+def for_us(connection: Connection, skills: Collection[str], most: int) -> Sequence[Any]:
     """Return the first ``most`` jobs that our own cards may claim, in their turn (see ``_first_of_first``)."""
-    return _in_line(connection, "waits_for", models, most)
+    return _in_line(connection, "waits_for", skills, most)
 
 
 def _in_line(connection: Connection, column: str, models: Collection[str], most: int) -> Sequence[Any]:
@@ -145,9 +145,16 @@ def _first_of_first(connection: Connection, column: str, models: Sequence[str], 
     return sorted(line, key=lambda job: job[:6])[:most]
 
 
+def _with(
+    columns: Sequence[sa.Column[Any]], condition: sa.ColumnElement[bool], own: sa.ColumnElement[bool]
+) -> sa.Select[Any]:
+    """Return the line of those that meet ``condition``, with ``own`` jobs in it that may stand further behind."""
+    own_rows = sa.select(*columns).where(own)
+    return _in_turn(sa.union(sa.select(_that_fit(columns, condition)), own_rows).subquery("waiting"))
+
+
 def _ahead(columns: Sequence[sa.Column[Any]], name: str, condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    own_row = sa.select(*columns).where(c.id == bindparam("job"))
-    line = _in_turn(sa.union(sa.select(_that_fit(columns, condition)), own_row).subquery("waiting")).cte("line")
+    line = _with(columns, condition, c.id == bindparam("job")).cte("line")
     own = sa.select(line.c.place).where(line.c.id == bindparam("job")).scalar_subquery()
     of = line.c[name]
     return (
@@ -158,7 +165,17 @@ def _ahead(columns: Sequence[sa.Column[Any]], name: str, condition: sa.ColumnEle
 
 
 _AHEAD_OF_US = _ahead(_OF_OURS, "waits_for", _IS_OURS)
-_AHEAD_OF_HOSTED = _ahead(_OF_HOSTED, "waits_hosted", sa.and_(_IS_HOSTED, c.waits_for.is_(None)))
+_HOSTED_ALONE = sa.and_(_IS_HOSTED, c.waits_for.is_(None))
+_AHEAD_OF_HOSTED = _ahead(_OF_HOSTED, "waits_hosted", _HOSTED_ALONE)
+
+
+def _whole(columns: Sequence[sa.Column[Any]], name: str, condition: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    line = _with(columns, condition, c.id.in_(bindparam("jobs", expanding=True))).subquery("line")
+    return sa.select(line.c.id, line.c[name].label("model"), line.c.units).order_by(line.c.place)
+
+
+_ALL_OF_OURS = _whole(_OF_OURS, "waits_for", _IS_OURS)
+_ALL_OF_HOSTED = _whole(_OF_HOSTED, "waits_hosted", _HOSTED_ALONE)
 
 
 def ahead_of(
@@ -166,8 +183,41 @@ def ahead_of(
 ) -> dict[str, tuple[int, float]]:
     """Return what comes before a job among those of ``models``: model → how many jobs, and their megapixel-steps.
 
+    Of our own cards, ``models`` are skills (``flux_core.skills``), and so are those in the answer.
     ``hosted``: among those that wait for hosted providers alone.
     """
     statement = _AHEAD_OF_HOSTED if hosted else _AHEAD_OF_US
     rows = connection.execute(statement, {"job": job_id, "models": sorted(models), "far": FAR})
     return {row.model: (row.jobs, row.units) for row in rows}
+
+
+class Look:
+    """What comes before each of several jobs, read once for each kind of line however many they are."""
+
+    def __init__(self, job_ids: Collection[str]) -> None:
+        self._jobs = frozenset(job_ids)
+        self._seen: dict[tuple[frozenset[str], bool], dict[str, dict[str, tuple[int, float]]]] = {}
+
+    def ahead_of(
+        self, connection: Connection, job_id: str, models: Collection[str], *, hosted: bool = False
+    ) -> dict[str, tuple[int, float]]:
+        """Return the same as the function of this name."""
+        line = (frozenset(models), hosted)
+        if line not in self._seen:
+            self._seen[line] = self._walk(connection, *line)
+        return self._seen[line].get(job_id, {})
+
+    def _walk(
+        self, connection: Connection, models: frozenset[str], hosted: bool
+    ) -> dict[str, dict[str, tuple[int, float]]]:
+        statement = _ALL_OF_HOSTED if hosted else _ALL_OF_OURS
+        before: dict[str, tuple[int, float]] = {}
+        found: dict[str, dict[str, tuple[int, float]]] = {}
+        rows = connection.execute(statement, {"jobs": sorted(self._jobs), "models": sorted(models), "far": FAR})
+        for row in rows:
+            if row.id in self._jobs:
+                found[row.id] = dict(before)
+            if row.model in models:  # others stand in it for themselves alone
+                count, units = before.get(row.model, (0, 0.0))
+                before[row.model] = (count + 1, units + row.units)
+        return found

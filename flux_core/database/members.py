@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -10,8 +12,9 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, bindparam
 
 from flux_core.database.policies import NEWER
+from flux_core.database.several import by_guild
 from flux_core.database.tables import members
-from flux_core.errors import InvalidPolicy
+from flux_core.errors import InvalidPolicy, RulesUnreadable
 from flux_core.jobs import Account, Lane
 from flux_core.policy import Limits
 
@@ -20,6 +23,14 @@ NO_LIMITS = Limits()
 
 _IS_MEMBER = (members.c.guild_id == bindparam("guild"), members.c.user_id == bindparam("user"))
 _SELECT = sa.select(members.c.limits).where(*_IS_MEMBER)
+_SOME_LIMITS = (
+    sa.select(members.c.guild_id, members.c.user_id, members.c.limits)
+    .where(members.c.limits.is_not(None))
+    .order_by(members.c.guild_id, members.c.user_id)
+)
+_SELECT_SEVERAL = sa.select(members.c.user_id, members.c.limits).where(
+    members.c.guild_id == bindparam("guild"), members.c.user_id.in_(bindparam("users", expanding=True))
+)
 _SET_LIMITS = sa.update(members).where(*_IS_MEMBER).values(limits=bindparam("own"))
 _INSERT = sa.insert(members).inline()
 _TURN = {Lane.FAST: members.c.last_finish, Lane.RELAXED: members.c.last_relaxed}
@@ -65,25 +76,68 @@ def _identity(account: Account) -> dict[str, Any]:
 
 @lru_cache(maxsize=4096)
 def read(text: str | None) -> Limits:
-    """Return the limits in a document that was kept, without what only a newer version beside this one knows."""
-    return NO_LIMITS if text is None else Limits.model_validate_json(text, extra="ignore")
+    """Return the limits in a document that was kept, without what only a newer version beside this one knows.
+
+    Raises RulesUnreadable.
+    """
+    try:
+        return NO_LIMITS if text is None else Limits.model_validate_json(text, extra="ignore")
+    except ValidationError:
+        raise RulesUnreadable(whose="member") from None
 
 
 def limits_of(connection: Connection, account: Account) -> Limits:
-    """Return what is set for a member alone."""
+    """Return what is set for a member alone; raises RulesUnreadable."""
     return read(connection.execute(_SELECT, _key(account)).scalar())
+
+
+def limits_of_several(connection: Connection, accounts: Collection[Account]) -> dict[Account, Limits]:
+    """Return what is set for each of ``accounts`` alone, but for those that nothing is known of.
+
+    Nor for those of whom it cannot be read: that one order is refused when it is submitted, and not the others as well.
+    """
+    found: dict[Account, Limits] = {}
+    for guild, users in by_guild(accounts):
+        for row in connection.execute(_SELECT_SEVERAL, {"guild": guild, "users": users}):
+            with suppress(RulesUnreadable):
+                found[Account(guild, row.user_id)] = read(row.limits)
+    return found
 
 
 def limits_to_change(connection: Connection, account: Account) -> Limits:
     """Return what is set for a member alone, to be written back changed.
 
-    Raises InvalidPolicy where a newer version beside this one has written something that would be lost.
+    Raises InvalidPolicy where a newer version beside this one has written something that would be lost. What is
+    damaged counts as nothing: its member is refused everything until a moderator has set something anew.
     """
     text = connection.execute(_SELECT, _key(account)).scalar()
     try:
         return NO_LIMITS if text is None else Limits.model_validate_json(text)
     except ValidationError:
-        raise InvalidPolicy(problems=[NEWER]) from None
+        with suppress(RulesUnreadable):
+            read(text)
+            raise InvalidPolicy(problems=[NEWER]) from None
+        return NO_LIMITS
+
+
+def is_legible(connection: Connection, account: Account) -> bool:
+    """Say whether what is set for a member can be read."""
+    try:
+        limits_of(connection, account)
+    except RulesUnreadable:
+        return False
+    return True
+
+
+def unreadable(connection: Connection) -> list[Account]:
+    """Return the members for whom something is set that cannot be read."""
+    found = []
+    for row in connection.execute(_SOME_LIMITS):
+        try:
+            read(row.limits)
+        except RulesUnreadable:
+            found.append(Account(row.guild_id, row.user_id))
+    return found
 
 
 def put_limits(connection: Connection, account: Account, limits: Limits) -> None:

@@ -17,6 +17,7 @@ from flux_core.database.pictures import pictures_of
 from flux_core.database.submissions import withdraw
 from flux_core.database.tables import audit, jobs, ledger, pictures, reviews
 from flux_core.database.tables import members as table
+from flux_core.errors import RulesUnreadable
 from flux_core.jobs import Account, Job, Picture
 from flux_core.models import CREDIT
 from flux_core.preferences import NOTHING_SET
@@ -72,7 +73,7 @@ def about(connection: Connection, account: Account, now: float) -> dict[str, Any
         "member": str(account.user_id),
         "settings": preferences.preferences_of(connection, account).model_dump(exclude_none=True),
         "roles_when_last_ordered": json.loads(connection.execute(_ROLES, _key(account)).scalar() or "[]"),
-        "limits": members.limits_of(connection, account).model_dump(mode="json", exclude_none=True),
+        "limits": _limits(connection, account),
         "ban": None if ban is None else {"reason": ban.reason, "since": _time(ban.since), "until": _time(ban.until)},
         "reports_made": [
             {"at": _time(row.opened_at), "job": row.job_id, "reason": row.reason, "verdict": row.verdict}
@@ -85,10 +86,17 @@ def about(connection: Connection, account: Account, now: float) -> dict[str, Any
     }
 
 
+def _limits(connection: Connection, account: Account) -> dict[str, Any] | str:
+    try:
+        return members.limits_of(connection, account).model_dump(mode="json", exclude_none=True)
+    except RulesUnreadable:
+        return "they cannot be read"
+
+
 def jobs_page(connection: Connection, account: Account, after: str, limit: int) -> list[dict[str, Any]]:
     """Return an account's jobs behind the id ``after``, the oldest first, as JSON takes them."""
     rows = connection.execute(_JOBS, _key(account) | {"after": after, "most": limit})
-    return [_job(job_of(row), pictures_of(connection, row.id)) for row in rows.all()]
+    return [_job(job_of(row), row.request, pictures_of(connection, row.id)) for row in rows.all()]
 
 
 def ledger_page(connection: Connection, account: Account, after: int, limit: int) -> list[dict[str, Any]]:
@@ -125,8 +133,9 @@ def _time(unix: float | None) -> str | None:
     return None if unix is None else datetime.fromtimestamp(unix, UTC).isoformat(timespec="seconds")
 
 
-def _job(job: Job, drawn: Sequence[Picture]) -> dict[str, Any]:
-    reply = job.reply_to
+def _job(job: Job, text: str, drawn: Sequence[Picture]) -> dict[str, Any]:
+    reply, request = job.reply_to, job.request
+    asked = {"input_picture", "input_mask"}
     return {
         "id": job.id,
         "asked_at": _time(job.created_at),
@@ -135,8 +144,10 @@ def _job(job: Job, drawn: Sequence[Picture]) -> dict[str, Any]:
         "state": job.state.value,
         "origin": job.origin.value,
         "came_from": job.parent_id,
-        "request": job.request.model_dump(mode="json", exclude={"input_picture", "input_mask"}),
-        "started_from_a_picture": job.request.input_picture is not None,
+        # What this version cannot read is theirs all the same.
+        "request": text if job.unreadable else request.model_dump(mode="json", exclude=asked),
+        "started_from_a_picture": request.input_picture is not None,
+        "with_a_mask": request.input_mask is not None,
         "credits": job.cost / CREDIT,
         "drawn_by": job.provider,
         "drawn_in": job.drawn_mode,
@@ -186,7 +197,7 @@ _HANDED_OVER = sa.or_(
     c.delivery_until <= bindparam("now"),
 )
 _ENDED = (
-    sa.select(c.id, c.request, c.preview_key, c.channel_id, c.message_id, c.private)
+    sa.select(*retention.FILES, c.channel_id, c.message_id, c.private)
     .where(*_MINE, _KEPT, _BEHIND, c.ended_at.is_not(None), _HANDED_OVER)
     .order_by(c.id)
     .limit(bindparam("most"))

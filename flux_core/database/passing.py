@@ -24,6 +24,7 @@ from flux_core.errors import (
 )
 from flux_core.jobs import Job, JobState, Remark
 from flux_core.router import LOCAL, Choice, Nobody, Verdict, route
+from flux_core.skills import skill_for
 
 ABANDONED = 600.0
 """Seconds without a worker of its provider after which a submitted job is given up."""
@@ -72,7 +73,7 @@ def pass_on(
     job = leases.owned(connection, worker_id, job_id)
     provider = job.provider or LOCAL  # a hosted one is noted with its claim
     crew = terms.look(connection, now)
-    others = [worker for worker in crew.able(job.request.model) if worker.id != worker_id]
+    others = [worker for worker in crew.able(skill_for(job.request)) if worker.id != worker_id]
     if isinstance(error, ModelUnavailable) and provider == LOCAL and others and not job.cancel_requested:
         return leases.requeue(connection, worker_id, job_id, counted=False)
     if not isinstance(error, ProviderBroken):  # what came was no picture, and may well have been billed
@@ -86,8 +87,7 @@ def pass_on(
 
     def verdict(*, expected: bool) -> Verdict:
         venues = crew.venues(
-            job.request.model,
-            job.request.work,
+            job.request,
             {},
             expected=expected,
             guild_id=job.account.guild_id,

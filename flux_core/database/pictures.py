@@ -36,18 +36,28 @@ _DROP_PREVIEWS = sa.update(jobs).where(jobs.c.id.in_(bindparam("jobs", expanding
 
 _STORED = sa.update(inputs).where(inputs.c.key == bindparam("of")).values(stored_at=bindparam("now"))
 _INSERT_INPUT = sa.insert(inputs).inline()
+# Of what came to nothing it is needed for a day, to try again: else whoever orders and cancels would fill the disk.
+_NEEDS_INPUTS = sa.and_(
+    jobs.c.kept == sa.literal_column("'all'"),
+    sa.or_(
+        jobs.c.ended_at.is_(None),
+        jobs.c.state == sa.literal_column("'succeeded'"),
+        jobs.c.ended_at >= bindparam("before"),
+    ),
+)
 _UNUSED_INPUTS = (
     sa.select(inputs.c.key)
     .where(inputs.c.stored_at < bindparam("before"))
     # A job whose pictures were let go of needs none to start from.
     .where(
         *(
-            ~sa.exists(sa.select(jobs.c.id).where(used == inputs.c.key, jobs.c.kept == sa.literal_column("'all'")))
+            ~sa.exists(sa.select(jobs.c.id).where(used == inputs.c.key, _NEEDS_INPUTS))
             for used in (jobs.c.input_key, jobs.c.mask_key)
         )
     )
     .limit(bindparam("most"))
 )
+_UNUSED_OF_THESE = _UNUSED_INPUTS.where(inputs.c.key.in_(bindparam("keys", expanding=True)))
 _DELETE_INPUTS = sa.delete(inputs).where(inputs.c.key.in_(bindparam("keys", expanding=True)))
 
 
@@ -142,9 +152,21 @@ def note_input(connection: Connection, key: str, now: float) -> None:
 
 
 def drop_inputs(connection: Connection, before: float, now: float, limit: int) -> int:
-    """Discard the pictures uploaded before ``before`` that no job, or none with pictures, needs; return how many."""
-    keys = list(connection.execute(_UNUSED_INPUTS, {"before": before, "most": limit}).scalars())
+    """Discard the pictures uploaded before ``before`` that no job needs any more; return how many.
+
+    Those need them that wait or run, that have pictures, or that came to nothing after ``before``.
+    """
+    return _drop(connection, connection.execute(_UNUSED_INPUTS, {"before": before, "most": limit}).scalars().all(), now)
+
+
+def drop_inputs_among(connection: Connection, keys: Sequence[str], before: float, now: float) -> int:
+    """Do so for those of ``keys`` alone."""
+    look = {"keys": list(keys), "before": before, "most": len(keys)}
+    return _drop(connection, connection.execute(_UNUSED_OF_THESE, look).scalars().all(), now)
+
+
+def _drop(connection: Connection, keys: Sequence[str], now: float) -> int:
     if keys:
         discard(connection, keys, now)
-        connection.execute(_DELETE_INPUTS, {"keys": keys})
+        connection.execute(_DELETE_INPUTS, {"keys": list(keys)})
     return len(keys)

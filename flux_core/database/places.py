@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +13,14 @@ from flux_core.database import policies
 from flux_core.database.crew import Crew, Work, errand_of, is_bound, total
 from flux_core.database.hosted import Terms
 from flux_core.database.jobs import IS_QUEUED
-from flux_core.database.lineup import ahead_of
+from flux_core.database.lineup import Look, ahead_of
 from flux_core.database.pauses import holding
 from flux_core.database.tables import jobs, members
 from flux_core.database.workers import WorkerInfo
 from flux_core.estimates import wait
 from flux_core.jobs import Job, JobState
 from flux_core.router import LOCAL, Choice, route, takes_now
+from flux_core.skills import draws, skill, skill_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ _MOST = sa.select(members.c.most_running).where(
     members.c.guild_id == bindparam("guild"), members.c.user_id == bindparam("user")
 )
 _OWN_BEFORE = (
-    sa.select(c.model, c.units, c.waits_for, c.waits_hosted)
+    sa.select(c.model, c.lora, c.units, c.waits_for, c.waits_hosted)
     .where(c.guild_id == bindparam("guild"), c.user_id == bindparam("user"), IS_QUEUED, c.held.is_(None))
     .where(
         sa.or_(
@@ -70,13 +71,17 @@ class _OneByOne:
     before: Sequence[Any]
     """Those of the member that come first, claimable or not."""
 
-    def with_held(self, ahead: Work, models: Collection[str]) -> Work:
-        """Return the work ``ahead`` with what of ``models`` nobody may claim yet, though it comes before this job."""
+    def with_held(self, ahead: Work, skills: Collection[str]) -> Work:
+        """Return the work ``ahead`` with what of ``skills`` nobody may claim yet, though it comes before this job.
+
+        Hosted providers need no skill but the model.
+        """
         held = dict(ahead)
         for row in self.before:
-            if row.waits_for is None and row.waits_hosted is None and row.model in models:
-                count, units = held.get(row.model, (0, 0.0))
-                held[row.model] = (count + 1, units + row.units)
+            needed = next((one for one in (skill(row.model, row.lora), row.model) if one in skills), None)
+            if row.waits_for is None and row.waits_hosted is None and needed is not None:
+                count, units = held.get(needed, (0, 0.0))
+                held[needed] = (count + 1, units + row.units)
         return held
 
     def seconds(self, crew: Crew, provider: str, own: float | None) -> float | None:
@@ -101,22 +106,33 @@ def _one_by_one(connection: Connection, crew: Crew, job: Job) -> _OneByOne | Non
 
 def place_of(connection: Connection, job: Job, terms: Terms, now: float) -> Place:
     """Return where ``job`` stands."""
-    crew = terms.look(connection, now)
+    return _place(connection, terms.look(connection, now), ahead_of, job, terms, now)
+
+
+def places_of(connection: Connection, listed: Sequence[Job], terms: Terms, now: float) -> list[Place]:
+    """Return where each of several jobs stands, in one look along the line: each look at a long one takes a while."""
+    crew, look = terms.look(connection, now), Look([job.id for job in listed])
+    return [_place(connection, crew, look.ahead_of, job, terms, now) for job in listed]
+
+
+def _place(
+    connection: Connection, crew: Crew, find_ahead: Callable[..., Work], job: Job, terms: Terms, now: float
+) -> Place:
     able = [worker for worker in crew.workers if _can_draw(worker, job)]
     if job.state.ended:
         return Place(0, 0.0, len(able))
     if job.state is JobState.RUNNING:
         return Place(0, _running(crew, job), len(able))
     held = job.held is not None or holding(connection, job.account.guild_id)
-    model, units = job.request.model, job.request.work
-    ahead: Work = ahead_of(connection, job.id, crew.rivals(model))
+    request, model, needed = job.request, job.request.model, skill_for(job.request)
+    ahead = find_ahead(connection, job.id, crew.rivals(needed))
     limit = _one_by_one(connection, crew, job)
     if limit is not None:
-        ahead = limit.with_held(ahead, crew.rivals(model))
+        ahead = limit.with_held(ahead, crew.rivals(needed))
     decided = policies.policy_of(connection, job.account.guild_id)
     policy = decided.routing or terms.policy
     errand = errand_of(job)
-    venues = crew.venues(model, units, ahead, guild_id=job.account.guild_id, policy=decided)
+    venues = crew.venues(request, ahead, guild_id=job.account.guild_id, policy=decided)
     verdict = route(errand, venues, policy)
     if not is_bound(job):
         ready = {venue.provider for venue in venues if venue.hosted and takes_now(errand, venue, policy)}
@@ -124,17 +140,18 @@ def place_of(connection: Connection, job: Job, terms: Terms, now: float) -> Plac
     provider, seconds = LOCAL, None
     if isinstance(verdict, Choice) and verdict.provider != LOCAL:
         provider, position = verdict.provider, 1 + (0 if limit is None else len(limit.before))
-        seconds = crew.drawing(provider, model, units)
+        seconds = crew.drawing(provider, model, crew.units(provider, request))
     elif job.venue != "hosted" and LOCAL not in job.tried and not is_bound(job):
-        position, seconds = 1 + sum(count for count, _ in ahead.values()), crew.local_seconds(model, units, ahead)
+        position = 1 + sum(count for count, _ in ahead.values())
+        seconds = crew.local_seconds(needed, crew.units(LOCAL, request), ahead)
     else:
-        before: Work = ahead_of(connection, job.id, [model], hosted=True)
+        before = find_ahead(connection, job.id, [model], hosted=True)
         count, work = (before if limit is None else limit.with_held(before, [model])).get(model, (0, 0.0))
         providers = {worker.provider for worker in able if worker.hosted}
         provider = min(providers, default=LOCAL)
-        position, seconds = 1 + count, crew.hosted_seconds(providers, model, units, count, work)
+        position, seconds = 1 + count, crew.hosted_seconds(providers, request, count, work)
     if seconds is not None and limit is not None:
-        own = limit.seconds(crew, provider, crew.drawing(provider, model, units))
+        own = limit.seconds(crew, provider, crew.drawing(provider, model, crew.units(provider, request)))
         seconds = None if own is None else max(seconds, own)
     if seconds is not None:
         seconds += max(0.0, (connection.execute(_RESTS_UNTIL, {"job": job.id}).scalar() or 0.0) - now)
@@ -146,7 +163,7 @@ def _can_draw(worker: WorkerInfo, job: Job) -> bool:
         return worker.provider == job.provider
     venue = worker.provider if worker.hosted else LOCAL
     return (
-        job.request.model in worker.offers
+        draws(worker.offers, job.request.model if worker.hosted else skill_for(job.request))
         and job.request.provider in (None, venue)
         and job.venue in ("any", "hosted" if worker.hosted else "local")
         and venue not in job.tried

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import asyncpg
+import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
@@ -17,11 +19,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
 from flux_core.database import locks
-from flux_core.database.engine import Database, translated
+from flux_core.database.address import taken_apart
+from flux_core.database.engine import CLOCKS_APART, Database, clocks_apart, translated
 from flux_core.database.opening import OpeningConnection, driver_of
 from flux_core.database.schema import upgrade
 from flux_core.database.wire import Wire
-from flux_core.errors import ConfigurationError, StorageUnavailable
+from flux_core.errors import StorageUnavailable
+from flux_core.waiting import happened
 
 POOL_SECONDS = 15.0
 """How long a transaction waits for a connection: as long as a writer waits on SQLite."""
@@ -32,9 +36,16 @@ SILENCE_SECONDS = 5.0
 CONNECT_SECONDS = 5.0
 STATEMENTS = 512
 """Prepared statements that a connection remembers: all of ours."""
-AGAIN = ("40001", "40P01")
-"""PostgreSQL's codes for a transaction that may simply be repeated: a conflict of versions, a deadlock."""
+READ_ONLY = "25006"
+"""PostgreSQL's code for a write where nothing is written: its connection leads to a server that was the first of
+several, and is no longer."""
+AGAIN = ("40001", "40P01", READ_ONLY)
+"""PostgreSQL's codes for a transaction that may simply be repeated: a conflict of versions, a deadlock, and a server
+that takes no writes, once its connection is given up."""
 TRIES = 5
+
+_TIME = sa.select(sa.extract("epoch", sa.func.clock_timestamp()))
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,9 +54,10 @@ T = TypeVar("T")
 class PostgresDatabase(Database):
     """Transactions run on connections of a bounded pool; one connection more listens for what others write."""
 
-    def __init__(self, engine: AsyncEngine, clock: Callable[[], float]) -> None:
+    def __init__(self, url: URL, pool: int, clock: Callable[[], float]) -> None:
         super().__init__(clock)
-        self._writer = engine
+        address, self._besides = taken_apart(url)
+        self._writer = engine = _engine(address, self._besides, pool)
         self._reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._closed = False
         self._version = 0
@@ -58,13 +70,12 @@ class PostgresDatabase(Database):
 
         Raises ConfigurationError for a URL that cannot work, StorageUnavailable when the server does not answer.
         """
-        database = cls(_engine(url, pool), clock)
+        database = cls(url, pool, clock)
         try:
-            try:
-                await database._run(database._writer, _upgrade)
-            except TypeError as error:  # how the driver takes words that it does not know
-                raise ConfigurationError(f"DATABASE_URL asks for something that is not known here: {error}") from None
+            await database._run(database._writer, _upgrade)
             await database._wire.open()
+            if abs(apart := await database.apart()) > CLOCKS_APART:
+                log.warning("%s", clocks_apart(apart))
         except BaseException:
             await database.close()
             raise
@@ -113,13 +124,21 @@ class PostgresDatabase(Database):
         self._check_open()
         deadline = time.monotonic() + timeout
         while self._version == since and (remaining := deadline - time.monotonic()) > 0:
-            try:
-                async with asyncio.timeout(remaining):
-                    await self._next.wait()
-            except TimeoutError:
-                break
+            await happened(self._next, remaining)
         self._check_open()
         return self._version
+
+    async def apart(self) -> float:
+        """Return by how many seconds at least this machine's clock is ahead of the server's, as ``Database``."""
+
+        def compared(connection: Connection) -> float:
+            connection.execute(_TIME)  # a first one may have to connect and to be planned
+            before = time.time()
+            there = float(connection.execute(_TIME).scalar_one())
+            after = time.time()
+            return before - there if before > there else min(0.0, after - there)
+
+        return await self.read(compared)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -145,8 +164,13 @@ class PostgresDatabase(Database):
                 driver = driver_of(connection)
                 driver.first, driver.last, driver.begun, driver.careful = (), (), False, careful
                 driver.in_a_message = False
-                result = query(connection)
-                connection.commit()
+                try:
+                    result = query(connection)
+                    connection.commit()
+                except (DBAPIError, asyncpg.PostgresError) as error:
+                    if _code(error) == READ_ONLY:
+                        connection.invalidate()
+                    raise
                 return result
 
         with _answers():
@@ -164,7 +188,7 @@ class PostgresDatabase(Database):
                         raise  # the query's own
                     raise _unavailable(error) from error
                 except DBAPIError as error:
-                    conflict = getattr(error.orig, "sqlstate", None) in AGAIN
+                    conflict = _code(error) in AGAIN
                     ended_before = error.connection_invalidated and driver is not None and not driver.begun
                     if attempt == TRIES - 1 or not (conflict or ended_before):
                         raise
@@ -176,13 +200,10 @@ class PostgresDatabase(Database):
         _, how = self._writer.dialect.create_connect_args(self._writer.url)
         # What is told is not kept: nobody need wait for the disk.
         settings = _server_settings() | {"synchronous_commit": "off"}
-        return await asyncpg.connect(**how, timeout=CONNECT_SECONDS, server_settings=settings)
+        return await asyncpg.connect(**how, **self._besides, timeout=CONNECT_SECONDS, server_settings=settings)
 
 
-def _engine(url: URL, pool: int) -> AsyncEngine:
-    address = url.set(drivername="postgresql+asyncpg")
-    if "sslmode" in address.query:  # as every other program calls it
-        address = address.update_query_dict({"ssl": address.query["sslmode"]}).difference_update_query(["sslmode"])
+def _engine(address: URL, besides: dict[str, Any], pool: int) -> AsyncEngine:
     return create_async_engine(
         address,
         # Parameters hold interaction tokens; errors and logs must not.
@@ -191,6 +212,7 @@ def _engine(url: URL, pool: int) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=POOL_SECONDS,
         connect_args={
+            **besides,
             "timeout": CONNECT_SECONDS,
             "command_timeout": STATEMENT_SECONDS + SILENCE_SECONDS,
             "prepared_statement_cache_size": STATEMENTS,
@@ -207,6 +229,13 @@ def _server_settings() -> dict[str, str]:
         "statement_timeout": patience,
         # A machine that is gone in the middle of a transaction must not keep the house shut.
         "idle_in_transaction_session_timeout": patience,
+        # Whoever listens says nothing for hours, whatever a provider thinks of that.
+        "idle_session_timeout": "0",
+        # Nor is it forgotten on the way, and of a machine that is gone the server knows within a minute and a half: it
+        # would keep their connections for two hours, and has only so many. (On a Unix socket these do nothing.)
+        "tcp_keepalives_idle": "60",
+        "tcp_keepalives_interval": "10",
+        "tcp_keepalives_count": "3",
         # Compiling takes longer than any of our statements.
         "jit": "off",
         # So does planning, and what is looked up is found through the same index whatever it is.
@@ -228,6 +257,11 @@ def _answers() -> Iterator[None]:
             yield
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise _unavailable(error) from error
+
+
+def _code(error: DBAPIError | asyncpg.PostgresError) -> str | None:
+    code: str | None = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
+    return code
 
 
 def _unavailable(error: Exception) -> StorageUnavailable:

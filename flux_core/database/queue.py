@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from zoneinfo import ZoneInfo
@@ -25,16 +26,20 @@ from flux_core.database import (
 from flux_core.database.engine import Database
 from flux_core.database.hosted import Terms
 from flux_core.database.policies import DEFAULT_ROUTING
+from flux_core.database.wanted import waited_for
 from flux_core.database.workers import WorkerInfo
-from flux_core.errors import GenerationFailed, LeaseLost, Refused, StorageUnavailable
+from flux_core.errors import GenerationFailed, LeaseLost, OrderUnreadable, Refused, StorageUnavailable
 from flux_core.jobs import Job, JobState, Picture
 from flux_core.models import Mode
 from flux_core.offers import Offer
 from flux_core.policy import GuildPolicy
 from flux_core.quota import UTC
 from flux_core.router import RoutingPolicy
+from flux_core.skills import BETWEEN, model_of, of_use
 
 __all__ = ["JobQueue", "WorkerInfo"]
+
+log = logging.getLogger(__name__)
 
 
 class JobQueue:
@@ -64,21 +69,36 @@ class JobQueue:
     def _terms(self) -> Terms:
         return Terms(policy=self._policy, zone=self._zone, lease_seconds=self.lease_seconds)
 
-    async def claim(self, worker_id: str, models: Sequence[str], loaded: Set[str] | None = None) -> Job | None:
-        """Return the job whose turn it is among ``models``, now running and leased to the worker; None: none waits.
+    async def claim(self, worker_id: str, skills: Sequence[str], loaded: Set[str] | None = None) -> Job | None:
+        """Return the job whose turn it is among those for ``skills``, now running and leased to the worker; or None.
 
-        ``loaded``: which of them are in memory, where the others would have to be loaded first. A job for one of those
-        may then come before its turn, within the bounds of ``flux_core.affinity``.
+        ``skills``: as ``flux_core.skills`` has them: models, and those with a LoRA. ``loaded``: which models are in
+        memory, where the others would have to be loaded first. A job for one of those may then come before its turn,
+        within the bounds of ``flux_core.affinity``.
         """
-        if loaded and not loaded >= set(models) and await self._db.read(warm.is_better, models, loaded):
+        while True:
+            job = await self._claim(worker_id, await self._of_use(skills), loaded)
+            if job is None or not job.unreadable:
+                return job
+            await self._give_up_unreadable(job)
+
+    async def _of_use(self, skills: Sequence[str]) -> Sequence[str]:
+        """Leave out the LoRAs that no waiting job names."""
+        if not any(BETWEEN in one for one in skills):
+            return skills
+        return of_use(skills, await self._db.read(waited_for))
+
+    async def _claim(self, worker_id: str, skills: Sequence[str], loaded: Set[str] | None) -> Job | None:
+        models = {model_of(one) for one in skills}
+        if loaded and not loaded >= models and await self._db.read(warm.is_better, skills, loaded):
             now = self._db.clock()
-            return await self._db.write(warm.take, worker_id, models, loaded, now, self.lease_seconds)
-        return await self._db.write(claims.claim, worker_id, models, self._db.clock(), self.lease_seconds)
+            return await self._db.write(warm.take, worker_id, skills, loaded, now, self.lease_seconds)
+        return await self._db.write(claims.claim, worker_id, skills, self._db.clock(), self.lease_seconds)
 
     async def claim_together(
         self,
         worker_id: str,
-        models: Sequence[str],
+        skills: Sequence[str],
         device: str,
         most_pictures: int,
         loaded: Set[str] | None = None,
@@ -87,10 +107,11 @@ class JobQueue:
 
         ``device``: whose paces count; ``most_pictures``: drawn at once at most. Empty: none waits.
         """
-        job = await self.claim(worker_id, models, loaded)
+        skills = await self._of_use(skills)
+        job = await self.claim(worker_id, skills, loaded)
         if job is None or most_pictures < 2:
             return [] if job is None else [job]
-        party = alike.Party(job, models, device, most_pictures)
+        party = alike.Party(job, skills, device, most_pictures)
         with suppress(StorageUnavailable):  # the first one is claimed all the same
             if await self._db.read(alike.find, party):
                 return [job, *await self._db.write(alike.take, party, self.lease_seconds)]
@@ -102,10 +123,21 @@ class JobQueue:
         A job that was submitted there before comes first, with its ``provider_job_id``. None: nothing is for this one
         now, or the worker is not registered.
         """
-        now = self._db.clock()
-        if not await self._db.read(hosted.anything_for, worker_id, self._terms, now):
-            return None
-        return await self._db.write(hosted.claim, worker_id, self._terms, now)
+        while True:
+            now = self._db.clock()
+            if not await self._db.read(hosted.anything_for, worker_id, self._terms, now):
+                return None
+            job = await self._db.write(hosted.claim, worker_id, self._terms, now)
+            if job is None or not job.unreadable:
+                return job
+            await self._give_up_unreadable(job)
+
+    async def _give_up_unreadable(self, job: Job) -> None:
+        """End a job just claimed that nobody can read, with its cost back, so that the others go on."""
+        log.error("Job %s is given up: what was asked for cannot be read.", job.id)
+        error, now = OrderUnreadable(), self._db.clock()
+        with suppress(LeaseLost):
+            await self._db.write(leases.end_without_pictures, job.worker_id or "", job.id, JobState.FAILED, now, error)
 
     async def heartbeat(self, worker_id: str, job_ids: Sequence[str]) -> dict[str, bool]:
         """Extend the leases of ``job_ids``; return, for each that the worker still owns, whether it is to be cancelled.

@@ -13,6 +13,7 @@ from flux_core.database.jobs import IS_QUEUED, IS_RUNNING, retag
 from flux_core.database.tables import guilds, jobs
 from flux_core.fairness import Turn, come_back
 from flux_core.jobs import Account, Lane
+from flux_core.skills import skill
 
 c = jobs.c
 
@@ -22,7 +23,7 @@ _TIME = {
 }
 _MINE = (c.guild_id == bindparam("guild"), c.user_id == bindparam("user"))
 _WAITING = (
-    sa.select(c.id, c.model, c.start_tag, c.finish_tag)
+    sa.select(c.id, c.model, c.lora, c.start_tag, c.finish_tag)
     .where(*_MINE, IS_QUEUED, c.lane == bindparam("of_lane"), c.held.is_(None))
     .order_by(c.start_tag, c.id)
 )
@@ -51,8 +52,9 @@ def rejoin(connection: Connection, account: Account, lane: Lane) -> None:
     rows = connection.execute(_WAITING, key).all()
     if now is None or not rows:
         return
-    for statement in _NEXT_OF_OTHERS if rows[0].start_tag < now else ():
-        others = connection.execute(statement, key | {"of": rows[0].model}).scalar()
+    wanted = (skill(rows[0].model, rows[0].lora), rows[0].model)  # of our own workers, and of hosted providers
+    for statement, of in zip(_NEXT_OF_OTHERS, wanted, strict=True) if rows[0].start_tag < now else ():
+        others = connection.execute(statement, key | {"of": of}).scalar()
         now = now if others is None else min(now, others)
     before = [Turn(row.start_tag, row.finish_tag) for row in rows]
     after = come_back(now, before)

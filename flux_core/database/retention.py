@@ -10,8 +10,12 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
 from flux_core.database import reviews
-from flux_core.database.pictures import discard
+from flux_core.database.pictures import discard, drop_inputs_among
 from flux_core.database.tables import jobs, pictures
+from flux_core.database.unreadable import request_in
+
+JUST_UPLOADED = 300.0
+"""Seconds between an upload and its order at most: what follows the one is the other."""
 
 c = jobs.c
 p = pictures.c
@@ -33,7 +37,9 @@ _NEEDED = sa.exists(
 """A job that has not ended starts from one of the pictures."""
 _DUE = (c.ended_at < bindparam("before"), c.kept != _NOTHING, _TOLD, ~_NEEDED)
 _WITH_OLD_PICTURES = sa.select(c.id).where(c.kept == _ALL, *_DUE).order_by(c.ended_at).limit(bindparam("most"))
-_OLD = sa.select(c.id, c.request, c.preview_key).where(c.kept.in_([_ALL, _WORDS]), *_DUE).limit(bindparam("most"))
+FILES = (c.id, c.request, c.preview_key, c.input_key, c.mask_key)
+"""What ``forget`` reads of a job."""
+_OLD = sa.select(*FILES).where(c.kept.in_([_ALL, _WORDS]), *_DUE).limit(bindparam("most"))
 
 _OF_JOBS = p.job_id.in_(bindparam("jobs", expanding=True))
 _KEYS = sa.select(p.key).where(_OF_JOBS, p.key.is_not(None)).order_by(p.job_id, p.position)
@@ -42,8 +48,8 @@ _DELETE_ROWS = sa.delete(pictures).where(_OF_JOBS)
 _ONLY_WORDS = sa.update(jobs).where(c.id.in_(bindparam("jobs", expanding=True))).values(kept="words")
 _SILENT: dict[str, Any] = dict.fromkeys(
     [
-        *("key", "input_key", "mask_key", "asked", "parent_id", "parent_position", "preview_key", "provider_job_id"),
-        *("error_facts", "remarks", "delivery_problem", "undeliverable_at"),
+        *("key", "input_key", "mask_key", "lora", "asked", "parent_id", "parent_position", "preview_key"),
+        *("provider_job_id", "error_facts", "remarks", "delivery_problem", "undeliverable_at"),
         *("application_id", "channel_id", "interaction_token", "token_expires_at", "message_id"),
     ]
 )
@@ -75,12 +81,18 @@ def forget_jobs(connection: Connection, before: float, now: float, limit: int) -
 
 
 def forget(connection: Connection, ended: Sequence[Any], now: float) -> None:
-    """Forget what ``ended`` jobs (rows with id, request and preview_key; at least one) say of their members."""
+    """Forget what ``ended`` jobs (rows with ``FILES``; at least one) say of their members, and all of their files.
+
+    What others have uploaded as well stays. An upload of the last minutes may be one that somebody is about to order
+    with: it goes with the other unused ones, a day later.
+    """
     ids = [row.id for row in ended]
     _drop_pictures_of(connection, ids, now)
     connection.execute(_DELETE_ROWS, {"jobs": ids})
     discard(connection, [row.preview_key for row in ended if row.preview_key is not None], now)
     connection.execute(_FORGET, [{"job": row.id, "rest": _without_words(row.request)} for row in ended])
+    if given := {key for row in ended for key in (row.input_key, row.mask_key) if key is not None}:
+        drop_inputs_among(connection, sorted(given), now - JUST_UPLOADED, now)
     reviews.forget(connection, ids, now)
 
 
@@ -90,4 +102,6 @@ def _drop_pictures_of(connection: Connection, ids: Sequence[str], now: float) ->
 
 
 def _without_words(request: str) -> str:
+    if request_in(request) is None:
+        return "{}"  # nobody knows what it says
     return json.dumps(json.loads(request) | {"prompt": "", "input_picture": None, "input_mask": None, "provider": None})

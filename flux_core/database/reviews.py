@@ -235,9 +235,9 @@ _TOLD = (
 )
 _LATER = {"attempts": c.attempts + 1, "next_at": bindparam("retry_at"), "problem": bindparam("why")}
 _FAILED = sa.update(reviews).where(_ONE).values(_LATER)
-_STUCK = (
-    sa.update(reviews).where(_UNTOLD, _OPEN, c.message_id.is_(None), c.guild_id == bindparam("guild")).values(_LATER)
-)
+_CLAIM = sa.update(reviews).where(_ONE, *_TO_POST).values(next_at=bindparam("until"))
+# Not those that another bot is posting.
+_STUCK = sa.update(reviews).where(*_TO_POST, c.guild_id == bindparam("guild")).values(_LATER)
 _PLACES = sa.select(c.guild_id, c.channel_id).where(_OPEN, c.message_id.is_not(None)).distinct()
 _IN_PLACE = sa.select(c.id, c.message_id).where(
     _OPEN, c.message_id.is_not(None), c.guild_id == bindparam("guild"), c.channel_id == bindparam("channel")
@@ -274,6 +274,11 @@ def waiting(connection: Connection, guild_id: int, limit: int) -> list[Review]:
     return [_review(row) for row in connection.execute(_WAITING, {"guild": guild_id, "most": limit})]
 
 
+def claim(connection: Connection, review_id: str, now: float, seconds: float) -> bool:
+    """Let the caller alone post an open review for ``seconds``; False when another does, or it is no longer to be."""
+    return connection.execute(_CLAIM, {"review": review_id, "now": now, "until": now + seconds}).rowcount == 1
+
+
 def posted(connection: Connection, review_id: str, channel_id: int, message_id: int) -> None:
     """Remember the moderators' message of a review."""
     connection.execute(_POSTED, {"review": review_id, "channel": channel_id, "message": message_id})
@@ -292,9 +297,10 @@ def failed(connection: Connection, review_id: str, retry_at: float, problem: str
     connection.execute(_FAILED, {"review": review_id, "retry_at": retry_at, "why": problem})
 
 
-def stuck(connection: Connection, guild_id: int, retry_at: float, problem: str) -> None:
-    """Note that nothing can be posted for a guild before ``retry_at``."""
-    connection.execute(_STUCK, {"guild": guild_id, "retry_at": retry_at, "why": problem})
+def stuck(connection: Connection, review_id: str, guild_id: int, now: float, retry_at: float, problem: str) -> None:
+    """Note that a review could not be posted, and that nothing can be for its guild before ``retry_at``."""
+    failed(connection, review_id, retry_at, problem)
+    connection.execute(_STUCK, {"guild": guild_id, "now": now, "retry_at": retry_at, "why": problem})
 
 
 def places(connection: Connection) -> list[tuple[int, int]]:

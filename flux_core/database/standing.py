@@ -20,6 +20,7 @@ from flux_core.database.routines import Direct
 from flux_core.database.tables import EVERYWHERE, bans, guilds, jobs, ledger, members, pauses, pools, virtual_time
 from flux_core.database.tables import policies as kept
 from flux_core.entitlement import Entitlement, entitled
+from flux_core.errors import RulesUnreadable
 from flux_core.jobs import SHELL_ACCOUNT, Account, Lane
 from flux_core.policy import NOTHING_DECIDED, GuildPolicy, Renewal, millicredits
 from flux_core.quota import BEHIND_GRANTED, GRANTED, ROLLING, UTC, Period, Purse, QuotaRules, expiry_of, period_at
@@ -225,13 +226,14 @@ def standing(
     """Return how ``account`` stands now, as a member with these roles, and what was submitted as that key already.
 
     ``before_locks``: look on a server before the transaction begins, and say what it was that was ``seen``.
+    Raises RulesUnreadable where it is not known what was decided: nobody guesses what is open.
     """
     key = {"guild": account.guild_id, "user": account.user_id}
     row, looked_for, sums = _look(connection, account, rules, now, submitted_as, before_locks)
     if account == SHELL_ACCOUNT:
         policy, entitlement = NOTHING_DECIDED, UNLIMITED
     else:
-        policy = NOTHING_DECIDED if row.policy is None else policies.read(row.policy)
+        policy = NOTHING_DECIDED if row.policy is None else _legible(row.policy)
         entitlement = entitled(policy, role_ids, own.read(row.limits), rules)
     period = period_at(now, entitlement.renewal, entitlement.zone)
     if looked_for != period.purse:
@@ -278,6 +280,13 @@ def standing(
         pool_left=pool_left,
         seen=Versions(row.house_version, row.member_version) if before_locks else None,
     )
+
+
+def _legible(text: str) -> GuildPolicy:
+    kept = policies.read(text)
+    if kept.problems:
+        raise RulesUnreadable(whose="server")
+    return kept.policy
 
 
 def _granted(name: str, row: _Sums) -> Purse:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from flux_core import house_rules
 from flux_core.database import jobs, ledger, locks, members, queueing, reviews, turns
-from flux_core.database.admission import Offered, venue_for
+from flux_core.database.admission import Offered, units_for, venue_for
 from flux_core.database.ledger import Payment
 from flux_core.database.rejoining import rejoin
 from flux_core.database.standing import Standing, roles_text, standing
@@ -96,6 +96,8 @@ class _Accepted:
     cost: int
     payment: Payment
     judgement: Judgement | None
+    units: float
+    """The work in it, in the mode that it will be drawn in."""
 
 
 def _accept(
@@ -139,6 +141,7 @@ def _accept(
             pool=None if known.pool is None else known.pool.purse,
         ),
         judgement=judgement,
+        units=units_for(connection, request, venue, offered, now),
     )
 
 
@@ -231,6 +234,7 @@ def submit(
         start_tag=turn.start,
         finish_tag=turn.finish,
         venue=accepted.venue,
+        units=accepted.units,
         held="approval" if to_approve else None,
         age_restricted=submission.where.age_restricted,
         notify=submission.notify,

@@ -51,14 +51,18 @@ jobs = sa.Table(
     sa.Column("parent_id", sa.String(24)),
     sa.Column("parent_position", sa.Integer),
     sa.Column("cost", sa.BigInteger, nullable=False),
-    # Megapixel-steps, less where the mode leaves some out: what the estimate multiplies with the measured speed.
+    # Megapixel-steps, less where the mode leaves some out that those drew in who lived when it was submitted: what the
+    # estimate multiplies with the measured speed.
     sa.Column("units", sa.Double, nullable=False),
     # In which mode it was drawn, where the one who drew it has several.
     sa.Column("drawn_mode", sa.Text),
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
-    # The model, while a worker of ours that has it may claim the job; NULL when it does not wait, or waits in a paused
-    # guild, or for a hosted provider alone. So one index holds exactly what can be claimed, and answers alone.
+    # The LoRA that the request names.
+    sa.Column("lora", sa.Text),
+    # The skill that it takes (flux_core.skills: the model, and the LoRA behind it), while a worker of ours that has it
+    # may claim the job; NULL when it does not wait, or waits in a paused guild, or for a hosted provider alone. So one
+    # index holds exactly what can be claimed, and answers alone.
     sa.Column("waits_for", sa.Text),
     # In the virtual time of its guild and lane.
     sa.Column("start_tag", sa.Double, nullable=False),
@@ -95,7 +99,7 @@ jobs = sa.Table(
     sa.Column("delivery_owner", sa.Text),
     sa.Column("delivery_until", sa.Double),
     sa.Column("delivery_problem", sa.Text),
-    # The model, while a hosted provider may claim the job, as `waits_for` has it for our own workers. Often both.
+    # The model, while a hosted provider may claim the job, as `waits_for` has the skill for our own. Often both.
     sa.Column(
         "waits_hosted",
         sa.Text,
@@ -146,13 +150,18 @@ jobs = sa.Table(
         name="running_is_leased",
     ),
     sa.CheckConstraint("(state IN ('queued', 'running')) = (ended_at IS NULL)", name="ended_has_a_time"),
-    sa.CheckConstraint("waits_for IS NULL OR (state = 'queued' AND waits_for = model)", name="claimable"),
+    # By its model alone: so do programs before 0005, which know nothing of LoRAs.
+    sa.CheckConstraint(
+        "waits_for IS NULL OR (state = 'queued' AND "
+        "(waits_for = model OR (lora IS NOT NULL AND waits_for = model || ' ' || lora)))",
+        name="claimable",
+    ),
     sa.CheckConstraint("state <> 'succeeded' OR error_code IS NULL", name="success_has_no_error"),
     sa.CheckConstraint("cost >= 0 AND units > 0 AND finish_tag > start_tag AND attempts >= 0", name="amounts"),
     sa.CheckConstraint("channel_id IS NULL OR application_id IS NOT NULL", name="answer_has_a_place"),
 )
 _job = jobs.c
-# A claim steps from guild to guild through this index, per model and lane, and then to the first job of one of them;
+# A claim steps from guild to guild through this index, per skill and lane, and then to the first job of one of them;
 # `price` and `units` let the estimate be answered from it alone.
 _partial(
     "ix_jobs_claim",

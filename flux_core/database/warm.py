@@ -19,6 +19,7 @@ from flux_core.database.jobs import job_of, reconsider
 from flux_core.database.tables import jobs
 from flux_core.database.turns import overtake
 from flux_core.jobs import Job, Lane
+from flux_core.skills import model_of
 
 c = jobs.c
 
@@ -26,26 +27,26 @@ _PASSED = sa.select(c.id, c.passed_over).where(c.id.in_(bindparam("jobs", expand
 _PASS_OVER = sa.update(jobs).where(c.id.in_(bindparam("jobs", expanding=True))).values(passed_over=c.passed_over + 1)
 
 
-def is_better(connection: Connection, models: Sequence[str], loaded: Set[str]) -> bool:
+def is_better(connection: Connection, skills: Sequence[str], loaded: Set[str]) -> bool:
     """Say whether a worker would take a job out of turn now; a look, for which no writer has to wait."""
-    line = _line(connection, models)
+    line = _line(connection, skills)
     return bool(line) and _chosen(connection, line, loaded) > 0
 
 
 @locks.writes_nothing_empty_handed
 def take(
-    connection: Connection, worker_id: str, models: Sequence[str], loaded: Set[str], now: float, lease: float
+    connection: Connection, worker_id: str, skills: Sequence[str], loaded: Set[str], now: float, lease: float
 ) -> Job | None:
-    """Give the worker the job that it draws first among ``models``, with those ``loaded`` in its memory, or None."""
-    line = _line(connection, models)
+    """Give the worker the job that it draws first among ``skills``, with the models ``loaded`` in memory, or None."""
+    line = _line(connection, skills)
     place = _chosen(connection, line, loaded) if line else 0
     if place == 0:
-        return claim(connection, worker_id, models, now, lease)
+        return claim(connection, worker_id, skills, now, lease)
     row, passed = line[place], line[:place]
-    taker = {"job": row.id, "of": row.model, "worker": worker_id, "now": now, "until": now + lease}
+    taker = {"job": row.id, "of": row.skill, "worker": worker_id, "now": now, "until": now + lease}
     taken = connection.execute(TAKE_FROM_LINE, taker).one_or_none()
     if taken is None:
-        return claim(connection, worker_id, models, now, lease)
+        return claim(connection, worker_id, skills, now, lease)
     job = job_of(taken)
     in_guild = [other.start_tag for other in passed if other.guild_id == row.guild_id]
     overtake(connection, job, ahead=min(other.turn for other in passed), ahead_in_guild=min(in_guild, default=None))
@@ -54,13 +55,15 @@ def take(
     return job
 
 
-def _line(connection: Connection, models: Sequence[str]) -> Sequence[Waiting]:
+def _line(connection: Connection, skills: Sequence[str]) -> Sequence[Waiting]:
     """Return the head of the line in the first lane that has one."""
-    return next(filter(None, (first_in_line(connection, models, lane) for lane in Lane)), ())
+    return next(filter(None, (first_in_line(connection, skills, lane) for lane in Lane)), ())
 
 
 def _chosen(connection: Connection, line: Sequence[Waiting], loaded: Set[str]) -> int:
-    if line[0].model in loaded or not any(row.model in loaded for row in line[:WINDOW]):
+    models = [model_of(row.skill) for row in line]  # a LoRA is put on at once
+    if models[0] in loaded or not any(model in loaded for model in models[:WINDOW]):
         return 0
     passed = {row.id: row.passed_over for row in connection.execute(_PASSED, {"jobs": [row.id for row in line]})}
-    return choose([InLine(row.model, row.guild_id, passed.get(row.id, 0)) for row in line], loaded)
+    in_line = [InLine(model, row.guild_id, passed.get(row.id, 0)) for model, row in zip(models, line, strict=True)]
+    return choose(in_line, loaded)

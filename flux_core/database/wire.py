@@ -14,6 +14,8 @@ from typing import Any
 
 import asyncpg
 
+from flux_core.waiting import happened
+
 log = logging.getLogger(__name__)
 
 CHANNEL = "flux_bot"
@@ -49,9 +51,7 @@ class Wire:
             asyncio.create_task(self._listen(), name="database-listen"),
             asyncio.create_task(self._tell(), name="database-tell"),
         ]
-        with suppress(TimeoutError):
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await self._connected.wait()
+        await happened(self._connected, ANSWER_SECONDS)
 
     async def close(self) -> None:
         """Tell what is still to be told, and let go of the connection."""
@@ -120,13 +120,9 @@ class Wire:
             self._connected.set()
             if missed:
                 self._heard()
-            while not ended.is_set():
-                try:
-                    async with asyncio.timeout(ALIVE_SECONDS):
-                        await ended.wait()
-                except TimeoutError:
-                    async with self._turn:
-                        await connection.fetchval("SELECT 1", timeout=ANSWER_SECONDS)
+            while not await happened(ended, ALIVE_SECONDS):
+                async with self._turn:
+                    await connection.fetchval("SELECT 1", timeout=ANSWER_SECONDS)
         finally:
             self._connected.clear()
             with suppress(Exception):

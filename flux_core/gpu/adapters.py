@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from flux_core.downloads import HUB_ID, LORA, advice, fetch
 from flux_core.errors import LoraUnusable
+from flux_core.gpu.lora_files import LoraFiles
+from flux_core.gpu.shortage import first_line, ran_out
 from flux_core.loras import Lora, LoraUse
 
 log = logging.getLogger(__name__)
@@ -33,17 +33,18 @@ _FOR_WORDS = ("text_encoder", "lora_te")
 class Wardrobe:
     """What one pipeline wears. Used from the engine's thread alone."""
 
-    def __init__(self, pipeline: Any, model: str, hub_token: str | None = None) -> None:
-        """Begin with nothing on; ``model`` is the id that errors name, ``hub_token`` opens gated repositories."""
+    def __init__(self, pipeline: Any, model: str, *, compiled: bool = False) -> None:
+        """Begin with nothing on; ``model`` is the id that errors name.
+
+        ``compiled``: whether the network is, so that all LoRAs of up to MOST_RANK get layers of the same size.
+        """
         self._pipeline = pipeline
-        self._hub_token = hub_token
+        self._compiled = compiled
         self._model = model
         self.worn: Lora | None = None
         self._weight: float | None = None
-        self._files: dict[Lora, Path] = {}
-        """Those that were found before: nobody waits for the hub each time one takes the place of another."""
 
-    def change(self, use: LoraUse | None, known: Mapping[str, Lora]) -> None:
+    def change(self, use: LoraUse | None, known: LoraFiles) -> None:
         """Put on what ``use`` asks for, in place of what was on; None, or a weight of 0, takes everything off.
 
         Raises LoraUnusable, with nothing on, for one that is not there or does not fit.
@@ -51,11 +52,9 @@ class Wardrobe:
         if use is None or use.weight == 0:
             self.take_off()
             return
-        lora = known.get(use.name)
-        if lora is None:
-            raise LoraUnusable(f"{use.name} is not in this worker's LORAS.", lora=use.name, model=self._model)
+        lora = known.named(use.name, self._model)
         if self.worn != lora:
-            self._put_on(lora)
+            self._put_on(lora, known)
         if self._weight != use.weight:
             self._pipeline.set_adapters(ADAPTER, use.weight)
             self._weight = use.weight
@@ -67,36 +66,30 @@ class Wardrobe:
         self._pipeline.unload_lora_weights()
         self.worn = self._weight = None
 
-    def _put_on(self, lora: Lora) -> None:
+    def _put_on(self, lora: Lora, known: LoraFiles) -> None:
         try:
-            with _for_network(self._file_of(lora)) as file:
+            with _for_network(known.find(lora)) as file:
                 if self.worn is not None and self._exchanged(file):
                     self.worn = lora
                     return
                 self.take_off()
-                if _is_compiled(self._pipeline.transformer) and not _has_layers(self._pipeline.transformer):
+                if self._compiled and not _has_layers(self._pipeline.transformer):
                     self._pipeline.enable_lora_hotswap(target_rank=MOST_RANK, check_compiled="ignore")
                 self._pipeline.load_lora_weights(file.parent, weight_name=file.name, adapter_name=ADAPTER)
                 self.worn, self._weight = lora, None
                 if not _has_layers(self._pipeline.transformer):
                     raise ValueError("it has nothing for this network")
-        except torch.OutOfMemoryError:
-            self._undress()
-            raise
         except LoraUnusable:
             raise
         except Exception as error:
-            # peft, diffusers and safetensors each raise errors of their own for a file that does not fit.
             self._undress()
-            first = str(error).strip().split("\n", 1)[0]
+            if ran_out(error):
+                raise
+            # peft, diffusers and safetensors each raise errors of their own for a file that does not fit.
+            first = first_line(error)
             raise LoraUnusable(
                 f"{lora.name} does not fit {self._model}: {first}", lora=lora.name, model=self._model
             ) from error
-
-    def _file_of(self, lora: Lora) -> Path:
-        if (known := self._files.get(lora)) is None or not known.is_file():
-            known = self._files[lora] = file_of(lora, self._hub_token)
-        return known
 
     def _exchanged(self, file: Path) -> bool:
         """Write ``file`` into the layers that are there, if it fits: then nothing is compiled anew."""
@@ -112,32 +105,6 @@ class Wardrobe:
         """Take off whatever a loading that broke has left behind."""
         self._pipeline.unload_lora_weights()
         self.worn = self._weight = None
-
-
-def file_of(lora: Lora, hub_token: str | None = None) -> Path:
-    """Return the .safetensors file of ``lora``, fetched where it is on the hub.
-
-    Raises LoraUnusable where there is not exactly one.
-    """
-    place = Path(lora.source).expanduser()
-    if place.is_file():
-        return place
-    if not place.exists() and HUB_ID.fullmatch(lora.source):
-        try:
-            place = fetch(lora.source, token=hub_token, parts=LORA)
-        except Exception as error:
-            # The hub's client has errors of its own for each of its troubles.
-            raise LoraUnusable(advice(error, lora.name, lora.source, "LORAS"), lora=lora.name) from error
-    if not place.is_dir():
-        raise LoraUnusable(f"{lora.name}: there is no {lora.source}; check LORAS.", lora=lora.name)
-    files = sorted(place.glob("*.safetensors"))
-    if len(files) != 1:
-        raise LoraUnusable(
-            f"{lora.name}: {lora.source} holds {len(files)} .safetensors files where one is needed; name the file "
-            "itself in LORAS.",
-            lora=lora.name,
-        )
-    return files[0]
 
 
 @contextmanager
@@ -158,10 +125,6 @@ def _for_network(file: Path) -> Iterator[Path]:
         copy = Path(folder, "network.safetensors")
         save_file(weights, copy, metadata=metadata)
         yield copy
-
-
-def _is_compiled(network: torch.nn.Module) -> bool:
-    return any(getattr(module, "_compiled_call_impl", None) is not None for module in network.modules())
 
 
 def _has_layers(network: Any) -> bool:

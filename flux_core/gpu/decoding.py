@@ -44,13 +44,20 @@ class Decoder:
 
     @contextmanager
     def _in_fp32(self) -> Iterator[None]:
-        """Compute in fp32 meanwhile. Weights in bf16 come back as they were, bit by bit."""
-        usual = self._vae.dtype
+        """Compute in fp32 meanwhile. The weights stay in memory and come back: the very ones.
+
+        Given away, their memory could be another's on the engine's stream while ours still reads it.
+        """
+        numbers = [*self._vae.parameters(), *self._vae.buffers()]
+        usual = [number.data for number in numbers]
         try:
-            self._vae.to(torch.float32)  # which may run out of memory halfway
+            for number in numbers:
+                if number.is_floating_point():
+                    number.data = number.data.float()  # which may run out of memory halfway
             yield
         finally:
-            self._vae.to(usual)
+            for number, before in zip(numbers, usual, strict=True):
+                number.data = before
 
 
 @contextmanager

@@ -53,7 +53,7 @@ class Darkroom:
 
     def _decoded(self, sketch: Sketch, latent: Latent, careful: bool) -> Image.Image:
         assert sketch.decoder is not None
-        kind = ("pixels", sketch.spec.id, latent.values.shape)
+        kind = ("pixels", sketch.spec.id, latent.values.shape, careful)
         for last in (False, True):
             try:
                 with self._watchdog.over(f"decoding a picture of {sketch.spec.id}", self._pace.bound(kind)) as guarded:

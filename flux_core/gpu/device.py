@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
 from flux_core.errors import ConfigurationError
+from flux_core.gpu.main_memory import free_main_memory
 from flux_core.gpu.rungs import Facts
-
-MEMINFO = Path("/proc/meminfo")
 
 
 def choose_device(name: str) -> torch.device:
@@ -70,19 +73,32 @@ def free_bytes(device: torch.device) -> int | None:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free)
-    if MEMINFO.exists():
-        lines = dict(line.split(":", 1) for line in MEMINFO.read_text(encoding="ascii").splitlines())
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    return None
+    return free_main_memory()
 
 
 PACKAGES = ("torchao", "bitsandbytes", "triton", "flash_attn_interface")
-"""What makes drawing faster where it is installed."""
+"""What makes drawing faster where it is installed; triton only with a C compiler, by which it starts its kernels."""
+
+
+def capability(device: torch.device) -> tuple[int, int] | None:
+    """Return the CUDA compute capability of a card; None for others, and for AMD's, whose numbers mean other things."""
+    if device.type != "cuda" or torch.version.hip is not None:
+        return None
+    return torch.cuda.get_device_capability(device)
+
+
+def _compiler() -> bool:
+    """Say whether triton could build its launchers; where it cannot, every first drawing would try in vain."""
+    if sys.platform == "win32":
+        return True  # triton's builds for Windows bring a compiler along
+    named = os.environ.get("CC")
+    found = named is not None or any(map(shutil.which, ("gcc", "clang")))
+    return found and Path(sysconfig.get_path("include"), "Python.h").is_file()
 
 
 def facts_of(device: torch.device) -> Facts:
     """Return what decides how models are drawn there. What we hold there already counts as free."""
-    packages = frozenset(name for name in PACKAGES if find_spec(name) is not None)
+    packages = frozenset(name for name in PACKAGES if find_spec(name) is not None and (name != "triton" or _compiler()))
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         return Facts(
@@ -91,7 +107,7 @@ def facts_of(device: torch.device) -> Facts:
             total=int(total),
             free=int(free) + torch.cuda.memory_reserved(device),
             main_free=free_bytes(torch.device("cpu")),
-            capability=torch.cuda.get_device_capability(device),
+            capability=capability(device),
             packages=packages,
         )
     if device.type == "mps":

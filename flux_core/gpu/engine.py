@@ -7,7 +7,7 @@ and pixels need none of it: other threads may read the words of the next drawing
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from flux_core.gpu.device import answers, facts_of, free_bytes
 from flux_core.gpu.drawing import Flawed, Latent, Outcome, Piece, Shot, Sketch
 from flux_core.gpu.idle import IdleClock
 from flux_core.gpu.loading import LoadedModel
+from flux_core.gpu.lora_files import LoraFiles
 from flux_core.gpu.modes import stepping
 from flux_core.gpu.pipelines import Words, illustrated, words_as_options
 from flux_core.gpu.profile import Encoders, Offload
@@ -34,7 +35,7 @@ from flux_core.loras import Lora
 from flux_core.metrics import definitions as m
 from flux_core.models import MEGAPIXEL, Mode, ModelSpec
 from flux_core.providers.base import Progress
-from flux_core.watchdog import StepPace, Watchdog
+from flux_core.watchdog import LOAD_SECONDS, StepPace, Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class Engine:
         """
         self.device = device
         self.profiles = Descent(facts_of(device), profile)
-        self._loras: Mapping[str, Lora] = loras or {}
+        self.loras = LoraFiles(loras or {}, hub_token)
         self._watchdog = watchdog or Watchdog()
         self._pace = StepPace(stall_seconds)
         self._idle = IdleClock(device)
@@ -129,7 +130,7 @@ class Engine:
         """Read words beforehand, from any thread; nothing where that has to wait for the drawing itself."""
         known = self.models.known(spec, mode)
         if known is not None and self._has_room(known[0], READING_BYTES):
-            self._words(known[1], spec, prompt)
+            self._words(*known, prompt)
 
     def denoise(self, spec: ModelSpec, pieces: Sequence[Piece], *, since: float | None = None) -> Sketch:
         """Take all steps of a drawing; ``since``: when it was asked for, on the monotonic clock.
@@ -160,9 +161,12 @@ class Engine:
 
     def _attempt(self, spec: ModelSpec, pieces: Sequence[Piece], audience: Audience, since: float | None) -> Sketch:
         audience.look()
+        if self.profiles.climb(spec):
+            log.info("%s is held as it was before memory ran out", spec.id)
         model = self.models.get(spec, pieces[0].request.mode)
         audience.look()
-        model.wardrobe.change(pieces[0].request.lora, self._loras)
+        with self._watchdog.over(f"putting a LoRA on {spec.id}", LOAD_SECONDS):
+            model.wardrobe.change(pieces[0].request.lora, self.loras)
         with torch.inference_mode():
             return self._sketch(model, pieces, audience, self._denoise(model, pieces, audience, since))
 
@@ -227,9 +231,9 @@ class Engine:
         audience.step(0, request.steps_taken * -(-len(shots) // most))
         words = []
         for piece in pieces:
-            said = self._words(self.models.reader(model), model.spec, piece.request.prompt)
+            said = self._words(model, self.models.reader(model), piece.request.prompt)
             if model.prior is not None and piece.input_image is not None:
-                said = illustrated(said, model.prior, piece.input_image, self.device)
+                said = self._illustrated(model, said, piece.input_image)
             words.append(said)
             audience.look()
         with self._idle.over(since):
@@ -260,10 +264,17 @@ class Engine:
                 drawn += self._draw_batch(model, pieces, words, wanted, number, len(batches), audience)
         return drawn
 
-    def _words(self, reader: Reader, spec: ModelSpec, prompt: str) -> Words:
-        kind = ("words", spec.id)
-        with self._watchdog.over(f"reading a prompt for {spec.id}", self._pace.bound(kind)) as guarded:
-            words = reader.read(prompt)
+    def _words(self, model: LoadedModel, reader: Reader, prompt: str) -> Words:
+        return self._paced(model, "reading a prompt", lambda: reader.read(prompt))
+
+    def _illustrated(self, model: LoadedModel, words: Words, picture: Image.Image) -> Words:
+        return self._paced(model, "looking at a picture", lambda: illustrated(words, model.prior, picture, self.device))
+
+    def _paced(self, model: LoadedModel, what: str, work: Callable[[], Words]) -> Words:
+        # What took no time on the card may take long where it is brought there in parts.
+        kind = (what, model.spec.id, model.profile.weights)
+        with self._watchdog.over(f"{what} for {model.spec.id}", self._pace.bound(kind)) as guarded:
+            words = work()
             self._pace.took(kind, guarded.seconds)
         return words
 
@@ -300,7 +311,9 @@ class Engine:
             raise ValueError(f"{operation} is drawn for one request at a time.")
         starts = [start for owner in owners if (start := pieces[owner].start) is not None]
         options |= way.options(model.spec, request, starts)
-        kind = (model.spec.id, request.mode, request.width, request.height, len(shots))
+        # Whatever makes the compiler begin anew, or the steps much longer: their first one may take long again.
+        held = (model.profile.weights, request.mode, request.lora is not None)
+        kind = (model.spec.id, operation, held, request.width, request.height, len(shots))
         with self._watchdog.over(f"a step of {model.spec.id}", self._pace.bound(kind)) as guarded:
 
             def on_step() -> None:

@@ -1,21 +1,26 @@
 """Make a loaded pipeline what its profile says: held in fewer bits, brought in parts, tiled, compiled.
 
-What the libraries cannot do together is left apart by the ladder (``flux_core.gpu.rungs``): torchao's numbers neither
-move between memories nor compile there, so what is held in FP8 stays on the card.
+What the libraries cannot do together is left apart by the ladder (``flux_core.gpu.rungs``): torchao's numbers do not
+move between memories, so what is held in FP8 stays on the card.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
 from diffusers import PipelineQuantizationConfig
 from diffusers.hooks import apply_group_offloading
+from diffusers.models.attention_dispatch import AttentionBackendName, attention_backend, dispatch_attention_fn
 from torch import nn
 
 from flux_core.gpu.float8 import round_linears
 from flux_core.gpu.memory import TILE_SIDE, Weights
 from flux_core.gpu.profile import Encoders, Offload, Profile
+from flux_core.gpu.shortage import first_line, ran_out
+
+log = logging.getLogger(__name__)
 
 BLOCKS = ("transformer_blocks.", "single_transformer_blocks.")
 """Where the transformer's many numbers are; the few around them stay in 16 bits."""
@@ -26,6 +31,9 @@ NF4 = {
     "bnb_4bit_compute_dtype": torch.bfloat16,
 }
 """Of bitsandbytes: the size of ``Weights.NF4`` is that of these."""
+MOST_GRAPHS = 64
+"""Most that one kind of block is compiled to: for one size, any size and several pictures, each in 16 and 8 bits, for
+models whose blocks differ, and with a LoRA. After torch's own limit, 8, nothing would be compiled any more."""
 
 
 def number_type(profile: Profile) -> torch.dtype:
@@ -65,7 +73,7 @@ def fit(pipeline: Any, profile: Profile, device: torch.device) -> None:
     if device.type == "cuda":
         pipeline.vae.to(memory_format=torch.channels_last)
     if profile.attention != "native":
-        pipeline.transformer.set_attention_backend(profile.attention)
+        attend(pipeline.transformer, profile, device)
     if profile.compiled:
         compile_blocks(pipeline.transformer)
 
@@ -79,16 +87,48 @@ def tile(vae: Any) -> None:
         vae.tile_latent_min_size = vae.tile_sample_min_size // shrinks
 
 
+def attend(transformer: Any, profile: Profile, device: torch.device) -> None:
+    """Let ``transformer`` attend as ``profile`` says, or as torch does of itself where that does not work here.
+
+    Whether it does is tried: what a package or torch has kernels for depends on card, driver and version.
+    """
+    name, config = profile.attention, transformer.config
+    try:
+        # Meanwhile only: what diffusers sets here would else become the way of every other network of the process.
+        with attention_backend(AttentionBackendName.NATIVE):
+            transformer.set_attention_backend(name)
+        heads = torch.ones(
+            1, 64, config.num_attention_heads, config.attention_head_dim, device=device, dtype=number_type(profile)
+        )
+        with torch.inference_mode():
+            attended = dispatch_attention_fn(heads, heads, heads, backend=AttentionBackendName(name))
+        if not torch.allclose(attended.float(), heads.float(), atol=0.01):
+            raise ArithmeticError("it computes something else")
+    except Exception as error:
+        if ran_out(error):
+            raise
+        transformer.reset_attention_backend()
+        log.warning("Attention %s does not work here, so it is torch's own: %s", name, first_line(error))
+
+
 def compile_blocks(transformer: Any, **options: Any) -> None:
     """Compile the transformer's repeated blocks: each kind once, in seconds; ``options`` go to ``torch.compile``.
 
-    Not with ``fullgraph=True``: that refuses the step cache, whose decision lies between two graphs.
+    What is compiled is what a block computes, not the call of it, as diffusers' ``compile_repeated_blocks`` has it:
+    hooks stay outside. The step cache, put on for one drawing and taken off again, is then neither compiled into a
+    second set of graphs nor split in two by its decision.
+    A block that cannot be compiled here (no C compiler, a card too old) is computed as it is, which torch logs.
     """
+    import torch._dynamo.config as dynamo
     import torch.fx.experimental._config as symbols
 
     # Two sizes that happen to be equal in the first drawing need not be so in the next.
     symbols.use_duck_shape = False
-    transformer.compile_repeated_blocks(**options)
+    dynamo.suppress_errors = True
+    dynamo.recompile_limit = MOST_GRAPHS
+    for block in transformer.modules():
+        if type(block).__name__ in transformer._repeated_blocks:
+            block.forward = torch.compile(block.forward, **options)
 
 
 def is_large(module: nn.Module, name: str) -> bool:

@@ -14,15 +14,15 @@ from flux_core.downloads import explain, folder_of
 from flux_core.errors import ModelUnavailable
 from flux_core.gpu.adapters import Wardrobe
 from flux_core.gpu.decoding import Decoder
-from flux_core.gpu.device import facts_of
+from flux_core.gpu.device import facts_of, free_bytes
 from flux_core.gpu.fitting import fit, loading_options, number_type
 from flux_core.gpu.latents import LatentSpace
 from flux_core.gpu.pipelines import FAMILIES, pipelines_of
 from flux_core.gpu.previews import LatentPreview
-from flux_core.gpu.profile import Encoders, Offload, Profile, Weights, ladder
+from flux_core.gpu.profile import RESERVE, Encoders, Offload, Profile, Weights, ladder
 from flux_core.gpu.quiet import silence
 from flux_core.gpu.shapes import SHAPES, build_pipeline
-from flux_core.gpu.shortage import first_line, ran_out
+from flux_core.gpu.shortage import collect, first_line, ran_out
 from flux_core.gpu.sizes import size_of
 from flux_core.models import ModelSpec, Operation
 
@@ -90,7 +90,7 @@ def load(
     silence()
     if spec.source == RANDOM:
         profile = profile or ladder(facts_of(device), size_of(spec))[0]
-        return _furnished(spec, _at_random(spec, profile, device), profile, device, hub_token)
+        return _furnished(spec, _at_random(spec, profile, device), profile, device)
     folder = folder_of(spec, hub_token)
     loads = FAMILIES[spec.architecture].loads
     _check_kind(spec, folder, loads.__name__)
@@ -98,11 +98,10 @@ def load(
     if spec.drawn_by is not None and base is None:
         raise ModelUnavailable(f"{spec.id} is drawn with the weights of {spec.drawn_by}.", model=spec.id)
     try:
-        pipeline = loads.from_pretrained(
-            str(folder),
-            **({"dtype": number_type(profile)} if base is not None else loading_options(profile, _parts(folder))),
-            local_files_only=True,
-        )
+        if base is not None:
+            pipeline = loads.from_pretrained(str(folder), dtype=number_type(profile), local_files_only=True)
+        else:
+            pipeline = _read(loads, folder, profile, device)
     except Exception as error:
         if ran_out(error):
             raise
@@ -113,12 +112,10 @@ def load(
         pipeline.to(device)
         ways = dict.fromkeys(FAMILIES[spec.architecture].ways, base.pipelines[Operation.TEXT_TO_IMAGE])
         return replace(base, spec=spec, pipelines=ways, prior=pipeline)
-    return _furnished(spec, pipeline, profile, device, hub_token)
+    return _furnished(spec, pipeline, profile, device)
 
 
-def _furnished(
-    spec: ModelSpec, pipeline: Any, profile: Profile, device: torch.device, hub_token: str | None
-) -> LoadedModel:
+def _furnished(spec: ModelSpec, pipeline: Any, profile: Profile, device: torch.device) -> LoadedModel:
     try:
         fit(pipeline, profile, device)
     except Exception as error:
@@ -130,10 +127,21 @@ def _furnished(
             "GPU_PROFILE names another.",
             model=spec.id,
         ) from error
-    latents, wardrobe = LatentSpace(pipeline.vae), Wardrobe(pipeline, spec.id, hub_token)
+    latents, wardrobe = LatentSpace(pipeline.vae), Wardrobe(pipeline, spec.id, compiled=profile.compiled)
     preview = LatentPreview.fit(pipeline.vae, device, latents)
     ways = pipelines_of(spec.architecture, pipeline)
     return LoadedModel(spec, pipeline, ways, preview, latents, wardrobe, profile, Decoder(pipeline))
+
+
+def _read(loads: Any, folder: Path, profile: Profile, device: torch.device) -> Any:
+    """Load a pipeline from ``folder``. What a card makes 4 bits of, to stay in main memory, comes there one by one."""
+    options = loading_options(profile, _parts(folder)) | {"local_files_only": True}
+    if profile.offload is not Offload.MODEL or profile.transformer is not Weights.NF4:
+        return loads.from_pretrained(str(folder), **options)
+    words = loads.from_pretrained(str(folder), transformer=None, **options).to("cpu")
+    collect(device)
+    rest = {name: part for name, part in words.components.items() if part is not None}
+    return loads.from_pretrained(str(folder), **rest, **options)
 
 
 def _at_random(spec: ModelSpec, profile: Profile, device: torch.device) -> Any:
@@ -146,6 +154,10 @@ def _at_random(spec: ModelSpec, profile: Profile, device: torch.device) -> Any:
             model=spec.id,
         )
     whole = profile.offload is Offload.NONE and profile.encoders is Encoders.RESIDENT
+    if profile.transformer is Weights.FP8:
+        # All of it in 16 bits first, where the card has room for that.
+        size, free = size_of(spec), free_bytes(device)
+        whole &= free is None or size.weights(Weights.BF16, Weights.BF16, Weights.BF16) < (1 - RESERVE) * free
     pipeline = build_pipeline(spec.id, device if whole else "cpu", number_type(profile))
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

@@ -65,12 +65,13 @@ class ModelSize:
     """Of the decoder's widest map at full size."""
     words: int = 512
     """Tokens of a prompt."""
+    eyes: int = 0
+    """Numbers in what looks at a picture for the words, where a model that has that draws with these weights: Redux."""
 
     def weights(self, transformer: Weights, encoders: Weights, rest: Weights) -> int:
-        """Return the bytes of all weights; ``rest`` are CLIP and the VAE, which stay small."""
-        return round(
-            self.transformer * transformer.bytes + self.t5 * encoders.bytes + (self.clip + self.vae) * rest.bytes
-        )
+        """Return the bytes of all weights; ``rest`` are CLIP, the VAE and the eyes, which stay small."""
+        small = self.clip + self.vae + self.eyes
+        return round(self.transformer * transformer.bytes + self.t5 * encoders.bytes + small * rest.bytes)
 
     def denoising(self, numbers: Weights, pixels: int = MEGAPIXEL) -> int:
         """Return the bytes that one step takes beside the weights.

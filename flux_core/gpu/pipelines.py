@@ -51,9 +51,12 @@ class Start:
         return _cropped(self.picture.convert("RGB"), request)
 
     def cropped_mask(self, request: GenerationRequest) -> Image.Image:
-        """Return the mask in grey, scaled to the picture that it belongs to and cropped with it."""
+        """Return the mask in grey, scaled to the picture that it belongs to and cropped with it.
+
+        A picture that is varied was cropped already when it was first drawn: so is its mask, in the same way.
+        """
         assert self.mask is not None
-        scaled = self.mask.convert("L").resize(self.picture.size, Image.Resampling.BILINEAR)
+        scaled = ImageOps.fit(self.mask.convert("L"), self.picture.size, Image.Resampling.BILINEAR)
         return _cropped(scaled, request)
 
 

@@ -18,6 +18,8 @@ __all__ = ["NAMES", "Encoders", "Facts", "Offload", "Profile", "Weights", "lacki
 
 FP8_CAPABILITY = (8, 9)
 """Compute capability from which a card multiplies in 8-bit floating point: Ada and Hopper."""
+COMPILED_CAPABILITY = (8, 0)
+"""From which a card computes in bf16 itself: Ampere."""
 RESERVE = 0.04
 """Part of a card's memory that is never planned for: fragments, and what libraries keep for themselves."""
 
@@ -97,7 +99,8 @@ def _planned(profile: Profile, facts: Facts, size: ModelSize) -> Profile:
     if profile.offload is Offload.MODEL:
         # One part at a time: a picture is decoded when the transformer has left the card.
         card = max(transformer + size.denoising(rest), words, size.decoding(rest, tiled=profile.vae_tiling))
-        main = whole
+        eyes = round(size.eyes * rest.bytes)  # they are no part of the pipeline that is brought in parts, and stay
+        card, main = card + eyes, whole - eyes
     else:
         if profile.encoders is Encoders.STREAMED:
             card, main = card - words, main + round(streamed * words)
@@ -112,8 +115,13 @@ def _planned(profile: Profile, facts: Facts, size: ModelSize) -> Profile:
         card_bytes=card,
         main_bytes=main,
         attention=_attention(facts),
-        compiled=profile.compiled or (resident and "triton" in facts.packages),
+        compiled=profile.compiled or (resident and _compiles(facts)),
     )
+
+
+def _compiles(facts: Facts) -> bool:
+    # Torch compiles no bf16 for a card that has none of it: NVIDIA's before Ampere.
+    return "triton" in facts.packages and (facts.capability or COMPILED_CAPABILITY) >= COMPILED_CAPABILITY
 
 
 def _attention(facts: Facts) -> str:
@@ -162,7 +170,7 @@ def _faster(profile: Profile, facts: Facts, size: ModelSize) -> str | None:
     if "bitsandbytes" not in facts.packages and (profile.offload is not Offload.NONE or profile.encoders != "resident"):
         advice.append("bitsandbytes, to hold the model in 4 bits (pip install '.[worker-cuda]')")
     if "triton" not in facts.packages:
-        advice.append("triton, to compile the network")
+        advice.append("triton and a C compiler (gcc), to compile the network")
     if (facts.capability or (0, 0))[0] == 9 and "flash_attn_interface" not in facts.packages:
         advice.append("FlashAttention-3")
     whole = _planned(CUDA[0], facts, size).card_bytes

@@ -43,9 +43,9 @@ class Facts:
     main_free: int | None = None
     """Bytes of main memory that are free now."""
     capability: tuple[int, int] | None = None
-    """CUDA compute capability."""
+    """CUDA compute capability; None for a card of AMD's."""
     packages: frozenset[str] = frozenset()
-    """Those of torchao, bitsandbytes, triton and flash_attn_interface that are installed."""
+    """Those of torchao, bitsandbytes, triton and flash_attn_interface that can be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

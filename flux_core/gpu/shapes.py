@@ -31,11 +31,59 @@ class Part(StrEnum):
     VAE = "vae"
 
 
-SHAPES: Mapping[str, Mapping[str, Any]] = {
-    "flux-schnell": {"guidance_embeds": False},
-    "flux-dev": {"guidance_embeds": True},
+_ALL: Mapping[Part, Mapping[str, Any]] = {
+    Part.TRANSFORMER: {
+        "num_layers": 19,
+        "num_single_layers": 38,
+        "attention_head_dim": 128,
+        "num_attention_heads": 24,
+        "in_channels": 64,
+        "joint_attention_dim": 4096,
+        "pooled_projection_dim": 768,
+    },
+    Part.T5: {
+        "vocab_size": 32128,
+        "d_model": 4096,
+        "d_kv": 64,
+        "d_ff": 10240,
+        "num_layers": 24,
+        "num_heads": 64,
+        "feed_forward_proj": "gated-gelu",
+        "is_encoder_decoder": False,
+        "use_cache": False,
+    },
+    Part.CLIP: {
+        "vocab_size": 49408,
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "max_position_embeddings": CLIP_TOKENS,
+        "projection_dim": 768,
+    },
+    Part.VAE: {
+        "in_channels": 3,
+        "out_channels": 3,
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+        "block_out_channels": (128, 256, 512, 512),
+        "layers_per_block": 2,
+        "latent_channels": 16,
+        "norm_num_groups": 32,
+        "sample_size": 1024,
+        "scaling_factor": 0.3611,
+        "shift_factor": 0.1159,
+        "use_quant_conv": False,
+        "use_post_quant_conv": False,
+        "force_upcast": True,
+    },
 }
-"""Model id → what its transformer has of its own. 19 double and 38 single blocks 3,072 wide are the class's default."""
+
+SHAPES: Mapping[str, Mapping[Part, Mapping[str, Any]]] = {
+    "flux-schnell": {**_ALL, Part.TRANSFORMER: {**_ALL[Part.TRANSFORMER], "guidance_embeds": False}},
+    "flux-dev": {**_ALL, Part.TRANSFORMER: {**_ALL[Part.TRANSFORMER], "guidance_embeds": True}},
+}
+"""Model id → what each part is built with."""
 
 _SCHEDULERS: Mapping[str, Mapping[str, Any]] = {
     "flux-schnell": {"shift": 1.0, "use_dynamic_shifting": False},
@@ -43,66 +91,16 @@ _SCHEDULERS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def _transformer(model: str) -> FluxTransformer2DModel:
-    return FluxTransformer2DModel(num_layers=19, num_single_layers=38, **SHAPES[model])
+def _clip(shape: Mapping[str, Any]) -> CLIPTextModel:
+    # Our own tokenizer stands in for CLIP's, whose vocabulary is not shipped; its `</s>` has this id.
+    return CLIPTextModel(CLIPTextConfig(**shape, eos_token_id=_tokenizer(CLIP_TOKENS).eos_token_id))
 
 
-def _t5(model: str) -> T5EncoderModel:
-    return T5EncoderModel(
-        T5Config(
-            vocab_size=32128,
-            d_model=4096,
-            d_kv=64,
-            d_ff=10240,
-            num_layers=24,
-            num_heads=64,
-            feed_forward_proj="gated-gelu",
-            is_encoder_decoder=False,
-            use_cache=False,
-        )
-    )
-
-
-def _clip(model: str) -> CLIPTextModel:
-    return CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=49408,
-            hidden_size=768,
-            intermediate_size=3072,
-            num_hidden_layers=12,
-            num_attention_heads=12,
-            max_position_embeddings=CLIP_TOKENS,
-            projection_dim=768,
-            # Our own tokenizer stands in for CLIP's, whose vocabulary is not shipped; its `</s>` has this id.
-            eos_token_id=_tokenizer(CLIP_TOKENS).eos_token_id,
-        )
-    )
-
-
-def _vae(model: str) -> AutoencoderKL:
-    return AutoencoderKL(
-        in_channels=3,
-        out_channels=3,
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(128, 256, 512, 512),
-        layers_per_block=2,
-        latent_channels=16,
-        norm_num_groups=32,
-        sample_size=1024,
-        scaling_factor=0.3611,
-        shift_factor=0.1159,
-        use_quant_conv=False,
-        use_post_quant_conv=False,
-        force_upcast=True,
-    )
-
-
-_BUILDERS: Mapping[Part, Callable[[str], Any]] = {
-    Part.TRANSFORMER: _transformer,
-    Part.T5: _t5,
+_BUILDERS: Mapping[Part, Callable[[Mapping[str, Any]], Any]] = {
+    Part.TRANSFORMER: lambda shape: FluxTransformer2DModel(**shape),
+    Part.T5: lambda shape: T5EncoderModel(T5Config(**shape)),
     Part.CLIP: _clip,
-    Part.VAE: _vae,
+    Part.VAE: lambda shape: AutoencoderKL(**shape),
 }
 
 
@@ -116,7 +114,7 @@ def build(
     forked = [torch.device(device)] if torch.device(device).type == "cuda" else []
     with torch.random.fork_rng(devices=forked), torch.device(device), _numbers(dtype):
         torch.manual_seed(seed)
-        built = _BUILDERS[part](model)
+        built = _BUILDERS[part](SHAPES[model][part])
     return built.eval()
 
 

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Shelf:
-    """Models side by side while memory allows. Only ``known`` may be called from any thread."""
+    """Models side by side while memory allows. Only ``known`` and ``fetch`` may be called from any thread."""
 
     def __init__(self, device: torch.device, profiles: Descent, watchdog: Watchdog, hub_token: str | None) -> None:
         """Hold nothing yet; ``profiles`` say how each model is held. ``hub_token`` opens gated repositories."""
@@ -32,6 +32,12 @@ class Shelf:
         self.loaded: dict[str, LoadedModel] = {}
         """By the name under which each is held (``held_as``), the longest unused first."""
         self._readers: dict[str, Reader] = {}
+
+    def fetch(self, spec: ModelSpec) -> None:
+        """Bring the weights of a model from the hub to the disk, from any thread; raises ModelUnavailable."""
+        for one in (spec, spec.base):
+            if one is not None and one.source not in (None, RANDOM):
+                folder_of(one, self._hub_token)
 
     def get(self, spec: ModelSpec, mode: Mode = Mode.QUALITY) -> LoadedModel:
         """Return the model as it is drawn in ``mode``: there may be one of all bits and one of fewer.
@@ -67,8 +73,13 @@ class Shelf:
         model, reader = self.loaded.get(held), self._readers.get(held)
         return None if model is None or reader is None else (model, reader)
 
+    def fits_beside(self, spec: ModelSpec, mode: Mode) -> bool:
+        """Say whether a model is here for ``mode``, or can be without another one having to go."""
+        profile = self._profiles.standing(spec, mode)
+        return held_as(spec.base or spec, profile) in self.loaded or self._room_for(profile)
+
     def make_room(self, spec: ModelSpec, mode: Mode, said: str) -> bool:
-        """Let go of other models, or else hold this one in a leaner way until the next start; False: neither helps.
+        """Let go of other models, or else hold this one in a leaner way; False: neither helps.
 
         ``said``: how memory ran out.
         """

@@ -6,13 +6,18 @@ import gc
 
 import torch
 
+SAID = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed", "allocation_failed")
+"""In lower case: of torch's allocators and the driver ("CUDA error: out of memory" is no OutOfMemoryError), of cuBLAS
+(CUBLAS_STATUS_ALLOC_FAILED) and of cuDNN (CUDNN_STATUS_ALLOC_FAILED, …_DEVICE_ALLOCATION_FAILED), which take their
+workspace themselves."""
+
 
 def ran_out(error: Exception) -> bool:
-    """Say whether ``error`` means that memory did not suffice: only CUDA has a class of its own for that."""
+    """Say whether ``error`` means that memory did not suffice: only torch's own allocator has a class for that."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
     said = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and ("out of memory" in said or "can't allocate memory" in said)
-    )
+    return isinstance(error, RuntimeError) and any(one in said for one in SAID)
 
 
 def first_line(error: Exception) -> str:

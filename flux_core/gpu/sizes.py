@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,29 @@ KLEIN = ModelSize(
 """FLUX.2 [klein] 4B, whose words are read by Qwen3-4B alone: counted on the meta device, from config.json of the parts
 in black-forest-labs/FLUX.2-klein-4B (tests/gpu/test_fitting.py)."""
 
+EYES = 492_729_408
+"""SigLIP's so400m-patch14-384, and what makes words of what it sees: counted on the meta device, from config.json of
+the parts in black-forest-labs/FLUX.1-Redux-dev (tests/gpu/test_fitting.py)."""
+
 
 def size_of(spec: ModelSpec) -> ModelSize:
     """Return how large the model at ``spec.source`` is; of a hub id nothing is downloaded: published shapes count.
 
-    Those of FLUX.1 [dev] stand for every model made of it, those of FLUX.2 [klein] 4B for its own architecture.
+    Those of FLUX.1 [dev] stand for every model made of it, those of FLUX.2 [klein] 4B for its own architecture. What
+    the model that draws with its weights has besides is counted as well.
     """
     folder = Path(spec.source or "").expanduser()
     if spec.source and (folder / "model_index.json").is_file():
-        return _by_files(folder)
-    return KLEIN if spec.architecture is Architecture.KLEIN else _by_shapes()
+        size = _by_files(folder)
+    else:
+        size = KLEIN if spec.architecture is Architecture.KLEIN else _by_shapes()
+    return size if spec.lends_to is None else replace(size, eyes=_eyes(Path(spec.lends_to).expanduser()))
+
+
+def _eyes(folder: Path) -> int:
+    if (folder / "model_index.json").is_file():
+        return _numbers(folder / "image_encoder") + _numbers(folder / "image_embedder")
+    return EYES
 
 
 @cache

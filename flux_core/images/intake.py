@@ -9,7 +9,14 @@ from math import sqrt
 
 from PIL import Image, ImageCms, ImageOps
 
-from flux_core.errors import MaskShowsNothing, PictureEmpty, PictureTooHeavy, PictureTooLarge, PictureUnreadable
+from flux_core.errors import (
+    MaskOfAnotherShape,
+    MaskShowsNothing,
+    PictureEmpty,
+    PictureTooHeavy,
+    PictureTooLarge,
+    PictureUnreadable,
+)
 from flux_core.images.headers import PictureHeader, read_header
 from flux_core.models import MAX_PIXELS
 
@@ -28,6 +35,8 @@ SAYS_ORIENTATION = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
 warnings.filterwarnings("ignore", module=r"PIL\.")
 WHITE = 128
 """Grey of a mask from which on a place is painted anew: diffusers splits masks at one half."""
+SHAPE_TOLERANCE = 0.05
+"""How far a mask's width by height may lie off its picture's, relative: programs round when they make it smaller."""
 BACKDROP = (255, 255, 255)
 """What shows through transparent places."""
 
@@ -56,10 +65,15 @@ def vet(data: bytes, *, max_bytes: int, max_pixels: int) -> VettedPicture:
     return VettedPicture(png.getvalue(), picture.width, picture.height)
 
 
-def check_mask(picture: VettedPicture) -> None:
-    """Raise MaskShowsNothing for a mask that is nowhere nearer to white than to black. Call it in a thread."""
-    with Image.open(BytesIO(picture.png), formats=["PNG"]) as mask:
-        painted = mask.convert("L").point(lambda grey: grey >= WHITE and 255).getbbox()
+def check_mask(mask: VettedPicture, size: tuple[int, int]) -> None:
+    """Refuse a mask for a picture of ``size`` (width, height) that says nothing. Call it in a thread.
+
+    Raises MaskOfAnotherShape, or MaskShowsNothing for one that is nowhere nearer to white than to black.
+    """
+    if abs(mask.width / mask.height / (size[0] / size[1]) - 1) > SHAPE_TOLERANCE:
+        raise MaskOfAnotherShape(mask=f"{mask.width}×{mask.height}", picture=f"{size[0]}×{size[1]}")
+    with Image.open(BytesIO(mask.png), formats=["PNG"]) as opened:
+        painted = opened.convert("L").point(lambda grey: grey >= WHITE and 255).getbbox()
     if painted is None:
         raise MaskShowsNothing()
 

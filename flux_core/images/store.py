@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -27,6 +27,8 @@ UNFINISHED = re.compile(r"#[0-9]+$")
 """How object_store ends the name of a file in a folder that it has not written to the end."""
 RETRIES: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
 """Of one request to a bucket. object_store would go on for three minutes; whoever calls has a patience of their own."""
+STUCK_SECONDS = 120.0
+"""What one picture may take. A folder on another machine that has gone away answers nothing at all, for ever."""
 PLAIN_HTTP = "builder error"
 """All that object_store says of an http:// address that it was not allowed to use."""
 NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
@@ -69,15 +71,17 @@ class PictureStore:
         attributes = {"Content-Type": content_type} if self._folder is None else None  # a folder keeps none
         try:
             # In one request: parts of an upload that was never completed would lie in a bucket unseen, and be billed.
-            await obstore.put_async(self._store, _checked(key), data, attributes=attributes, use_multipart=False)
+            async with _in_time():
+                await obstore.put_async(self._store, _checked(key), data, attributes=attributes, use_multipart=False)
         except (BaseError, OSError) as error:
             raise StorageUnavailable(f"Cannot write {key}: {_first_line(error)}") from error
 
     async def get(self, key: str) -> bytes:
         """Read a picture; raises PictureGone when it was deleted, StorageUnavailable."""
         try:
-            result = await obstore.get_async(self._store, _checked(key))
-            return bytes(await result.bytes_async())
+            async with _in_time():
+                result = await obstore.get_async(self._store, _checked(key))
+                return bytes(await result.bytes_async())
         except FileNotFoundError as error:
             if _misses_bucket(error):
                 raise StorageUnavailable(f"Cannot read {key}: {_first_line(error)}") from error
@@ -89,7 +93,8 @@ class PictureStore:
         """Delete pictures; those that are gone already are no error. Raises StorageUnavailable at the first failure."""
         for key in keys:
             try:
-                await obstore.delete_async(self._store, _checked(key))
+                async with _in_time():
+                    await obstore.delete_async(self._store, _checked(key))
             except FileNotFoundError as error:
                 if _misses_bucket(error):
                     raise StorageUnavailable(f"Cannot delete {key}: {_first_line(error)}") from error
@@ -137,6 +142,16 @@ class PictureStore:
             return await asyncio.to_thread(_drop_unfinished, self._folder / _checked(prefix), before)
         except OSError as error:
             raise StorageUnavailable(f"Cannot clean up {prefix}: {_first_line(error)}") from error
+
+
+@asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
+    """Raise an OSError where this takes longer than STUCK_SECONDS."""
+    try:
+        async with asyncio.timeout(STUCK_SECONDS):
+            yield
+    except TimeoutError:
+        raise TimeoutError(f"nothing came of it in {STUCK_SECONDS:.0f} s") from None
 
 
 def _drop_unfinished(folder: Path, before: float) -> int:

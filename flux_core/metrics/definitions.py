@@ -93,7 +93,7 @@ REDRAWN = Counter(
 )
 LEANER = Counter(
     "flux_leaner_total",
-    "Times that a model ran out of memory and is held in a leaner way since, until the worker starts anew. profile: "
+    "Times that a model ran out of memory and is held in a leaner way for an hour or more. profile: "
     "that way (GPU_PROFILE).",
     ("model", "profile"),
     registry=REGISTRY,

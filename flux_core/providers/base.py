@@ -164,6 +164,17 @@ class Prepares(Protocol):
 
 
 @runtime_checkable
+class Fetches(Protocol):
+    """What a provider can do besides that may have to bring files from elsewhere before it can draw a request."""
+
+    def has_files(self, request: GenerationRequest) -> bool:
+        """Say whether all is here; at once."""
+
+    async def fetch(self, request: GenerationRequest) -> None:
+        """Bring what is missing, while others are drawn; raises the GenerationFailed that says why it cannot be had."""
+
+
+@runtime_checkable
 class WarmsUp(Protocol):
     """What a provider can do besides whose first drawing with a model would take longer than those after it."""
 

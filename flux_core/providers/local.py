@@ -6,21 +6,24 @@ import asyncio
 import contextvars
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import ParamSpec, TypeVar
 
 from PIL import Image
 
+from flux_core.downloads import comes_from_hub
 from flux_core.errors import Cancelled
+from flux_core.generation import GenerationRequest
 from flux_core.gpu.card import Card
 from flux_core.gpu.descent import Descent
 from flux_core.gpu.developing import needs_mending
 from flux_core.gpu.device import choose_device, settle, title
 from flux_core.gpu.drawing import Flawed, Outcome, Piece
 from flux_core.gpu.engine import STALL_SECONDS, Engine
-from flux_core.gpu.rehearsal import rehearse
+from flux_core.gpu.rehearsal import Programme, rehearse
 from flux_core.models import Catalogue, Mode, ModelSpec
 from flux_core.offers import Offer, own_offers
 from flux_core.providers.base import Drawing, Drawn, DrawTask, Progress
@@ -29,6 +32,8 @@ from flux_core.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
+FETCHED_AT_ONCE = 2
+"""Models and LoRAs that are fetched from the hub at the same time."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -69,7 +74,14 @@ class LocalProvider:
         )
         self._offers = own_offers(catalogue, self._engine.profiles.modes)
         self._in_hand = 0
-        """Drawings that somebody waits for."""
+        """Drawings and models that somebody waits for."""
+        self._idle = asyncio.Event()
+        """Set while there are none."""
+        self._idle.set()
+        self._fetched: set[str] = set()
+        """Models whose weights were found on the disk, or brought there."""
+        self._programme = Programme(self._engine)
+        self._rehearsing: asyncio.Task[None] | None = None
 
         def thread(name: str) -> ThreadPoolExecutor:
             # Torch's thread count and its current card belong to the thread that sets them.
@@ -79,6 +91,7 @@ class LocalProvider:
 
         # Pipelines share a scheduler and are not thread-safe: whatever takes steps does so in one thread.
         self._drawing, self._reading, self._developing = thread("engine"), thread("words"), thread("pixels")
+        self._fetching = ThreadPoolExecutor(FETCHED_AT_ONCE, thread_name_prefix="files")
 
     @property
     def device(self) -> str:
@@ -133,6 +146,27 @@ class LocalProvider:
         except Exception as error:
             return error
 
+    def has_files(self, request: GenerationRequest) -> bool:
+        """Say whether the weights are here, and the LoRA that ``request`` names."""
+        if request.model not in self._fetched and comes_from_hub(self._catalogue[request.model]):
+            return False
+        return request.lora is None or not request.lora.weight or self._engine.loras.has(request.lora.name)
+
+    async def fetch(self, request: GenerationRequest) -> None:
+        """Bring the weights, and the LoRA that ``request`` names, so that the engine waits for no hub.
+
+        Raises ModelUnavailable or LoraUnusable.
+        """
+        await self._fetch_weights(self._catalogue[request.model])
+        if request.lora is not None:
+            loras = self._engine.loras
+            await _in(self._fetching, loras.find, loras.named(request.lora.name, request.model))
+
+    async def _fetch_weights(self, spec: ModelSpec) -> None:
+        if comes_from_hub(spec):
+            await _in(self._fetching, self._engine.models.fetch, spec)
+            self._fetched.add(spec.id)
+
     async def prepare(self, task: DrawTask) -> None:
         """Read the words of ``task``, where its model is in memory and has room for that beside its drawing."""
         spec = self._catalogue[task.request.model]
@@ -142,10 +176,37 @@ class LocalProvider:
             log.warning("The words of job %s are read when its turn comes: %s", task.job_id, error)
 
     async def warm_up(self, model: str) -> None:
-        """Load ``model``; then draw something small with it in the background, as long as no task comes."""
+        """Load ``model``; then rehearse all its modes in the background, whenever nobody waits for anything else."""
         spec = self._catalogue[model]
-        await _in(self._drawing, self._engine.load, spec)
-        self._drawing.submit(rehearse, self._engine, spec, is_wanted=lambda: self._in_hand == 0)
+        await self._fetch_weights(spec)
+        with self._wanted():
+            await _in(self._drawing, self._engine.load, spec)
+        self._programme.add(spec)
+        if self._rehearsing is None or self._rehearsing.done():
+            self._rehearsing = asyncio.create_task(self._rehearse(), name="rehearsals")
+
+    async def _rehearse(self) -> None:
+        while (one := self._programme.next) is not None:
+            await self._idle.wait()
+            try:
+                works = await _in(self._drawing, rehearse, self._engine, one, is_wanted=lambda: self._in_hand == 0)
+            except Exception:  # which is no reason to let the worker end: a real drawing tells its member
+                log.exception("%s cannot be rehearsed in %s", one.spec.id, one.request.mode)
+                works = False
+            if works is not None:
+                self._programme.done(one, works=works)
+
+    @contextmanager
+    def _wanted(self) -> Iterator[None]:
+        """Let whatever is only rehearsed wait."""
+        self._in_hand += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._in_hand -= 1
+            if not self._in_hand:
+                self._idle.set()
 
     async def _draw(self, tasks: Sequence[DrawTask], progresses: Sequence[Progress]) -> list[Drawing | Exception]:
         spec = self._catalogue[tasks[0].request.model]
@@ -154,15 +215,13 @@ class LocalProvider:
             Piece(task.request, task.input_image, one, task.input_mask)
             for task, one in zip(tasks, watched, strict=True)
         ]
-        self._in_hand += 1
-        try:
-            outcomes = await self._in_stages(spec, tasks, pieces)
-        except asyncio.CancelledError:
-            for one in watched:
-                one.given_up.set()
-            raise
-        finally:
-            self._in_hand -= 1
+        with self._wanted():
+            try:
+                outcomes = await self._in_stages(spec, tasks, pieces)
+            except asyncio.CancelledError:
+                for one in watched:
+                    one.given_up.set()
+                raise
         return [
             outcome if isinstance(outcome, Exception) else await _finished(outcome, task, spec, mode, why)
             for (outcome, mode, why), task in zip(outcomes, tasks, strict=True)
@@ -203,11 +262,14 @@ class LocalProvider:
         return mode, None if mode is wanted else profiles.why(spec, wanted)
 
     async def close(self) -> None:
-        """Unload every model, once the step in progress is over."""
-        self._in_hand += 1  # whatever is only rehearsed ends
-        await _in(self._drawing, self._engine.unload)
-        for threads in (self._reading, self._drawing, self._developing):
-            threads.shutdown(wait=False)
+        """Unload every model, once the step in progress is over, and what goes on beside it."""
+        with self._wanted():  # whatever is only rehearsed ends
+            if self._rehearsing is not None:
+                self._rehearsing.cancel()
+            await _in(self._drawing, self._engine.unload)
+        # Python waits for its threads when it ends, for ever where one hangs: better here, where somebody counts.
+        every = self._drawing, self._reading, self._developing, self._fetching
+        await asyncio.gather(*(asyncio.to_thread(threads.shutdown) for threads in every))
         self._watchdog.close()
 
 

@@ -153,7 +153,7 @@ def _change_limits(
         after = Limits.model_validate_json(change(before).model_dump_json())
     except ValidationError as error:
         raise InvalidPolicy(problems=policies.problems(error)) from None
-    if after == before:
+    if after == before and members.is_legible(connection, account):
         raise AlreadySo()
     members.put_limits(connection, account, after)
     audit.note(connection, account.guild_id, by, "quota set", now, target=account.user_id, **facts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,20 +13,24 @@ from sqlalchemy import Connection
 from flux_core.database import members, own_data, policies, preferences
 from flux_core.database.engine import Database
 from flux_core.database.history import History, history_of
+from flux_core.database.members import NO_LIMITS
 from flux_core.database.own_data import Forgotten
 from flux_core.entitlement import entitled
 from flux_core.errors import AlreadySo
 from flux_core.jobs import Account, Whereabouts
 from flux_core.permitted import EVERYTHING, Permitted, permitted_to
-from flux_core.policy import Defaults
+from flux_core.policy import NOTHING_DECIDED, Defaults
 from flux_core.preferences import NOTHING_SET, Preferences
 from flux_core.quota import QuotaRules
+from flux_core.service.gathering import Gathering
 from flux_core.service.store import PictureStore
 
 PAGE = 500
 """Rows read at once: others read in between."""
 AT_ONCE = 50
 """Jobs changed in one transaction."""
+CROWD = 256
+"""Members whose circumstances are looked up at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class Personal:
         self._db = db
         self._pictures = pictures
         self._rules = rules
+        self._asked = Gathering(self._circumstances, most=CROWD)
 
     # Settings
 
@@ -70,7 +75,10 @@ class Personal:
 
     async def circumstances(self, account: Account, where: Whereabouts) -> Circumstances:
         """Return what decides over the options that a member leaves open ``where`` they ask."""
-        return await self._db.read(_circumstances, account, where, self._rules)
+        return await self._asked.ask((account, where))
+
+    async def _circumstances(self, asked: Sequence[tuple[Account, Whereabouts]]) -> list[Circumstances]:
+        return await self._db.read(_circumstances, asked, self._rules)
 
     # History
 
@@ -152,10 +160,22 @@ def _permitted(connection: Connection, account: Account, role_ids: Collection[in
     return permitted_to(entitled(policy, role_ids, members.limits_of(connection, account), rules), policy)
 
 
-def _circumstances(connection: Connection, account: Account, where: Whereabouts, rules: QuotaRules) -> Circumstances:
-    rule = policies.policy_of(connection, account.guild_id).rule_for(where.channel_ids)
-    return Circumstances(
-        preferences=preferences.preferences_of(connection, account),
-        channel=Defaults() if rule is None else rule.defaults,
-        permitted=_permitted(connection, account, where.role_ids, rules),
-    )
+def _circumstances(
+    connection: Connection, asked: Sequence[tuple[Account, Whereabouts]], rules: QuotaRules
+) -> list[Circumstances]:
+    accounts = {account for account, _ in asked}
+    decided = policies.policies_of(connection, [account.guild_id for account in accounts])
+    given = preferences.preferences_of_several(connection, accounts)
+    limits = members.limits_of_several(connection, accounts)
+
+    def circumstances(account: Account, where: Whereabouts) -> Circumstances:
+        policy = decided.get(account.guild_id, NOTHING_DECIDED)
+        rule = policy.rule_for(where.channel_ids)
+        own = limits.get(account, NO_LIMITS)
+        return Circumstances(
+            preferences=given.get(account, NOTHING_SET),
+            channel=Defaults() if rule is None else rule.defaults,
+            permitted=permitted_to(entitled(policy, where.role_ids, own, rules), policy),
+        )
+
+    return [circumstances(account, where) for account, where in asked]

@@ -25,6 +25,10 @@ class Policies:
         """Return what a guild has decided; all of it left open where it has decided nothing."""
         return await self._db.read(policies.policy_of, guild_id)
 
+    async def problems(self, guild_id: int) -> tuple[str, ...]:
+        """Return what cannot be read of what a guild has decided; as long as there is any, nothing is drawn there."""
+        return await self._db.read(policies.problems_of, guild_id)
+
     async def change(
         self,
         guild_id: int,
@@ -33,16 +37,18 @@ class Policies:
         by: int,
         action: str,
         target: int | None = None,
+        whole: bool = False,
         **facts: Any,
     ) -> GuildPolicy:
         """Change what a guild has decided, with an entry in the audit log; return the new policy.
 
         ``change`` gets the policy as it is and returns it as it shall be; what it raises refuses the change. It runs
         on the database's thread and must not wait for anything. ``action`` names the command, such as "tier add";
-        ``facts`` are what the audit log tells of it (JSON).
+        ``facts`` are what the audit log tells of it (JSON). ``whole``: it replaces all there is, which is the one way
+        to change what cannot be read.
         Raises InvalidPolicy when the result makes no sense, AlreadySo when it is what it was.
         """
-        return await self._db.write(_change, guild_id, change, by, action, target, facts, self._db.clock())
+        return await self._db.write(_change, guild_id, change, by, action, target, whole, facts, self._db.clock())
 
 
 def _change(
@@ -52,12 +58,13 @@ def _change(
     by: int,
     action: str,
     target: int | None,
+    whole: bool,
     facts: Mapping[str, Any],
     now: float,
 ) -> GuildPolicy:
-    before = policies.to_change(connection, guild_id)
+    before = policies.to_change(connection, guild_id, whole=whole)
     after = policies.checked(change(before))
-    if after == before:
+    if after == before and not policies.problems_of(connection, guild_id):
         raise AlreadySo()
     policies.put_policy(connection, guild_id, after, by, now)
     audit.note(connection, guild_id, by, action, now, target=target, **facts)

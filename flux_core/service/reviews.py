@@ -98,6 +98,10 @@ class Reviews:
         """
         return await self._db.read(_due, self._db.clock(), share)
 
+    async def claim(self, review_id: str, seconds: float) -> bool:
+        """Let the caller alone post a review for ``seconds``; False when another does, or it is not to be posted."""
+        return await self._db.write(reviews.claim, review_id, self._db.clock(), seconds)
+
     async def posted(self, review_id: str, channel_id: int, message_id: int) -> None:
         """Remember the moderators' message of a review."""
         await self._db.write(reviews.posted, review_id, channel_id, message_id)
@@ -115,9 +119,9 @@ class Reviews:
         """Note that a message could not be posted or edited, to be tried again at ``retry_at`` (unix seconds)."""
         await self._db.write(reviews.failed, review_id, retry_at, problem)
 
-    async def stuck(self, guild_id: int, retry_at: float, problem: str) -> None:
-        """Note that nothing can be posted for a guild before ``retry_at`` (unix seconds)."""
-        await self._db.write(reviews.stuck, guild_id, retry_at, problem)
+    async def stuck(self, review: Review, retry_at: float, problem: str) -> None:
+        """Note that a review, and whatever else is due in its guild, cannot be posted before ``retry_at``."""
+        await self._db.write(reviews.stuck, review.id, review.guild_id, self._db.clock(), retry_at, problem)
 
     async def _let_go(self, keys: Sequence[str]) -> None:
         # Nobody finds them any more. The keys are noted as discarded: maintenance deletes what the store keeps for now.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from flux_core.database.admission import Offered
 from flux_core.database.engine import Database
 from flux_core.database.hosted import Terms
 from flux_core.database.outbox import LiveJob
-from flux_core.database.places import Place, place_of
+from flux_core.database.places import Place, place_of, places_of
 from flux_core.database.submissions import Quota, Submission
 from flux_core.database.workers import WorkerInfo
 from flux_core.errors import (
@@ -44,6 +44,7 @@ from flux_core.service.reviews import Reviews
 from flux_core.service.store import PictureStore
 from flux_core.service.usage import Usage
 from flux_core.shards import Share
+from flux_core.skills import loras_at_hand
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -82,6 +83,7 @@ class Studio:
         self._offered = Offered(
             models=tuple(spec.id for spec in catalogue),
             local=frozenset(spec.id for spec in catalogue if spec.local),
+            loras=catalogue.known_loras,
             elsewhere=frozenset(spec.id for spec in catalogue if spec.weights and spec.id in elsewhere),
             hosted=offers or {},
             caps=caps or {},
@@ -112,7 +114,7 @@ class Studio:
         where: Whereabouts = NOWHERE,
     ) -> None:
         """Raise what ``submit`` would raise for ``request`` now; reserve nothing."""
-        price = self._price(request)
+        price = await self._price(request)
         await self._db.read(
             submissions.check, account, request, origin, where, price, self.rules, self._offered, self._db.clock()
         )
@@ -124,15 +126,29 @@ class Studio:
         Raises UnknownModel, UnknownLora, LoraNotForModel, UnknownProvider or NobodyDraws; Banned, QueuePaused,
         ChannelClosed, ModelDenied, BeyondLimit or PromptForbidden; TooSoon, TooManyWaiting, QuotaSpent or PoolSpent.
         """
-        price = self._price(submission.request)
+        price = await self._price(submission.request)
         return await self._db.write(submissions.submit, submission, price, self.rules, self._offered, self._db.clock())
 
-    def _price(self, request: GenerationRequest) -> int:
+    async def _price(self, request: GenerationRequest) -> int:
         """Return what a request costs. One from a button may be older than the list of models and that of LoRAs."""
         price = request.price(self.catalogue)
         if request.lora is not None:
-            loras.allow(request.lora.name, self.catalogue.loras, request.model)
+            loras.allow(request.lora.name, await self.loras(), request.model)
         return price
+
+    async def loras(self, *, now: bool = False) -> loras.Known:
+        """Return the LoRAs that may be asked for: those of our own list, and those that living workers have.
+
+        ``now``: without those that no worker has though its model is drawn.
+        """
+        listed = self.catalogue.known_loras
+        crew = [worker.offers for worker in await self.venues() if not worker.hosted]
+        found = loras_at_hand(listed, crew)
+        if not now:
+            for name, models in listed.items():
+                found.setdefault(name, set()).update(models)
+        offered = {name: [spec.id for spec in self.catalogue if spec.id in models] for name, models in found.items()}
+        return {name: models for name, models in sorted(offered.items()) if models}
 
     async def store_input(self, picture: VettedPicture) -> InputPicture:
         """Keep an uploaded picture under the name of its contents."""
@@ -160,6 +176,10 @@ class Studio:
     async def place(self, job_id: str) -> Place:
         """Return where a job stands in the queue and when it will be done; raises JobNotFound."""
         return await self._db.read(_place, job_id, self._terms, self._db.clock())
+
+    async def places(self, listed: Sequence[Job]) -> list[Place]:
+        """Return where each of several jobs stands: one look along the line, where ``place`` takes one for each."""
+        return await self._db.read(places_of, listed, self._terms, self._db.clock())
 
     async def jobs_of(
         self, account: Account, *, active_only: bool = True, limit: int = 25, before: str | None = None

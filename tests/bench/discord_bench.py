@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -17,12 +16,13 @@ from bot.sandbox.events import Event, InteractionOpened, InteractionSettled
 from bot.sandbox.invoking import Invoker
 from bot.sandbox.server import Sandbox
 from flux_core.settings import child_environment
+from tests.bench.processes import running
 from tests.bench.report import Row, milliseconds, percentile
 
 RATE = 50
 """Commands a second."""
 SECONDS = 20
-SETTLE_SECONDS = 120
+SETTLE_SECONDS = 300
 
 
 class Stopwatch:
@@ -59,23 +59,18 @@ async def crowd(members: int, seconds: float) -> tuple[Stopwatch, int]:
             for number in range(members):
                 user = User(id=str((10**6 + number) << 22), username=f"member-{number}", global_name=f"Member {number}")
                 everybody[user.id] = Member(user)
-            processes = [
-                await _process(
-                    _environment(sandbox, folder), "tests.bench.watched_process", "bot", str(folder / "seen")
-                ),
-                await _process(_environment(sandbox, folder), "tests.bench.scripted_worker"),
-            ]
-            try:
+            async with running(_house(folder / "seen"), _environment(sandbox, folder)):
                 await _ready(sandbox)
                 stopwatch = Stopwatch()
                 sandbox.world.bus.subscribe(stopwatch)
                 fired = await _fire(sandbox, list(everybody.values())[-members:], members / seconds, members)
                 posted = await _posted(folder / "flux-bot.db", fired)
-            finally:
-                for process in processes:
-                    process.terminate()
-                    await process.wait()
     return stopwatch, len(posted)
+
+
+def _house(report: Path) -> list[list[str]]:
+    """Return the modules of a bot that writes what it saw into ``report``, and of a worker that draws at no cost."""
+    return [["tests.bench.watched_process", "bot", str(report)], ["tests.bench.scripted_worker"]]
 
 
 def _environment(sandbox: Sandbox, folder: Path) -> dict[str, str]:
@@ -93,21 +88,14 @@ def _environment(sandbox: Sandbox, folder: Path) -> dict[str, str]:
 
 async def _measure(folder: Path) -> list[Row]:
     async with Sandbox() as sandbox:
-        environment = _environment(sandbox, folder)
         report = folder / "bot.json"
-        bot = await _process(environment, "tests.bench.watched_process", "bot", str(report))
-        worker = await _process(environment, "tests.bench.scripted_worker")
-        try:
+        async with running(_house(report), _environment(sandbox, folder)):
             await _ready(sandbox)
             stopwatch = Stopwatch()
             sandbox.world.bus.subscribe(stopwatch)
             everybody = list(sandbox.world.community.members.values())
             fired = await _fire(sandbox, everybody, RATE, RATE * SECONDS)
             posted = await _posted(folder / "flux-bot.db", fired)
-        finally:
-            for process in (bot, worker):
-                process.terminate()
-                await process.wait()
         seen = json.loads(report.read_text())
     asked = f"{fired} /imagine, {RATE} a second"
     return [
@@ -129,10 +117,6 @@ async def _ready(sandbox: Sandbox) -> None:
         while sandbox.world.commands.named("imagine", 1) is None:  # noqa: ASYNC110 (a bench, and a few looks)
             await asyncio.sleep(0.1)
     await asyncio.sleep(8)
-
-
-async def _process(environment: dict[str, str], *module: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(sys.executable, "-m", *module, env=environment)
 
 
 async def _fire(sandbox: Sandbox, members: Sequence[Member], rate: float, total: int) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -17,10 +16,12 @@ from flux_core.generation import RequestOptions, resolve
 from flux_core.jobs import Account, Origin
 from flux_core.service import Submission
 from flux_core.settings import Settings, child_environment
+from tests.bench.processes import running
 from tests.bench.report import Row, milliseconds
 
 JOBS = 500
 DEADLINE = 300
+READY_WITHIN = 60.0
 READY = 6.5
 """Seconds until the worker's stopwatch has settled."""
 
@@ -33,10 +34,10 @@ async def main() -> list[Row]:
 
 async def _measure(folder: Path) -> list[Row]:
     address, report = folder / "vendor.json", folder / "worker.json"
-    vendor = await _process(child_environment(), "tests.bench.vendor_process", str(address))
-    try:
-        while not (address.exists() and address.stat().st_size):  # noqa: ASYNC110 (another process writes it)
-            await asyncio.sleep(0.1)
+    async with running([["tests.bench.vendor_process", str(address)]], child_environment()):
+        async with asyncio.timeout(READY_WITHIN):
+            while not (address.exists() and address.stat().st_size):  # noqa: ASYNC110 (another process writes it)
+                await asyncio.sleep(0.1)
         environment = child_environment(
             **json.loads(address.read_text()),
             DATA_DIR=str(folder),
@@ -49,19 +50,12 @@ async def _measure(folder: Path) -> list[Row]:
             MAX_WAITING="1000000",
             LOG_LEVEL="warning",
         )
-        worker = await _process(environment, "tests.bench.watched_process", "hosted", str(report))
-        try:
+        async with running([["tests.bench.watched_process", "hosted", str(report)]], environment):
             await asyncio.sleep(READY)
             began = time.monotonic()
             await _submit(folder)
             most, states = await _follow(folder / "flux-bot.db")
             took = time.monotonic() - began
-        finally:
-            worker.terminate()
-            await worker.wait()
-    finally:
-        vendor.terminate()
-        await vendor.wait()
     seen = json.loads(report.read_text())
     return [
         (f"{JOBS} hosted jobs in one worker: drawn", f"{states['succeeded']} in {took:.0f} s", f"{JOBS}"),
@@ -74,10 +68,6 @@ async def _measure(folder: Path) -> list[Row]:
             "stated",
         ),
     ]
-
-
-async def _process(environment: dict[str, str], *module: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(sys.executable, "-m", *module, env=environment)
 
 
 async def _submit(folder: Path) -> None:

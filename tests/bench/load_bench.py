@@ -1,6 +1,7 @@
 """Measure what many machines ask for: a crowd of members, more and more workers, and a hundred thousand jobs.
 
-``python -m tests.bench load`` runs it alone; ``MEMORY_SECONDS=1200`` gives the hundred thousand the time they take.
+``python -m tests.bench load`` runs it alone; ``MEMORY_SECONDS=1800`` gives the hundred thousand the time they take on a
+slow or busy machine.
 """
 
 from __future__ import annotations
@@ -25,35 +26,37 @@ from flux_core.models import Catalogue
 from flux_core.service import Studio, Submission
 from flux_core.settings import child_environment
 from tests.bench import discord_bench, queue_bench
+from tests.bench.processes import running
 from tests.bench.report import Row, milliseconds, percentile
 from tests.bench.server_bench import DURABLE
 from tests.database.postgres import Server
 
 CATALOGUE = Catalogue({"flux-tiny": "scripted"})
-MEMBERS = 1_000
-CROWDS = (10.0, 0.0)
-"""Within so many seconds each of them presses a button; 0: all at the same moment."""
+CROWDS = ((1_000, 10.0), (1_000, 0.0), (3_000, 0.0))
+"""So many members press within so many seconds; 0: all at the same moment."""
 WORKERS = (1, 4, 8)
 JOBS_EACH = 20
 """Jobs for each worker."""
 STEP_SECONDS = 0.1
 EARLY, LATE = 5_000, 100_000
 PART = 1_000
-MEMORY_SECONDS = float(os.environ.get("MEMORY_SECONDS", "150"))
+MEMORY_SECONDS = float(os.environ.get("MEMORY_SECONDS", "420"))
 """After so many jobs or seconds, whichever comes first: the row tells how many there were."""
+EARLY_SECONDS = 600.0
+"""What the first jobs may take, however slow the machine is."""
 
 
 async def a_crowd() -> list[Row]:
     """Let many members press at once. Bot, worker, members and the stand-in for Discord share this machine."""
     rows: list[Row] = []
-    for seconds in CROWDS:
-        stopwatch, posted = await discord_bench.crowd(MEMBERS, seconds or 1e-6)
+    for members, seconds in CROWDS:
+        stopwatch, posted = await discord_bench.crowd(members, seconds or 1e-6)
         when = f"within {seconds:.0f} s" if seconds else "at the same moment"
-        times, name = stopwatch.acknowledged, f"{MEMBERS:,} members press {when} (SQLite)"
+        times, name = stopwatch.acknowledged, f"{members:,} members press {when} (SQLite)"
         rows += [
             (f"{name}: acknowledgement p50", milliseconds(percentile(times, 0.5)), ""),
-            (f"{name}: acknowledgement p99", milliseconds(percentile(times, 0.99)), "≤ 250 ms"),
-            (f"{name}: acknowledged, posted", f"{len(times):,}, {posted:,}", f"{MEMBERS:,}"),
+            (f"{name}: acknowledgement p99", milliseconds(percentile(times, 0.99)), "≤ 250 ms" * (members == 1_000)),
+            (f"{name}: acknowledged within 3 s, posted", f"{len(times):,}, {posted:,}", f"{members:,}"),
         ]
     return rows
 
@@ -61,22 +64,18 @@ async def a_crowd() -> list[Row]:
 async def jobs_a_second(url: str, folder: Path, workers: int) -> float:
     """Return how many jobs a second worker processes end whose drawings only take time."""
     environment = child_environment(DATABASE_URL=url, DATA_DIR=str(folder), LOG_LEVEL="warning")
-    words = [sys.executable, "-m", "tests.bench.scripted_worker", str(STEP_SECONDS)]
-    processes = [await asyncio.create_subprocess_exec(*words, env=environment) for _ in range(workers)]
+    total = workers * JOBS_EACH
     db = await Database.open(url)
-    studio = Studio(db, PictureStore(str(folder)), CATALOGUE, queue_bench.RULES)
     try:
-        await _until(studio, 120, lambda: _registered(studio, workers))
-        request = resolve(RequestOptions(prompt="a red circle", seed=7, count=1), CATALOGUE)
-        total = workers * JOBS_EACH
-        for number in range(total):
-            await studio.submit(Submission(account=Account(1, number % 50), request=request, origin=Origin.SHELL))
-        await _until(studio, 300, lambda: _all_ended(db, total))
-        ended = await db.read(_ended)
+        studio = Studio(db, PictureStore(str(folder)), CATALOGUE, queue_bench.RULES)
+        async with running([["tests.bench.scripted_worker", str(STEP_SECONDS)]] * workers, environment):
+            await _until(studio, 120, lambda: _registered(studio, workers))
+            request = resolve(RequestOptions(prompt="a red circle", seed=7, count=1), CATALOGUE)
+            for number in range(total):
+                await studio.submit(Submission(account=Account(1, number % 50), request=request, origin=Origin.SHELL))
+            await _until(studio, 300, lambda: _all_ended(db, total))
+            ended = await db.read(_ended)
     finally:
-        for process in processes:
-            process.terminate()
-            await process.wait()
         await db.close()
     # Without the first and the last tenth, when not all of them have work.
     middle = ended[total // 10 : -(total // 10)]
@@ -123,7 +122,13 @@ async def memory(url: str) -> Row:
     """Measure the resident bytes of a process after some jobs and after many, from submit to delivery."""
     words = [sys.executable, "-m", "tests.bench.load_bench", url]
     process = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
-    told, _ = await process.communicate()
+    try:
+        async with asyncio.timeout(MEMORY_SECONDS + EARLY_SECONDS):
+            told, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     few, early, many, late = (int(word) for word in told.split())
     grown = f"{early / 1e6:.1f} / {late / 1e6:.1f} MB ({late / early:.2f} ×)"
     if many < 2 * few:

@@ -33,6 +33,8 @@ from tests.database.postgres import Server
 CYCLES, CLIENTS = 600, 4
 ROUNDS = 3
 """Times that each of the two is measured, in turns: other load on the machine meets both alike."""
+ROUND_SECONDS = 300.0
+"""Far more than a round takes: whoever is not done by then hangs."""
 MANY = 1_000_000
 AT_ONCE = 50_000
 STRIDE = 10**6 + ACCOUNTS // CLIENTS
@@ -91,12 +93,19 @@ async def pace(program: str, server: Server, url: str, clients: int) -> Pace:
         await asyncio.create_subprocess_exec(*words, str(number), str(CYCLES), stdin=pipe, stdout=pipe)
         for number in range(clients)
     ]
-    for process in processes:
-        assert process.stdout is not None
-        assert await process.stdout.readline() == b"ready\n"
-    before = worked(server)
-    told = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
-    used = worked(server) - before
+    try:
+        async with asyncio.timeout(ROUND_SECONDS):
+            for process in processes:
+                assert process.stdout is not None
+                assert await process.stdout.readline() == b"ready\n"
+            before = worked(server)
+            told = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
+            used = worked(server) - before
+    finally:
+        for process in processes:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
     seconds, of_clients = zip(*(map(float, out.split()) for out, _ in told), strict=True)
     done = clients * CYCLES
     return Pace(rate=done / max(seconds), client=sum(of_clients) / done, server=used / done)

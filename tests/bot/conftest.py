@@ -26,6 +26,7 @@ from flux_core.images.store import PictureStore
 from flux_core.service import Studio
 from flux_core.settings import Settings
 from tests.bot.easel import Easel
+from tests.database.new_file import new_file
 from tests.sandbox.openapi_check import check, description_path
 
 
@@ -133,6 +134,8 @@ async def stage(
             **overrides,
         )
         connect_to(settings)
+        if settings.database_url is None:
+            new_file(tmp_path / "flux-bot.db")
         async with open_database(settings) as database:
             store = PictureStore(settings.pictures)
             studio = studio_of(settings, database, store)

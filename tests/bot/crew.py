@@ -17,6 +17,7 @@ from flux_core.images.store import PictureStore
 from flux_core.service import Studio
 from flux_core.settings import Settings
 from tests.bot.easel import Easel
+from tests.database.new_file import new_file
 
 
 class Crew:
@@ -92,6 +93,8 @@ async def a_crew(
         database_url=database_url,
     )
     connect_to(settings)
+    if database_url is None:
+        new_file(folder / "flux-bot.db")
     async with open_database(settings) as database:
         store = PictureStore(settings.pictures)
         easel = Easel(job_queue(settings, database), store, settings.catalogue)

@@ -19,6 +19,7 @@ from flux_core.jobs import Job, Picture
 from flux_core.models import Catalogue
 from flux_core.offers import Offer
 from flux_core.providers.scripted import colour_of
+from flux_core.skills import skills_of
 
 WORKER = "easel"
 
@@ -30,7 +31,12 @@ class Easel:
         self.queue = queue
         self.store = store
         self.catalogue = catalogue
-        self.models = [spec.id for spec in catalogue if spec.local]
+        known = catalogue.known_loras
+        self.offers = {
+            spec.id: Offer(theirs=spec.id, loras=tuple(lora for lora, models in known.items() if spec.id in models))
+            for spec in catalogue
+            if spec.local
+        }
 
     async def register(self) -> None:
         """Become known as a living worker."""
@@ -40,7 +46,7 @@ class Easel:
                 host="test",
                 pid=1,
                 device="cpu",
-                offers={model: Offer(theirs=model) for model in self.models},
+                offers=self.offers,
                 started_at=time.time(),
             )
         )
@@ -49,7 +55,7 @@ class Easel:
         """Wait for the next job and claim it."""
         async with asyncio.timeout(within):
             while True:
-                job = await self.queue.claim(WORKER, self.models)
+                job = await self.queue.claim(WORKER, skills_of(self.offers))
                 if job is not None:
                     return job
                 await asyncio.sleep(0.01)

@@ -48,7 +48,7 @@ async def order(stage: Stage, person: Person, **options: Any) -> RawMessage:
     """Ask, and wait until the job is in the queue, which is a moment after the acknowledgement."""
     first = await ask(person, **options)
     version = None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while first["id"] not in [str(one.job.reply_to.message_id) for one in await stage.studio.live_jobs()]:  # type: ignore[union-attr]
             version = await stage.studio.changed(version, 1)
     return first
@@ -57,7 +57,7 @@ async def order(stage: Stage, person: Person, **options: Any) -> RawMessage:
 async def delivered(stage: Stage, job_id: str) -> Job:
     """Wait until the database knows that Discord has the answer, which is a moment after members see it."""
     version = None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (job := await stage.studio.job(job_id)).delivered_at is None:
             version = await stage.studio.changed(version, 1)
     return job
@@ -65,7 +65,7 @@ async def delivered(stage: Stage, job_id: str) -> Job:
 
 async def outbox_empty(stage: Stage) -> None:
     version = None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while await stage.studio.live_jobs():
             version = await stage.studio.changed(version, 1)
 

@@ -136,16 +136,17 @@ async def test_bad_input_is_told_and_changes_nothing(stage: Stage, grace: Person
             if option.type is Option.attachment:
                 continue  # files have tests of their own
             given = await others(grace, command, option.display_name)
+            before, noted = await held(stage), await entries(stage)
             for value in wrong(option):
                 what = (name, option.display_name, value)
-                before, noted = await held(stage), await entries(stage)
                 try:
                     sent = await grace.command(f"admin {name}", {**given, option.display_name: value})
                 except (Refused, ValueError):  # Discord's own client says no, or no JSON has such a number
                     continue
                 is_clear(await grace.response(sent), what)
-                changed = await held(stage) != before
-                assert await entries(stage) - noted == int(changed), what
+                was, before, had, noted = before, await held(stage), noted, await entries(stage)
+                changed = before != was
+                assert noted - had == int(changed), what
                 assert not changed or option.type is not Option.string or what[:2] in WORDS or what in MEANT, what
 
 

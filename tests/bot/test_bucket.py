@@ -59,7 +59,7 @@ async def test_finished_pictures_are_delivered_when_the_bucket_gives_them(
     version = None
     with bucket_server.denying():
         await stage.start_bot()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not [one for one in await stage.studio.live_jobs() if one.delivery_attempts]:
                 version = await stage.studio.changed(version, 1)
     result = await finished(ada, card["id"])

@@ -7,11 +7,13 @@ import gzip
 import json
 from typing import Any
 
+import pytest
+
 from bot.commands.data import as_file, forgotten
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import RawMessage, text_of
 from flux_core.database.pictures import discarded_keys
-from flux_core.jobs import JobState
+from flux_core.jobs import Account, JobState
 from flux_core.preferences import NOTHING_SET
 from flux_core.service import Forgotten
 from tests.bot.conftest import Stage
@@ -64,6 +66,31 @@ async def test_the_export_has_it_all_and_nothing_of_others(stage: Stage, ada: Pe
     # No token, no key of the store, nothing that only the house needs.
     assert "interaction_token" not in text
     assert "pictures/" not in text
+
+
+async def test_nobody_has_several_files_written_at_once(
+    stage: Stage, ada: Person, linus: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, go_on, export, writing = asyncio.Event(), asyncio.Event(), stage.studio.personal.export, [0, 0]
+
+    async def slow(account: Account) -> dict[str, Any]:
+        writing[0] += 1
+        writing[1] = max(writing)
+        began.set()
+        await go_on.wait()
+        writing[0] -= 1
+        return await export(account)
+
+    monkeypatch.setattr(stage.studio.personal, "export", slow)
+    first = await ada.command("data export")
+    await began.wait()
+    assert "your file is being written" in text_of(await ada.response(await ada.command("data export")))
+    others = await linus.command("data export")
+    go_on.set()
+    for person, asked in ((ada, first), (linus, others)):
+        assert "What I know of you" in text_of(await person.response(asked))
+    assert writing == [0, 1]
+    assert "What I know of you" in text_of(await ada.response(await ada.command("data export")))
 
 
 async def test_an_export_of_nothing(ada: Person) -> None:
@@ -120,7 +147,7 @@ async def test_a_running_job_is_stopped_and_then_forgotten(stage: Stage, ada: Pe
     question = await ada.response(await ada.command("data delete"))
     await ada.press(question, "Forget it all")
     version = None
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not (await stage.studio.job(job.id)).cancel_requested:
             version = await stage.studio.changed(version, 1)
     await stage.easel.queue.cancelled("easel", job.id)

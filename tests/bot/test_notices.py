@@ -100,7 +100,7 @@ async def test_a_crash_after_the_notice_does_not_send_it_twice(
     with monkeypatch.context() as crash:
         crash.setattr(stage.studio, "delivered", never)
         await stage.easel.finish(job)
-        await asyncio.wait_for(sent.wait(), 10)
+        await asyncio.wait_for(sent.wait(), 30)
         await stage.kill_bot()
     assert (await stage.studio.job(job.id)).delivered_at is None
     await stage.start_bot()

@@ -12,6 +12,7 @@ from bot.sandbox.driver import Person
 from bot.sandbox.reading import labels_of, text_of
 from flux_core.errors import LoraUnusable
 from flux_core.generation import GenerationRequest
+from flux_core.offers import Offer
 from tests.bot import test_reviews
 from tests.bot.conftest import Stage
 from tests.bot.scenes import ask, delivered, finished, is_private, png, press
@@ -79,6 +80,10 @@ async def test_what_is_missing_or_too_much_is_told_in_private(stage: Stage, ada:
     black = await ada.upload(png(100, 100, "black"), "mask.png")
     await ada.command("imagine", prompt="a flag", image=image, mask=black, count=1)
     await ada.wait_for(lambda m: is_private(m) and "Your `mask` is white nowhere" in text_of(m))
+    tall = await ada.upload(png(50, 100, "white"), "mask.png")
+    await ada.command("imagine", prompt="a flag", image=image, mask=tall, count=1)
+    said = await ada.wait_for(lambda m: is_private(m) and "Your `mask` has another shape" in text_of(m))
+    assert "The mask has 50×100 pixels, the picture 100×100." in text_of(said)
     assert await stage.studio.live_jobs() == []
 
 
@@ -117,6 +122,17 @@ async def test_a_lora_that_cannot_be_had_is_refused(
     assert told in await refused(ada, **typed)
 
 
+async def test_members_are_offered_the_loras_of_living_workers_and_told_where_none_has_one(
+    stage: Stage, ada: Person
+) -> None:
+    stage.easel.offers = {"flux-tiny": Offer(theirs="x", loras=("pen",))}
+    await stage.easel.register()
+    assert [choice["value"] for choice in await ada.autocomplete("imagine", "lora", "")] == ["pen"]
+    await ask(ada, prompt="a flag", lora="pen:0.5", count=1)
+    assert str((await stage.easel.take()).request.lora) == "pen:0.5"
+    assert "none has the LoRA ink for flux-tiny at the moment" in await refused(ada, lora="ink")
+
+
 async def test_a_lora_that_does_not_fit_ends_the_job_with_the_credits_back(stage: Stage, ada: Person) -> None:
     answer = await ask(ada, prompt="a flag", lora="ink", count=1)
     job = await stage.easel.take()
@@ -134,6 +150,8 @@ async def test_a_lora_that_is_listed_no_longer_cannot_be_had_by_a_button(
     await stage.easel.finish(job)
     done = await finished(ada, answer["id"])
     monkeypatch.setattr(stage.studio.catalogue, "loras", {})
+    stage.easel.offers = {model: Offer(theirs=model) for model in stage.easel.offers}
+    await stage.easel.register()
     for button in ("Reroll", "V1"):
         refusal = await press(ada, done, button)
         assert is_private(refusal)

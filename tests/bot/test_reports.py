@@ -205,7 +205,7 @@ async def test_the_message_of_a_deleted_job_goes_in_the_end(
 
 async def no_removals(stage: Stage) -> None:
     version = None
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(30):
         while await stage.studio._db.read(lambda c: removals.due(c, float("inf"), 10)):
             version = await stage.studio.changed(version, 1)
 
@@ -221,7 +221,7 @@ async def test_removals_that_cannot_work_end(stage: Stage, ada: Person, grace: P
     await db.write(removals.note, GUILD, secret, 2, now - GIVE_UP_AFTER - 1)
     await db.write(removals.note, GUILD, studio_channel, int(message["id"]), now)
     version = None
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(30):
         while [one.attempts for one in await db.read(removals.due, float("inf"), 10)] != [1]:
             version = await stage.studio.changed(version, 1)
     assert await ada.message(message["id"]) is not None

@@ -39,7 +39,7 @@ async def test_a_look_that_fails_is_followed_by_the_next(
         await asyncio.Event().wait()
 
     loop = asyncio.create_task(rounds.rounds(cast("Studio", cast("Any", Changing())), look, "things"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await looked.wait()
     assert "things have to wait: away" in caplog.text
     assert "a look at things failed" in caplog.text

@@ -49,7 +49,7 @@ async def test_cancelling_ends_everything_it_started(stage: Stage) -> None:
     await stage.stop_bot()
     before = asyncio.all_tasks()
     running = asyncio.create_task(run_bot(stage.settings, stage.studio, token=stage.sandbox.token))
-    async with asyncio.timeout(10), stage.person("Ada") as ada:
+    async with asyncio.timeout(30), stage.person("Ada") as ada:
         await answered(ada)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -133,7 +133,7 @@ async def answered(ada: Person) -> None:
     """Wait until the new bot answers."""
     while True:
         try:
-            await ada.response(await ada.command("help"), within=1)
+            await ada.response(await ada.command("help"), within=5)
         except (AssertionError, TimeoutError, Refused):
             await asyncio.sleep(0.1)
         else:

@@ -228,7 +228,7 @@ async def test_another_bot_posts_what_a_bot_left_behind_once(
 
 async def soon(holds: Callable[[], bool]) -> None:
     """Wait for what a bot finds out or does by itself."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not holds():  # noqa: ASYNC110 (nothing tells of it)
             await asyncio.sleep(0.02)
 

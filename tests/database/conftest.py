@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.database.new_file import new_file
 from tests.database.postgres import new_database
 from tests.database.scene import Scene, a_scene
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database file that does not exist yet, or an empty database in a server."""
+    """An empty database with all tables, in a file or in a server."""
     if request.param == "postgresql":
         return await new_database()
-    return f"sqlite:///{tmp_path / 'studio' / 'flux-bot.db'}"
+    return new_file(tmp_path / "studio" / "flux-bot.db")
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def start(folder: Path, user: str | None, settings: Sequence[str]) -> subprocess
         words += ["-c", setting]
     with (folder / "log").open("ab") as log:
         server = subprocess.Popen([BINARIES / "postgres", *words], user=user, stdout=log, stderr=log)
-    while not (folder / ".s.PGSQL.5432").exists() or not _is_ready(folder, server.pid):
+    while not _is_ready(folder, server.pid):
         if server.poll() is not None:
             sys.exit((folder / "log").read_text())
         time.sleep(0.02)

@@ -21,7 +21,7 @@ from flux_core.database.tables import jobs, ledger, spending
 from flux_core.generation import GenerationRequest, RequestOptions, resolve
 from flux_core.images.store import PictureStore
 from flux_core.jobs import Account, Job, Origin, Picture, ReplyTo
-from flux_core.models import Catalogue
+from flux_core.models import Catalogue, Mode
 from flux_core.offers import ImageInput, Offer, Price
 from flux_core.quota import QuotaRules
 from flux_core.router import RoutingPolicy
@@ -115,9 +115,10 @@ class Scene:
         """End a running job well."""
         return await self.queue.succeed(worker, job.id, pictures(job), provider="local", seconds=2.0)
 
-    async def worker(self, id: str = "w1", *models: str) -> WorkerInfo:
+    async def worker(self, id: str = "w1", *models: str, modes: tuple[Mode, ...] = (Mode.QUALITY,)) -> WorkerInfo:
         """Introduce a worker of our own."""
-        offers = {model: Offer(theirs=model, image_input=ImageInput.INLINE) for model in models or (SCHNELL,)}
+        offer = Offer(theirs="x", image_input=ImageInput.INLINE, modes=modes)
+        offers = dict.fromkeys(models or (SCHNELL,), offer)
         info = WorkerInfo(id=id, host="here", pid=1, device="cpu", offers=offers, started_at=self.clock.now)
         await self.queue.register(info)
         return info

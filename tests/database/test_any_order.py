@@ -28,6 +28,7 @@ from flux_core.errors import (
     TooManyWaiting,
 )
 from flux_core.jobs import Account, Job, JobState
+from tests.database.new_file import new_file
 from tests.database.scene import SCHNELL, TINY, Scene, a_request, a_scene, pictures
 
 ACCOUNTS = [Account(7, 1), Account(7, 2), Account(8, 1)]
@@ -63,7 +64,7 @@ class Studio(RuleBasedStateMachine):
 
     async def _open(self) -> Scene:
         folder = self.stack.enter_context(TemporaryDirectory())
-        url = f"sqlite:///{folder}/a.db"
+        url = new_file(Path(folder) / "a.db")
         scene = await self.stack.enter_async_context(a_scene(url, Path(folder), allowance=ALLOWANCE, max_waiting=4))
         for vendor, cents in VENDORS.items():
             await scene.vendor(vendor, SCHNELL, TINY, cents=cents, slots=100)

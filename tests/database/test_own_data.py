@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from flux_core.database import history, own_data
 from flux_core.database.bookkeeping import discrepancies
+from flux_core.database.pictures import discarded_keys
 from flux_core.database.removals import due
 from flux_core.database.tables import jobs, members, preferences
 from flux_core.errors import AlreadySo, InputGone, JobNotFound
@@ -191,6 +192,34 @@ async def test_a_job_of_somebody_else_that_starts_from_a_forgotten_picture_ends_
     job = await scene.claim()
     await scene.queue.fail("w1", job.id, InputGone())
     assert (await scene.studio.quota(BERT)).spent == 0
+
+
+async def given(scene: Scene, *names: str) -> list[InputPicture]:
+    """Upload pictures, ten minutes ago."""
+    for name in names:
+        await scene.queue.note_input(f"inputs/{name}.png")
+    return [InputPicture(key=f"inputs/{name}.png", width=64, height=64) for name in names]
+
+
+async def test_every_file_of_a_forgotten_member_goes(scene: Scene) -> None:
+    start, mask, shared = await given(scene, "start", "mask", "shared")
+    scene.clock.now += 600
+    [fresh] = await given(scene, "fresh")
+    for picture in (start, shared, fresh):
+        request = a_request().model_copy(update={"input_picture": picture, "input_mask": mask, "strength": 0.6})
+        await scene.submit(request=request)
+        job = await scene.claim()
+        await scene.queue.progress("w1", job.id, 1, 4, f"previews/{job.id}/1.webp")
+        done = await scene.succeed(job)
+        await scene.studio.delivered(done.id)
+    await scene.submit(BERT, request=replace_input(a_request(), shared))
+    exported = (await scene.studio.personal.export(ANNE))["jobs"]
+    assert [(one["started_from_a_picture"], one["with_a_mask"]) for one in exported] == [(True, True)] * 3
+    await scene.studio.personal.forget(ANNE)
+    discarded = await scene.db.read(discarded_keys, 100)
+    # What was uploaded just now may be about to be ordered with, and goes a day later.
+    assert sorted(key for key in discarded if key.startswith("inputs/")) == [mask.key, start.key]
+    assert sorted(key.split("/")[0] for key in discarded) == ["inputs"] * 2 + ["pictures"] * 3 + ["previews"] * 3
 
 
 def replace_input(request: Any, start: InputPicture) -> Any:

@@ -148,6 +148,8 @@ async def test_jobs_that_only_providers_draw_do_not_stand_before_ours(scene: Sce
     assert await scene.studio.place(running.id) == Place(0, 1.5, 1)
     assert await scene.studio.place(hosted[1].id) == Place(1, 4.5, 1)
     assert await scene.studio.place(hosted[2].id) == Place(2, 7.5, 1)
+    listed = [await scene.studio.job(job.id) for job in (running, *hosted[1:], ours)]
+    assert await scene.studio.places(listed) == [await scene.studio.place(job.id) for job in listed]
     await scene.studio.line.pause(ANNE.guild_id, by=1, reason="storm")
     assert (await scene.studio.place(hosted[2].id)).seconds is None
 

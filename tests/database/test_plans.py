@@ -21,6 +21,7 @@ from flux_core.database import (
     spending,
     strays,
     submissions,
+    wanted,
 )
 from flux_core.database.admission import Offered
 from flux_core.database.hosted import Terms
@@ -68,6 +69,13 @@ async def test_a_claim_steps_into_its_index_once_per_model(scene: Scene) -> None
     assert plan.count("USING COVERING INDEX ix_jobs_claim (waits_for=? AND lane=? AND guild_id=?)") == 2
     assert "SCAN jobs" not in plan
     assert "SCAN waiting" not in plan
+
+
+async def test_what_is_waited_for_is_read_in_steps_along_the_index_of_claims(scene: Scene) -> None:
+    await scene.submit()
+    plan = await plans(scene, wanted.waited_for)
+    assert plan.count("USING COVERING INDEX ix_jobs_claim") == 2
+    assert "SEARCH further USING COVERING INDEX ix_jobs_claim (waits_for>?)" in plan
 
 
 async def test_a_hosted_claim_walks_along_its_index(scene: Scene) -> None:

@@ -74,7 +74,7 @@ async def test_a_server_that_is_down_refuses_and_comes_back(server: Server, tmp_
             began = time.monotonic()
             with pytest.raises(StorageUnavailable, match="does not answer"):
                 await use
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 20
         server.start()
         # What ran goes on, as though nothing had been, and others are heard of again.
         await scene.succeed(claimed)
@@ -226,7 +226,7 @@ async def test_a_transaction_whose_machine_is_gone_does_not_keep_the_house_shut(
 
     falling = asyncio.create_task(gone.write(fall_silent))
     await asyncio.sleep(0.1)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             try:
                 await other.write(put, 3)
@@ -263,7 +263,7 @@ async def test_a_caller_that_gives_up_leaves_a_sound_pool(url: str) -> None:
 
     def slow(connection: Connection) -> None:
         put(connection, 1)
-        connection.exec_driver_sql("SELECT pg_sleep(5)")
+        connection.exec_driver_sql("SELECT pg_sleep(60)")
 
     for _ in range(3):
         with pytest.raises(TimeoutError):
@@ -271,7 +271,7 @@ async def test_a_caller_that_gives_up_leaves_a_sound_pool(url: str) -> None:
                 await db.write(slow)
         began = time.monotonic()
         assert await db.read(guilds) == []
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 20
     await db.write(put, 2)
     assert await db.read(guilds) == [2]
     await db.close()

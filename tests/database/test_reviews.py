@@ -421,3 +421,34 @@ async def test_what_is_to_go_now_does_not_wait_for_a_whole_history(scene: Scene)
     scene.clock.now += 1
     await scene.db.write(removals.note, GUILD, 12, 99, scene.clock.now)
     assert (await scene.studio.removals.due())[0].message_id == 99
+
+
+async def test_of_two_bots_one_posts_and_the_other_one_after_its_crash(scene: Scene) -> None:
+    await moderated(scene)
+    _, review = await held(scene)
+    _, other = await held(scene, BERT)
+    desk = scene.studio.reviews
+    assert await desk.claim(review.id, 30)
+    assert not await desk.claim(review.id, 30)
+    assert [due.review.id for due in await desk.due()] == [other.id]
+    # What the other bot is refused meanwhile leaves this one its time.
+    assert await desk.claim(other.id, 30)
+    await desk.stuck(other, scene.clock.now + 2, "closed")
+    scene.clock.now += 3
+    assert [due.review.id for due in await desk.due()] == [other.id]
+    scene.clock.now += 27
+    assert [due.review.id for due in await desk.due()] == [review.id, other.id]
+    assert await desk.claim(review.id, 30)
+    await desk.posted(review.id, CHANNEL, 5)
+    scene.clock.now += 60
+    assert not await desk.claim(review.id, 30)
+
+
+async def test_what_stops_one_review_stops_those_that_are_due_with_it(scene: Scene) -> None:
+    await moderated(scene)
+    (_, first), (_, second) = await held(scene), await held(scene, BERT)
+    assert await scene.studio.reviews.claim(first.id, 30)
+    await scene.studio.reviews.stuck(first, scene.clock.now + 2, "closed")
+    waiting = await scene.studio.reviews.waiting(GUILD)
+    assert [(one.attempts, one.problem, one.next_at) for one in waiting] == [(1, "closed", scene.clock.now + 2)] * 2
+    assert {one.id for one in waiting} == {first.id, second.id}

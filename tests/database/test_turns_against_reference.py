@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flux_core.database import members
-from flux_core.database.lineup import ahead_of, for_us
+from flux_core.database.lineup import Look, ahead_of, for_us
 from flux_core.jobs import Account, Job, Lane
 from flux_core.policy import GuildPolicy, Limits
 from tests.database.scene import SCHNELL, TINY
@@ -120,6 +120,10 @@ def test_the_place_that_members_are_told_is_the_place_they_get(
                 turns.cancel(turns.find(job))
                 del both.waiting[id]
         told = {id: sum(count for count, _ in ahead_of(turns.connection, id, models).values()) for id in waiting}
+        look = Look(waiting)
+        assert {id: look.ahead_of(turns.connection, id, models) for id in waiting} == {
+            id: ahead_of(turns.connection, id, models) for id in waiting
+        }
         line = for_us(turns.connection, models, len(waiting))
         foreseen = [row.id for row in line]
         for most in range(1, len(waiting)):

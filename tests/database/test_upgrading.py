@@ -29,7 +29,7 @@ ABROAD_TOO = Account(guild_id=10, user_id=1)
 """Somebody of a guild that had nothing before."""
 NEW = (
     *("waits_hosted", "venue", "asked", "tried", "remarks", "microdollars", "kept"),
-    *("lane", "price", "held", "age_restricted", "notify", "mask_key"),
+    *("lane", "price", "held", "age_restricted", "notify", "mask_key", "lora"),
 )
 NEW_WISHES = {"provider", "mode", "input_mask", "lora"}
 

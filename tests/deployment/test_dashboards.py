@@ -67,6 +67,9 @@ def test_panels_lie_side_by_side() -> None:
 
 
 def test_each_alert_says_what_is_the_matter() -> None:
+    # Prometheus takes no file with another word in it, and then no other file either.
+    assert {word for alert in ALERTS for word in alert} == {"alert", "expr", "for", "annotations"}
+    assert all(list(alert["annotations"]) == ["summary"] for alert in ALERTS), "a comma in it wants quotes around it"
     assert all(alert["annotations"]["summary"] and alert["for"] for alert in ALERTS)
     explained = (ROOT / "docs" / "operations.md").read_text()
     assert [alert["alert"] for alert in ALERTS if f"`{alert['alert']}`" not in explained] == []

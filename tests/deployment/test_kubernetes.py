@@ -104,6 +104,15 @@ def test_the_bots_keep_every_shard_once() -> None:
     assert DEPLOYMENTS["bot"]["spec"]["serviceName"] == service["metadata"]["name"]
 
 
+def test_nodes_can_be_emptied_and_take_one_pod_of_a_kind_at_a_time() -> None:
+    budgets = {one["metadata"]["name"]: one["spec"] for one in RESOURCES if one["kind"] == "PodDisruptionBudget"}
+    assert set(budgets) == set(DEPLOYMENTS)
+    for name, spec in budgets.items():
+        assert spec["selector"] == DEPLOYMENTS[name]["spec"]["selector"]
+        assert (spec["maxUnavailable"], "minAvailable" in spec) == (1, False), "one alone may be moved, too"
+        assert DEPLOYMENTS[name]["spec"]["template"]["metadata"]["labels"] == spec["selector"]["matchLabels"]
+
+
 def test_what_is_scaled_is_there() -> None:
     spec = SCALING["spec"]
     assert spec["scaleTargetRef"]["name"] in DEPLOYMENTS

@@ -8,6 +8,8 @@ import pytest
 import typer.main
 
 from bot.cli import app
+from flux_core.database.engine import CLOCKS_APART
+from flux_core.database.postgres import STATEMENT_SECONDS, _server_settings
 from flux_core.insistence import RETRY_SECONDS
 from flux_core.worker_process import STOP_SECONDS
 from tests.deployment.dockerfile import ROOT, STAGES
@@ -38,8 +40,8 @@ def test_every_file_and_link_is_there() -> None:
     paths = re.findall(r"`((?:deploy/|compose)[\w./-]*)`", PAGE) + re.findall(r"\]\((\w+\.md)", PAGE)
     assert len(paths) > 5
     assert [path for path in paths if not (ROOT / path).exists() and not (ROOT / "docs" / path).exists()] == []
-    for page, title in re.findall(r"\]\((\w+\.md)#([\w-]+)\)", PAGE):
-        headings = re.findall(r"^#+ (.+)$", (ROOT / "docs" / page).read_text(), re.MULTILINE)
+    for page, title in re.findall(r"\]\((\w+\.md|)#([\w-]+)\)", PAGE):
+        headings = re.findall(r"^#+ (.+)$", (ROOT / "docs" / (page or "operations.md")).read_text(), re.MULTILINE)
         assert title in [heading.lower().replace(" ", "-") for heading in headings]
 
 
@@ -49,6 +51,14 @@ def test_bounds_are_those_of_the_program() -> None:
     assert f"{SERVICES['worker']['stop_grace_period'].removesuffix('s')}\nseconds" in PAGE
     users = {rest for word, rest in STAGES["runtime"].lines if word == "USER"}
     assert f"user {users.pop()}" in PAGE
+
+
+def test_a_pooler_is_told_to_take_whatever_connections_begin_with() -> None:
+    [line] = re.findall(r"`ignore_startup_parameters = ([a-z_, ]+)`", PAGE)
+    assert set(line.split(", ")) == (_server_settings().keys() - {"application_name"}) | {"synchronous_commit"}
+    assert f"statement_timeout = '{STATEMENT_SECONDS:g}s'" in PAGE
+    assert "two seconds off" in PAGE
+    assert CLOCKS_APART == 2
 
 
 def test_the_page_tells_of_every_service() -> None:

@@ -55,7 +55,7 @@ async def test_the_sandbox_tells_its_address_and_leaves_nothing_behind(tmp_path)
                 await asyncio.sleep(0.1)
         process.send_signal(signal.SIGINT)
         assert await asyncio.wait_for(process.wait(), LONG) == 0
-        _, alive = psutil.wait_procs(children, timeout=10)
+        _, alive = psutil.wait_procs(children, timeout=60)
         assert alive == []
 
 

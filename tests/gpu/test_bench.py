@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,14 +14,18 @@ import pytest
 import torch
 from rich.console import Console
 
-from flux_core.errors import ConfigurationError, InvalidSize, OutOfRange, UnknownMode
+from flux_core.errors import ConfigurationError, InvalidSize, OutOfMemory, OutOfRange, UnknownMode
 from flux_core.gpu.bench import command, trial
+from flux_core.gpu.bench.plan import Plan
 from flux_core.gpu.bench.report import RANDOM_WEIGHTS, Bench, show
 from flux_core.gpu.loading import RANDOM, load
 from flux_core.gpu.pipelines import FAMILIES
 from flux_core.gpu.shapes import SHAPES
 from flux_core.models import FLUX_DEV, Mode
+from flux_core.providers.base import Drawing, DrawTask, Progress
+from flux_core.providers.local import LocalProvider
 from flux_core.settings import Settings
+from tests.gpu.narrow import narrow
 
 NOTHING_TYPED = {"model": None, "sizes": None, "modes": None, "steps": None, "random_weights": False, "quick": True}
 
@@ -40,7 +46,8 @@ def measured(settings: Settings, file: Path | None = None, **typed: object) -> s
 def test_a_quick_bench_tells_what_it_found_to_people_and_to_machines(settings: Settings, tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     said = measured(settings, file, steps=2, modes="quality,turbo")
-    found = Bench.model_validate(json.loads(file.read_text()))
+    figures = json.loads(file.read_text())
+    found = Bench.model_validate(figures)
     assert (found.model, found.device, found.threads, found.profile) == ("flux-tiny", "cpu", 1, "cpu")
     assert [(one.mode, one.width, one.height, one.steps) for one in found.drawings] == [
         ("quality", 128, 128, 2),
@@ -51,6 +58,7 @@ def test_a_quick_bench_tells_what_it_found_to_people_and_to_machines(settings: S
     assert quality.floor == pytest.approx(quality.operations / found.rates["fp32"])
     assert quality.ratio == pytest.approx(quality.seconds / quality.floor)
     assert quality.gain == pytest.approx(2 * quality.seconds / quality.batch_seconds)
+    assert {"floor", "ratio", "gain"} <= figures["drawings"][0].keys()
     assert quality.peak_bytes > 100 << 20
     assert found.gap_seconds >= 0
     assert set(found.errors) == {"turbo"}
@@ -67,7 +75,7 @@ def test_what_a_worker_here_would_do_is_what_is_measured(settings: Settings, mon
     made: list[trial.Trial] = []
 
     class Noted(trial.Trial):
-        def check(self, plan: trial.Plan) -> None:
+        def check(self, plan: Plan) -> None:
             made.append(self)
             raise InvalidSize(value="", reason="format", limit="")  # that is enough
 
@@ -117,6 +125,63 @@ def test_random_weights_have_the_shapes_of_the_real_ones(monkeypatch: pytest.Mon
     dev.spec, dev._hub_token = replace(FLUX_DEV, source=RANDOM), None
     request = SimpleNamespace(width=1024, height=1024, steps_taken=28, input_picture=None, input_mask=None)
     assert dev._operations(request) / 28e12 == pytest.approx(74.4, abs=0.05)  # type: ignore[arg-type]
+
+
+def test_random_weights_are_measured_without_a_download_and_what_fails_is_noted(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FLUX.1 [dev], only narrow. Memory runs out in turbo at the second size, and for nothing else."""
+    drawn, file, known = LocalProvider.draw, tmp_path / "figures.json", list[Bench]()
+
+    async def draw(self: LocalProvider, task: DrawTask, progress: Progress) -> Drawing:
+        if task.request.mode is Mode.TURBO and task.request.width == 320:
+            known.append(Bench.model_validate_json(file.read_text()))  # what is on the disk by then
+            raise OutOfMemory("flux-dev at 320×256: CUDA out of memory")
+        return await drawn(self, task, progress)
+
+    monkeypatch.setattr(LocalProvider, "draw", draw)
+    options = {"steps": 1, "modes": "quality,turbo", "sizes": "256x256,320x256", "quick": False}
+    monkeypatch.setattr(command, "Plan", partial(Plan, runs=1, batch=2))
+    with narrow():
+        said = measured(settings, file, model="flux-dev", random_weights=True, **options)
+    found = Bench.model_validate_json(file.read_text())
+    assert (found.weights, found.complete, found.errors) == (RANDOM_WEIGHTS, True, {})
+    rows = [(one.mode, one.width) for one in found.drawings]
+    assert rows == [("quality", 256), ("quality", 320), ("turbo", 256)]
+    assert [(one.what, one.why) for one in found.failed] == [
+        ("turbo at 320x256", "OutOfMemory: flux-dev at 320×256: CUDA out of memory")
+    ]
+    assert found.gap_seconds is not None
+    assert "Not measured: turbo at 320x256" in said
+    assert [(len(one.drawings), one.complete) for one in known] == [(3, False)]
+
+
+def test_a_bench_ends_in_time_with_what_it_has(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turbo hangs: what was measured before is shown, and after it nothing is begun."""
+
+    async def draw(self: LocalProvider, task: DrawTask, progress: Progress) -> Drawing:
+        if task.request.mode is Mode.TURBO:
+            await asyncio.Event().wait()
+        progress.step(1, 1)
+        return Drawing(pictures=())
+
+    monkeypatch.setattr(LocalProvider, "draw", draw)
+    monkeypatch.setattr(trial.Trial, "_rates", lambda self: {"fp32": 1e12})
+    said = measured(settings, steps=1, modes="quality,turbo", minutes=0.1)
+    assert "quality" in said
+    for what in ("turbo at 1:1", "two queued jobs"):
+        assert f"Not measured: {what}: the 0.1 minutes are over" in said
+    with pytest.raises(ConfigurationError, match="--minutes"):
+        measured(settings, steps=1, modes="turbo", minutes=0.01)
+
+
+def test_where_nothing_can_be_drawn_the_reason_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def draw(self: LocalProvider, task: DrawTask, progress: Progress) -> Drawing:
+        raise OutOfMemory("flux-tiny: CUDA out of memory")
+
+    monkeypatch.setattr(LocalProvider, "draw", draw)
+    with pytest.raises(OutOfMemory):
+        measured(settings, modes="quality")
 
 
 def test_a_model_of_random_weights_draws(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:

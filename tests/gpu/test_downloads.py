@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import io
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections import namedtuple
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,10 +26,12 @@ from bot import weights
 from flux_core import downloads
 from flux_core.downloads import DownloadBroken, explain, fetch, folder_of
 from flux_core.errors import ConfigurationError, LoraUnusable, ModelUnavailable
-from flux_core.gpu import adapters
-from flux_core.gpu.adapters import Wardrobe, file_of
+from flux_core.generation import RequestOptions, resolve
+from flux_core.gpu import lora_files
+from flux_core.gpu.lora_files import LoraFiles, file_of
 from flux_core.loras import Lora
-from flux_core.models import FLUX_SCHNELL
+from flux_core.models import FLUX_SCHNELL, Catalogue
+from flux_core.providers.local import LocalProvider
 from flux_core.settings import Settings
 from tests.hub import Hub
 
@@ -185,15 +191,74 @@ def test_what_the_hub_refuses_becomes_advice(hub: Hub, tmp_path: Path) -> None:
     assert set(hub.tokens) == {"Bearer hf_secret"}
 
 
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (401, "the hub does not know the token; check HF_TOKEN"),
+        (403, "does not let the token read studio/tiny-flux; one of its fine-grained tokens in HF_TOKEN has to allow"),
+        (429, "has been asked too often; try again in some minutes. With HF_TOKEN"),
+        (503, r"out of order \(it answers 503\); try again later"),
+    ],
+)
+def test_why_the_hub_gives_nothing_is_told_apart(hub: Hub, tmp_path: Path, status: int, advice: str) -> None:
+    hub.status = status
+    through = partial(fetch, endpoint=hub.url, cache=tmp_path)
+    with pytest.raises(ModelUnavailable, match=advice) as caught:
+        folder_of(replace(FLUX_SCHNELL, source=NAME), "hf_secret", through)
+    assert hub.url not in str(caught.value)
+
+
+def test_a_disk_that_fills_up_on_the_way_is_named_and_what_is_there_stays(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: str, file: downloads.RemoteFile, *rest: Any) -> None:
+        if file.path == WEIGHTS:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        _fetched(source, file, *rest)
+
+    through = partial(fetch, endpoint=hub.url, cache=tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(downloads, "_get", full)
+        with pytest.raises(ModelUnavailable, match="the disk is full; make room, or set HF_HOME"):
+            folder_of(replace(FLUX_SCHNELL, source=NAME), None, through)
+    hub.sent.clear()
+    get(hub, tmp_path)
+    assert {name for name, _ in hub.sent} == {WEIGHTS}
+
+
+def test_two_who_fetch_the_same_at_once_both_get_it_whole(hub: Hub, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as two:
+        one, other = two.map(lambda _: get(hub, tmp_path), range(2))
+    assert one == other
+    assert (one / WEIGHTS).read_bytes() == FILES[WEIGHTS]
+    assert sorted(name for name, _ in hub.sent) == ["model_index.json", "transformer/config.json", WEIGHTS]
+
+
+def test_a_repository_that_is_changed_on_the_way_is_fetched_once_more(hub: Hub, tmp_path: Path) -> None:
+    hub.served = "f" * 40
+    with pytest.raises(DownloadBroken, match="changed on the hub while it was fetched"):
+        get(hub, tmp_path)
+    hub.listed = hub.served
+    hub.sent.clear()
+    assert (get(hub, tmp_path) / WEIGHTS).read_bytes() == FILES[WEIGHTS]
+    assert hub.sent == [], "what is the same is not sent again"
+
+
+def test_a_link_to_nothing_is_not_taken_for_a_file(hub: Hub, tmp_path: Path) -> None:
+    folder = get(hub, tmp_path)
+    (folder / WEIGHTS).resolve().unlink()  # as a clean-up of large files does
+    assert (get(hub, tmp_path) / WEIGHTS).read_bytes() == FILES[WEIGHTS]
+
+
 def test_a_lora_on_the_hub_is_fetched_by_its_one_file(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adapters, "fetch", partial(fetch, endpoint=hub.url, cache=tmp_path))
+    monkeypatch.setattr(lora_files, "fetch", partial(fetch, endpoint=hub.url, cache=tmp_path))
     assert file_of(Lora("ink", NAME)).read_bytes() == FILES["whole.safetensors"]
     with pytest.raises(LoraUnusable, match="ink: there is neither a folder nor a hub repository studio/nothing; check"):
         file_of(Lora("ink", "studio/nothing"))
     hub.gated = True
-    monkeypatch.setattr(adapters, "fetch", partial(fetch, endpoint=hub.url, cache=tmp_path / "another"))
+    monkeypatch.setattr(lora_files, "fetch", partial(fetch, endpoint=hub.url, cache=tmp_path / "another"))
     with pytest.raises(LoraUnusable, match=f"ink: {NAME} is gated. Accept its licence at https://huggingface.co/"):
         file_of(Lora("ink", NAME))
 
@@ -201,14 +266,43 @@ def test_a_lora_on_the_hub_is_fetched_by_its_one_file(
 def test_the_hub_is_asked_once_for_a_lora_that_is_put_on_again_and_again(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adapters, "fetch", partial(fetch, endpoint=hub.url, cache=tmp_path))
-    wardrobe, lora = Wardrobe(None, "flux-tiny"), Lora("ink", NAME)
-    first = wardrobe._file_of(lora)
+    monkeypatch.setattr(lora_files, "fetch", partial(fetch, endpoint=hub.url, cache=tmp_path))
+    lora = Lora("ink", NAME)
+    files = LoraFiles({"ink": lora})
+    assert not files.has("ink")
+    first = files.find(lora)
     hub.asked.clear()
-    assert wardrobe._file_of(lora) == first
+    assert files.find(lora) == first
+    assert files.has("ink")
     assert hub.asked == []
     first.unlink()
-    assert wardrobe._file_of(lora).is_file()
+    assert not files.has("ink")
+    assert files.find(lora).is_file()
+    with pytest.raises(LoraUnusable, match="pen is not in this worker's LORAS"):
+        files.named("pen", "flux-tiny")
+
+
+async def test_a_lora_is_fetched_outside_of_the_engines_thread(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+
+    def fetched(*place: Any, **options: Any) -> Path:
+        threads.append(threading.current_thread().name)
+        return fetch(*place, endpoint=hub.url, cache=tmp_path, **options)
+
+    monkeypatch.setattr(lora_files, "fetch", fetched)
+    loras = {"ink": Lora("ink", NAME), "gone": Lora("gone", "studio/nothing")}
+    provider = LocalProvider(Catalogue({"flux-tiny": "nowhere"}, loras=loras), device="cpu", threads=1)
+    request = resolve(RequestOptions(prompt="a", lora="ink"), provider._catalogue)
+    assert not provider.has_files(request)
+    await asyncio.gather(provider.fetch(request), provider.fetch(request))
+    assert provider.has_files(request)
+    assert [name.partition("_")[0] for name in threads] == ["files"]
+    assert provider.has_files(resolve(RequestOptions(prompt="a", lora="gone:0"), provider._catalogue))
+    with pytest.raises(LoraUnusable, match="gone: there is neither"):
+        await provider.fetch(resolve(RequestOptions(prompt="a", lora="gone"), provider._catalogue))
+    await provider.close()
 
 
 def test_the_command_fetches(hub: Hub, tmp_path: Path) -> None:

@@ -18,8 +18,10 @@ from flux_core.gpu import loading
 from flux_core.gpu.engine import Engine
 from flux_core.gpu.fitting import large_encoder
 from flux_core.gpu.loading import load
+from flux_core.gpu.pipelines import Start
 from flux_core.gpu.profile import Profile
-from flux_core.models import ModelSpec
+from flux_core.gpu.rehearsal import rehearsals, rehearse
+from flux_core.models import Mode, ModelSpec
 from tests.gpu import family
 from tests.gpu.conftest import Watcher
 
@@ -56,6 +58,17 @@ def members(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> dict
         "klein-edit": Member(klein, PICTURE),
         "kontext": Member(family.spec_of("flux-kontext-dev", family.kontext(folder / "kontext")), PICTURE),
     }
+
+
+@pytest.mark.parametrize("name", ["krea", "fill", "redux", "klein", "kontext"])
+def test_each_is_rehearsed_in_every_mode(engine: Engine, members: dict[str, Member], name: str) -> None:
+    spec = members[name].spec
+    programme = list(rehearsals(spec, "cuda", tuple(Mode)))
+    assert list(dict.fromkeys(one.request.mode for one in programme)) == list(Mode)
+    assert len(programme) == (3 if members[name].picture is not None else 12)
+    for one in (programme[0], programme[-1]):
+        assert rehearse(engine, one, is_wanted=lambda: True) is True
+        assert rehearse(engine, one, is_wanted=lambda: False) is None
 
 
 MANY = ["krea", "fill", "redux", "klein", "klein-edit", "kontext"]
@@ -140,6 +153,19 @@ def test_what_the_mask_leaves_black_stays_as_it_was(members: dict[str, Member], 
     edge = family.SIDE // 2
     assert change[:, edge + 3 :].max() == 0
     assert (change[:, : edge - 3] > 8).mean() > 0.5
+
+
+def test_the_mask_of_a_picture_that_was_cropped_when_it_was_drawn_still_shows_the_same_places(
+    members: dict[str, Member],
+) -> None:
+    """Brought twice as wide as it is drawn, and then varied: the mask is as it was, the picture a square."""
+    wide = Image.new("RGB", (160, 80))
+    wide.paste("white", (0, 0, 60, 80))
+    request = asked(members["fill"])
+    brought = Start(PICTURE.resize((160, 80)), wide).cropped_mask(request)
+    varied = Start(Image.new("RGB", (request.width, request.height)), wide).cropped_mask(request)
+    assert difference(brought.convert("RGB"), varied.convert("RGB")) < 64, "but for the smoothing of its edge"
+    assert [brought.getpixel((x, 40)) for x in (8, 22)] == [varied.getpixel((x, 40)) for x in (8, 22)] == [255, 0]
 
 
 def test_redux_draws_with_the_weights_of_dev(members: dict[str, Member], tiny_folder: Path) -> None:

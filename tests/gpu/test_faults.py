@@ -16,6 +16,8 @@ from PIL import Image
 
 from flux_core.errors import Cancelled, DrawingBroken, FluxError, OutOfMemory
 from flux_core.generation import GenerationRequest
+from flux_core.gpu.descent import AGAIN_SECONDS, Descent
+from flux_core.gpu.device import facts_of
 from flux_core.gpu.drawing import Piece
 from flux_core.gpu.engine import Engine
 from flux_core.gpu.loading import LoadedModel
@@ -24,7 +26,7 @@ from flux_core.gpu.profile import Profile
 from flux_core.metrics import definitions as m
 from flux_core.models import Catalogue, Mode
 from flux_core.tiny.definition import WEIGHTS
-from flux_core.watchdog import Watchdog
+from flux_core.watchdog import FIRST_SECONDS, Guarded, Watchdog
 from tests.gpu.conftest import Watcher
 from tests.gpu.test_engine import difference, draw
 
@@ -197,6 +199,68 @@ def test_what_does_not_fit_is_drawn_in_a_leaner_way_from_then_on(
     (said,) = [line for line in caplog.messages if "ran out of memory" in line]
     assert said.startswith("flux-tiny ran out of memory as cpu (CUDA out of memory. Tried to allocate 2.00 GiB.): from")
     assert said.endswith("from now on it is cpu-bf16")
+
+
+def test_what_did_not_fit_is_tried_again_later_each_time_after_twice_as_long(catalogue: Catalogue, ask: Ask) -> None:
+    """A game has had the card, say: its worker shall not draw slowly until somebody starts it anew."""
+    engine, spec, now = Engine(torch.device("cpu")), catalogue["flux-tiny"], [1000.0]
+    engine.profiles = engine.models._profiles = Descent(facts_of(torch.device("cpu")), clock=lambda: now[0])
+    taken: list[torch.dtype] = []
+
+    def card(network: FluxTransformer2DModel) -> None:
+        taken.append(network.dtype)
+        if full and network.dtype is torch.float32:
+            too_much()
+
+    def drawn_in(seconds_later: float) -> list[torch.dtype]:
+        now[0] += seconds_later
+        taken.clear()
+        assert draw(engine, catalogue, ask(steps=1))
+        return taken
+
+    with every_network(card):
+        full = True
+        assert drawn_in(0) == [torch.float32, torch.bfloat16]
+        assert drawn_in(AGAIN_SECONDS - 1) == [torch.bfloat16]
+        assert drawn_in(1) == [torch.float32, torch.bfloat16]
+        assert engine.profiles.fallen(spec) is not None
+        full = False
+        assert drawn_in(AGAIN_SECONDS) == [torch.bfloat16], "it was in vain the last time"
+        assert drawn_in(AGAIN_SECONDS) == [torch.float32]
+        assert engine.profiles.fallen(spec) is None
+
+
+class Patience(Watchdog):
+    """Remembers how long what may be silent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[tuple[str, float]] = []
+
+    def over(self, what: str, seconds: float) -> contextlib.AbstractContextManager[Guarded]:
+        self.given.append((what, seconds))
+        return super().over(what, seconds)
+
+
+def test_the_first_of_a_kind_may_take_long_each_time_that_it_is_one(catalogue: Catalogue, ask: Ask) -> None:
+    """In a leaner way, or from a picture, something else is computed, and compiled: no hang after the usual minute."""
+    patience = Patience()
+    engine, spec = Engine(torch.device("cpu"), watchdog=patience), catalogue["flux-tiny"]
+
+    def patience_for(request: GenerationRequest, picture: Image.Image | None = None) -> dict[str, bool]:
+        patience.given.clear()
+        engine.draw(spec, request, picture, Watcher())
+        return {what.split()[0]: seconds == FIRST_SECONDS for what, seconds in patience.given}
+
+    usual = {"putting": False, "reading": False, "a": False, "decoding": False}
+    first = patience_for(ask(steps=1))
+    assert first == {"loading": False, "putting": False, "reading": True, "a": True, "decoding": True}
+    assert patience_for(ask(steps=1)) == usual
+    assert patience_for(ask(steps=2, picture=True), Image.new("RGB", (64, 64), "red")) == usual | {"a": True}
+    assert engine.profiles.fall(spec, Mode.QUALITY) is not None
+    leaner = patience_for(ask(steps=1))
+    assert leaner == usual | {"loading": False, "reading": True, "a": True}
+    assert patience_for(ask(steps=1)) == usual
 
 
 def test_other_models_go_before_one_becomes_leaner(catalogue: Catalogue, ask: Ask) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,23 +12,30 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, AutoencoderKLFlux2, Flux2Transformer2DModel, FluxPipeline, FluxTransformer2DModel
 from diffusers.hooks import apply_group_offloading
-from diffusers.models.attention_dispatch import AttentionBackendName
-from diffusers.quantizers.quantization_config import BitsAndBytesConfig
-from transformers import CLIPTextModel, Qwen3Config, Qwen3Model, T5EncoderModel
+from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
+from diffusers.pipelines.flux.modeling_flux import ReduxImageEncoder
+from transformers import (
+    CLIPTextModel,
+    Qwen3Config,
+    Qwen3Model,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+    T5EncoderModel,
+)
 
 from flux_core.errors import ConfigurationError, ModelUnavailable
 from flux_core.generation import GenerationRequest
 from flux_core.gpu import fitting, loading
 from flux_core.gpu.engine import Engine
-from flux_core.gpu.fitting import NF4, compile_blocks, fit, loading_options, number_type, tile
+from flux_core.gpu.fitting import fit, number_type, tile
 from flux_core.gpu.float8 import RoundedLinear, rounded
 from flux_core.gpu.loading import held_as, load
-from flux_core.gpu.modes import stepping
 from flux_core.gpu.profile import Encoders, Offload, Profile
 from flux_core.gpu.rungs import KINDS
 from flux_core.gpu.shapes import Part, build
 from flux_core.gpu.sizes import size_of
 from flux_core.models import FLUX_DEV, FLUX_KLEIN, Catalogue, Mode
+from tests.gpu import family
 from tests.gpu.conftest import Watcher
 from tests.gpu.test_profile import MACHINES, card, first, ladder
 
@@ -119,43 +125,6 @@ def test_a_decoder_works_in_tiles_that_are_smaller_than_its_pictures(catalogue: 
     assert float((after - before).abs().mean()) < 0.1
 
 
-@pytest.mark.timeout(300)  # what follows the blocks is large, and imported here for the first time
-def test_compiled_blocks_go_with_the_step_cache() -> None:
-    """With torch following the blocks and no compiler behind it: where it cannot follow, the cache would be refused."""
-    torch.manual_seed(4)
-    transformer = FluxTransformer2DModel(
-        num_layers=1,
-        num_single_layers=1,
-        attention_head_dim=8,
-        num_attention_heads=2,
-        in_channels=16,
-        joint_attention_dim=8,
-        pooled_projection_dim=8,
-        axes_dims_rope=(2, 2, 4),
-    ).eval()
-    spec = replace(FLUX_DEV, step_cache=1e9)
-    arguments = {
-        "hidden_states": torch.randn(1, 4, 16),
-        "encoder_hidden_states": torch.randn(1, 3, 8),
-        "pooled_projections": torch.randn(1, 8),
-        "timestep": torch.ones(1),
-        "img_ids": torch.zeros(4, 3),
-        "txt_ids": torch.zeros(3, 3),
-        "return_dict": False,
-    }
-    with torch.no_grad():
-        (before,) = transformer(**arguments)
-        try:
-            compile_blocks(transformer, backend="eager")
-            (after,) = transformer(**arguments)
-            with stepping(transformer, spec, replace(PLAIN, step_cache=True)):
-                first, again = (transformer(**arguments)[0] for _ in range(2))
-        finally:
-            torch.compiler.reset()
-    for drawn in (after, first, again):
-        torch.testing.assert_close(drawn, before)
-
-
 @pytest.mark.parametrize("name", ["cpu", "cpu-bf16", "cpu-fp8"])
 def test_profiles_of_a_processor_draw(catalogue: Catalogue, ask: Ask, name: str) -> None:
     engine = Engine(CPU, profile=name)
@@ -188,6 +157,37 @@ def test_the_size_of_a_model_is_known_before_it_is_loaded(catalogue: Catalogue, 
         assert held == pytest.approx(sum(one.numel() for one in part.parameters()), rel=0.06)
     assert size.width == 192
     assert size_of(replace(FLUX_DEV, source="black-forest-labs/FLUX.1-dev")).transformer == 11_901_408_320
+
+
+def test_what_looks_at_pictures_for_redux_has_its_place_beside_the_weights_that_draw(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        sees = SiglipVisionModel(
+            SiglipVisionConfig(
+                hidden_size=1152,
+                intermediate_size=4304,
+                num_hidden_layers=27,
+                num_attention_heads=16,
+                image_size=384,
+                patch_size=14,
+            )
+        )
+        parts = (sees, ReduxImageEncoder(redux_dim=1152, txt_in_features=4096))
+    counted = sum(one.numel() for part in parts for one in part.parameters())
+    hub = {"flux-dev": "black-forest-labs/FLUX.1-dev", "flux-redux-dev": "black-forest-labs/FLUX.1-Redux-dev"}
+    catalogue = Catalogue(hub)
+    alone, beside = size_of(Catalogue({"flux-dev": hub["flux-dev"]})["flux-dev"]), size_of(catalogue["flux-dev"])
+    assert (alone.eyes, beside.eyes) == (0, counted)
+    assert catalogue["flux-redux-dev"].base == catalogue["flux-dev"]
+    for name in ("bf16", "nf4-in-turns"):
+        taken = [ladder(card(79.1, (9, 0)), size, Mode.QUALITY, name)[0] for size in (alone, beside)]
+        assert taken[1].card_bytes - taken[0].card_bytes == 2 * counted, name
+        assert taken[1].main_bytes == taken[0].main_bytes
+    folder = tmp_path / "redux"
+    family.redux(folder)
+    near = Catalogue({"flux-dev": hub["flux-dev"], "flux-redux-dev": str(folder)})["flux-dev"]
+    files = [*folder.glob("image_e*/*.safetensors")]
+    assert len(files) == 2
+    assert size_of(near).eyes == sum(file.stat().st_size for file in files) // 2
 
 
 def test_the_size_of_klein_is_that_of_its_own_shapes() -> None:
@@ -251,7 +251,10 @@ class Card:
             "text_encoder_2": self.t5,
             "scheduler": None,
         }
-        fit(self.pipeline, profile, CARD)
+        self.compiled: list[object] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(fitting, "compile_blocks", self.compiled.append)
+            fit(self.pipeline, profile, CARD)
 
 
 @pytest.fixture
@@ -269,7 +272,7 @@ def test_on_a_card_all_stays_and_the_blocks_are_compiled(brought: Any) -> None:
     card.vae.to.assert_any_call(CARD)
     card.vae.to.assert_any_call(memory_format=torch.channels_last)
     card.transformer.set_attention_backend.assert_called_once_with("_native_cudnn")
-    card.transformer.compile_repeated_blocks.assert_called_once_with()
+    assert card.compiled == [card.transformer]
     assert not brought.called
 
 
@@ -292,22 +295,22 @@ def test_where_one_part_fits_at_a_time_diffusers_moves_them() -> None:
     assert not card.transformer.to.called
 
 
-def test_what_was_loaded_in_four_bits_is_on_its_card_already(brought: Any) -> None:
-    profile = Profile(name="x", why="x", transformer=fitting.Weights.NF4, encoders=Encoders.NF4)
-    options = {"transformer", "text_encoder_2"}
-    for settings in (BitsAndBytesConfig,):
-        assert set(NF4) <= set(inspect.signature(settings).parameters)
-    pytest.importorskip("bitsandbytes", reason="of the extra worker-cuda")
-    quantization = loading_options(profile, frozenset({"text_encoder", "text_encoder_2"}))["quantization_config"]
-    assert set(quantization.components_to_quantize) == options
+@pytest.mark.parametrize("name", ["_native_cudnn", "_flash_3", "flash"])
+def test_an_attention_that_does_not_work_here_is_left(
+    catalogue: Catalogue, exact: torch.Tensor, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """A processor has none of them, as a card may lack one: what draws is torch's own, and the log says so."""
+    model = load(catalogue["flux-tiny"], CPU, profile=replace(PLAIN, attention=name))
+    torch.testing.assert_close(draw(model.text_to_image), exact, rtol=0, atol=1e-4)
+    assert f"Attention {name} does not work here" in caplog.text
 
 
-def test_torchao_takes_what_it_is_given() -> None:
-    pytest.importorskip("torchao", reason="of the extra worker-cuda")
-    from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, PerRow, quantize_
-
-    inspect.signature(quantize_).bind(None, None, filter_fn=fitting.is_large, device=CARD)
-    assert Float8DynamicActivationFloat8WeightConfig(granularity=PerRow()).granularity
+def test_an_attention_is_that_of_its_own_network_alone(catalogue: Catalogue) -> None:
+    before = _AttentionBackendRegistry.get_active_backend()
+    model = load(catalogue["flux-tiny"], CPU, profile=replace(PLAIN, attention="_native_math"))
+    assert _AttentionBackendRegistry.get_active_backend() == before
+    processors = {one._attention_backend for one in model.pipeline.transformer.attn_processors.values()}
+    assert processors == {AttentionBackendName._NATIVE_MATH}
 
 
 def test_every_attention_of_the_ladder_is_one_of_diffusers(catalogue: Catalogue) -> None:

@@ -16,8 +16,9 @@ from pydantic import SecretStr
 from flux_core import downloads
 from flux_core.errors import ModelUnavailable
 from flux_core.generation import RequestOptions, resolve
-from flux_core.gpu import shelf
+from flux_core.gpu import loading, shelf
 from flux_core.gpu.loading import explain, load
+from flux_core.gpu.profile import Profile, Weights
 from flux_core.models import FLUX_DEV, Catalogue
 from flux_core.providers.base import DrawTask
 from flux_core.settings import Settings
@@ -88,3 +89,28 @@ def test_what_the_hub_answers_becomes_advice() -> None:
     for error in (LocalEntryNotFoundError("offline"), ConnectionError("no route")):
         assert "network" in explain(error, spec, local=False)
     assert explain(ValueError("odd\nsecond line"), spec, local=False).endswith("(odd).")
+
+
+@pytest.mark.parametrize(("free", "place"), [(20, "cpu"), (40, "cuda")])
+def test_random_weights_are_made_where_there_is_room_for_all_bits(
+    monkeypatch: pytest.MonkeyPatch, free: int, place: str
+) -> None:
+    """A card for 8 bits need not have room for 16, in which they are made before they are rounded."""
+    places: list[str] = []
+    monkeypatch.setattr(loading, "free_bytes", lambda _: free << 30)
+    monkeypatch.setattr(loading, "build_pipeline", lambda _, device, __: places.append(torch.device(device).type))
+    eight = Profile(name="fp8", why="A test asks for it.", transformer=Weights.FP8)
+    with pytest.raises(AttributeError):  # nothing was built
+        loading._at_random(replace(FLUX_DEV, source=loading.RANDOM), eight, torch.device("cuda", 0))
+    assert places == [place]
+
+
+def test_decoding_with_care_leaves_the_very_same_weights(catalogue: Catalogue) -> None:
+    """Nothing of them is given away meanwhile: on a card, another stream could take that memory and still be read."""
+    model = load(catalogue["flux-tiny"], CPU, profile=Profile(name="half", why="A test asks for it."))
+    held = {name: (one, one.data_ptr(), one.dtype) for name, one in model.pipeline.vae.state_dict().items()}
+    with torch.inference_mode():
+        model.decoder.decode(torch.zeros(1, 16, 8, 8), careful=True)
+    after = {name: (one.data_ptr(), one.dtype) for name, one in model.pipeline.vae.state_dict().items()}
+    assert after == {name: (place, kind) for name, (_, place, kind) in held.items()}
+    assert {kind for _, _, kind in held.values()} == {torch.bfloat16}

@@ -153,7 +153,7 @@ async def test_a_server_that_is_away_is_not_asked_for_minutes(monkeypatch: pytes
     began = time.monotonic()
     with pytest.raises(StorageUnavailable):
         await PictureStore("s3://away").get(KEY)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
 
 
 async def test_whoever_waits_for_a_silent_server_can_stop_waiting(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,11 @@ from contextlib import nullcontext, suppress
 from io import BytesIO
 
 import pytest
-from PIL import Image, ImageCms, ImageDraw
+from PIL import ExifTags, Image, ImageCms, ImageDraw
 
 from flux_core.errors import (
     InvalidPicture,
+    MaskOfAnotherShape,
     MaskShowsNothing,
     PictureEmpty,
     PictureTooHeavy,
@@ -288,4 +289,29 @@ def test_a_mask_has_to_show_something(grey: int, shows: bool) -> None:
     picture = Image.new("L", (64, 64))
     picture.putpixel((3, 60), grey)
     with nullcontext() if shows else pytest.raises(MaskShowsNothing):
-        check_mask(vet(saved(picture, "PNG"), **LIMITS))
+        check_mask(vet(saved(picture, "PNG"), **LIMITS), (640, 640))
+
+
+@pytest.mark.parametrize(
+    ("size", "fits"),
+    [((640, 480), True), ((163, 121), True), ((480, 640), False), ((700, 480), False)],
+)
+def test_a_mask_has_the_shape_of_its_picture(size: tuple[int, int], fits: bool) -> None:
+    mask = vet(saved(Image.new("L", size, 255), "PNG"), **LIMITS)
+    with nullcontext() if fits else pytest.raises(MaskOfAnotherShape):
+        check_mask(mask, (2048, 1536))
+
+
+def test_a_mask_lies_as_its_picture_does() -> None:
+    """Saved by a camera on its side, both of them, or only one: what counts is how they are seen."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    lying = BytesIO()
+    Image.new("L", (60, 40), 255).save(lying, "JPEG", exif=exif)
+    check_mask(vet(lying.getvalue(), **LIMITS), (40, 60))
+
+
+def test_transparent_places_of_a_mask_are_painted_anew() -> None:
+    mask = Image.new("RGBA", (64, 64), (0, 0, 0, 255))
+    mask.putpixel((5, 5), (0, 0, 0, 0))
+    check_mask(vet(saved(mask, "PNG"), **LIMITS), (64, 64))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from pathlib import Path
 
@@ -147,3 +148,18 @@ async def test_what_was_begun_long_ago_and_never_finished_goes(store: PictureSto
         assert await store.drop_unfinished("previews", time.time() + 10) == 2
         assert everything_in(folder) == ["a", "a/1.webp"]
     assert await store.get("previews/a/1.webp") == b"x"
+
+
+async def test_a_folder_that_answers_nothing_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one on another machine that has gone away: here a pipe that nobody writes to."""
+    monkeypatch.setattr("flux_core.images.store.STUCK_SECONDS", 0.2)
+    store, pipe = PictureStore(str(tmp_path)), tmp_path / "inputs" / "x.png"
+    pipe.parent.mkdir()
+    os.mkfifo(pipe)
+    try:
+        with pytest.raises(StorageUnavailable, match=r"Cannot read inputs/x\.png: nothing came of it"):
+            await asyncio.wait_for(store.get("inputs/x.png"), 30)
+    finally:
+        os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))  # let the thread go that waits

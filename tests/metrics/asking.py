@@ -27,7 +27,7 @@ async def exchange(port: int, request: bytes) -> bytes:
     try:
         writer.write(request)
         await writer.drain()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             return await reader.read()
     finally:
         writer.close()

@@ -23,6 +23,6 @@ def growth() -> Callable[..., float]:
 
 async def until(fact: Callable[[], object]) -> None:
     """Wait until something is so of which nobody tells."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not fact():  # noqa: ASYNC110
             await asyncio.sleep(0.01)

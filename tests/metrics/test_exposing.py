@@ -127,7 +127,7 @@ async def test_the_log_names_the_address(caplog: pytest.LogCaptureFixture) -> No
 
 async def test_an_ordinary_client_is_served() -> None:
     def get(port: int) -> tuple[int, bytes]:
-        connection = HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = HTTPConnection("127.0.0.1", port, timeout=30)
         connection.request("GET", "/healthz")
         answer = connection.getresponse()
         return answer.status, answer.read()

@@ -15,9 +15,9 @@ from flux_core.errors import ConfigurationError, DrawingBroken, ModelUnavailable
 from flux_core.generation import RequestOptions, resolve
 from flux_core.gpu import rehearsal
 from flux_core.gpu.engine import Engine
-from flux_core.gpu.rehearsal import rehearsals
+from flux_core.gpu.rehearsal import Rehearsal, rehearsals, rehearse
 from flux_core.metrics.definitions import ENGINE_IDLE
-from flux_core.models import FLUX_SCHNELL, Catalogue, Operation
+from flux_core.models import FLUX_FILL, FLUX_SCHNELL, Catalogue, Mode, ModelSpec
 from flux_core.providers.base import Drawing, DrawTask
 from flux_core.providers.local import LocalProvider
 from flux_core.tiny.architecture import build_random
@@ -93,7 +93,8 @@ async def provider(tmp_path: Path) -> AsyncIterator[LocalProvider]:
     provider = LocalProvider(catalogue, device="cpu", threads=1)
     await provider.draw(task(catalogue), Recorder())
     yield provider
-    await provider.close()
+    if not provider._drawing._shutdown:
+        await provider.close()
 
 
 def pipeline(provider: LocalProvider) -> Any:
@@ -124,6 +125,59 @@ async def test_a_drawing_is_decoded_beside_the_steps_of_the_next_which_change_no
     assert beside.image.tobytes() == apart.image.tobytes() == following.image.tobytes()
     for hook in hooks:
         hook.remove()
+
+
+async def test_who_closes_it_waits_for_a_picture_that_is_being_decoded(provider: LocalProvider) -> None:
+    """Where that hangs, whoever waits can give up; Python would wait for the thread in the end, and for ever."""
+    begun, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def wait(*_: object) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        awaited(go_on)
+
+    hook = pipeline(provider).vae.decoder.register_forward_pre_hook(wait)
+    drawing = asyncio.create_task(provider.draw(task(provider._catalogue), Recorder()))
+    await asyncio.wait_for(begun.wait(), 60)
+    closing = asyncio.create_task(provider.close())
+    await asyncio.wait({closing}, timeout=0.3)
+    assert not closing.done()
+    go_on.set()
+    assert (await drawing).pictures
+    await closing
+    hook.remove()
+
+
+async def test_weights_are_fetched_beside_drawings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An hour of download for one member is no hour of waiting for the others."""
+    folder = build_random(tmp_path / "tiny")
+    catalogue = Catalogue({"flux-tiny": str(folder), "flux-schnell": "studio/schnell"})
+    provider = LocalProvider(catalogue, device="cpu", threads=1)
+    begun, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow(spec: ModelSpec, token: str | None) -> Path:
+        if spec.id == "flux-schnell":
+            loop.call_soon_threadsafe(begun.set)
+            awaited(go_on)
+        return folder
+
+    monkeypatch.setattr("flux_core.gpu.shelf.folder_of", slow)
+    monkeypatch.setattr("flux_core.gpu.loading.folder_of", slow)
+    large = resolve(
+        RequestOptions(prompt="a circle", model="flux-schnell", size="256x256", count=1, steps=1), catalogue
+    )
+    assert provider.has_files(task(catalogue).request)
+    assert not provider.has_files(large)
+    fetching = asyncio.create_task(provider.fetch(large))
+    warming = asyncio.create_task(provider.warm_up("flux-schnell"))
+    await asyncio.wait_for(begun.wait(), 60)
+    assert (await provider.draw(task(catalogue), Recorder())).pictures
+    go_on.set()
+    await asyncio.gather(fetching, warming)
+    assert provider.has_files(large)
+    assert "flux-schnell" in provider.loaded
+    await provider.close()
 
 
 async def test_the_next_words_are_read_beside_a_step(provider: LocalProvider) -> None:
@@ -171,17 +225,28 @@ async def test_a_model_is_loaded_and_tried_before_anybody_asks(
 
 def test_a_card_tries_two_sizes_and_two_numbers_of_pictures() -> None:
     spec = FLUX_SCHNELL
-    tried = [(one.count, one.width, one.height, one.steps) for one in rehearsals(spec, "cuda")]
-    assert tried == [(1, 1024, 1024, 1), (1, 1360, 768, 1), (2, 1024, 1024, 1), (2, 1360, 768, 1)]
-    assert [(one.count, one.width, one.height) for one in rehearsals(spec, "cpu")] == [(1, 256, 256)]
-    assert list(rehearsals(replace(spec, operations=frozenset({Operation.IMAGE_TO_IMAGE})), "cuda")) == []
+
+    def tried(spec: ModelSpec, kind: str, *modes: Mode) -> list[tuple[str, int, int, int, int]]:
+        asked = [one.request for one in rehearsals(spec, kind, modes)]
+        return [(one.mode.value, one.count, one.width, one.height, one.steps) for one in asked]
+
+    sizes = [(1, 1024, 1024), (1, 1360, 768), (2, 1024, 1024), (2, 1360, 768)]
+    quality, turbo = [("quality", *size, 1) for size in sizes], [("turbo", *size, 2) for size in sizes]
+    assert tried(spec, "cuda", Mode.QUALITY, Mode.TURBO) == [*quality, *turbo]
+    assert tried(spec, "cpu", Mode.QUALITY) == [("quality", 1, 256, 256, 1)]
+    assert tried(FLUX_FILL, "cuda", Mode.QUALITY) == [("quality", 1, 1024, 1024, 1)]
+    (given,) = rehearsals(FLUX_FILL, "cuda", [Mode.QUALITY])
+    assert given.picture is not None
+    assert given.mask is not None
+    assert tried(FLUX_FILL, "cpu", Mode.QUALITY) == []
 
 
 async def test_a_rehearsal_ends_when_somebody_comes(provider: LocalProvider, monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight long drawings for nobody; a task comes during the first."""
     asked, calls = threading.Event(), list[int]()
     request = task(provider._catalogue).request.model_copy(update={"steps": 50})
-    monkeypatch.setattr(rehearsal, "rehearsals", lambda *_: [request] * 8)
+    eight = [Rehearsal(provider._catalogue["flux-tiny"], request) for _ in range(8)]
+    monkeypatch.setattr(rehearsal, "rehearsals", lambda *_: eight)
 
     def on_step(*_: object) -> None:
         calls.append(1)
@@ -196,3 +261,53 @@ async def test_a_rehearsal_ends_when_somebody_comes(provider: LocalProvider, mon
     await drawing
     hook.remove()
     assert len(calls) <= 2
+    assert provider._programme.next is eight[0], "it is done when nobody waits"
+
+
+async def test_every_mode_is_rehearsed_quality_first_and_goes_on_where_somebody_came_between(
+    provider: LocalProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, drawn = provider._catalogue["flux-tiny"], list[tuple[str, bool]]()
+    real, began, held = provider._engine.denoise, threading.Event(), threading.Event()
+
+    def denoise(spec: ModelSpec, pieces: Any, **options: Any) -> Any:
+        ours = isinstance(pieces[0].progress, rehearsal._Watched)
+        if ours and not drawn:
+            began.set()
+            awaited(held)  # until somebody has come
+        drawn.append((pieces[0].request.mode.value, ours))
+        return real(spec, pieces, **options)
+
+    def small(spec: ModelSpec, kind: str, modes: Any) -> list[Rehearsal]:
+        request = task(provider._catalogue).request
+        return [Rehearsal(spec, request.model_copy(update={"mode": mode})) for mode in modes]
+
+    monkeypatch.setattr(provider._engine, "denoise", denoise)
+    monkeypatch.setattr(rehearsal, "rehearsals", small)
+    assert provider.profiles.rehearsed(spec) == (Mode.QUALITY,), "this is no card"
+    monkeypatch.setattr(provider.profiles, "rehearsed", provider.profiles.modes)
+    await provider.warm_up("flux-tiny")
+    await asyncio.to_thread(awaited, began)
+    drawing = asyncio.create_task(provider.draw(task(provider._catalogue), Recorder()))
+    while not provider._in_hand:  # noqa: ASYNC110 (it tells nobody)
+        await asyncio.sleep(0)
+    held.set()
+    await drawing
+    assert provider._rehearsing is not None
+    await provider._rehearsing
+    assert provider._programme.next is None
+    assert drawn == [("quality", True), ("quality", False), ("quality", True), ("turbo", True)]
+
+
+async def test_a_mode_without_room_beside_what_is_loaded_is_left_alone(
+    provider: LocalProvider, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(provider._engine.models, "_room_for", lambda profile: False)
+    engine, spec = provider._engine, provider._catalogue["flux-tiny"]
+    fast = Rehearsal(spec, task(provider._catalogue).request.model_copy(update={"mode": Mode.FAST}))
+    assert rehearse(engine, fast, is_wanted=lambda: True) is True, "here it has the weights of quality"
+    engine.unload()
+    assert rehearse(engine, fast, is_wanted=lambda: True) is False
+    assert "flux-tiny is not rehearsed in fast: no memory" in caplog.text
+    assert engine.loaded == []

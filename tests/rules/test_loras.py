@@ -11,18 +11,20 @@ from flux_core.errors import InvalidRequest, LoraNotForModel, NotANumber, OutOfR
 from flux_core.generation import RequestOptions, resolve
 from flux_core.loras import HIGH, LOW, Lora, LoraUse, chosen, listed
 from flux_core.models import Catalogue
-from flux_core.offers import own_offers
+from flux_core.offers import Offer, own_offers
 from flux_core.settings import Settings
+from flux_core.skills import loras_at_hand, skills_of
 
 MODELS = ("flux-dev", "flux-schnell")
-KNOWN = listed("ink=loras/ink.safetensors, oil = studio/oil:flux-dev", MODELS)
+LISTED = listed("ink=loras/ink.safetensors, oil = studio/oil:flux-dev", MODELS)
+KNOWN = Catalogue(dict.fromkeys(MODELS, "here"), loras=LISTED).known_loras
 
 
 def test_each_entry_has_a_name_a_place_and_perhaps_a_model() -> None:
     assert {
         "ink": Lora("ink", "loras/ink.safetensors"),
         "oil": Lora("oil", "studio/oil", "flux-dev"),
-    } == KNOWN
+    } == LISTED
     assert listed(r"win=C:\loras\a.safetensors", MODELS)["win"].source == r"C:\loras\a.safetensors"
     assert listed(r"win=C:\loras\a.safetensors:flux-dev", MODELS)["win"] == Lora(
         "win", r"C:\loras\a.safetensors", "flux-dev"
@@ -47,6 +49,7 @@ def test_the_setting_reaches_what_members_may_ask_for_and_what_workers_offer() -
     assert offers["flux-dev"].objection(request, links=False) is None
     assert offers["flux-tiny"].objection(request, links=False) == "not this LoRA"
     assert own_offers(Catalogue({"flux-dev": "dev"}))["flux-dev"].objection(request, links=False) == "no LoRAs"
+    assert skills_of(offers) == ["flux-dev", "flux-tiny", "flux-dev ink", "flux-dev oil", "flux-tiny ink"]
     with pytest.raises(ValidationError, match="entry 1"):
         Settings(_env_file=None, loras="nonsense")  # type: ignore[arg-type]
 
@@ -83,3 +86,14 @@ def test_whatever_is_typed_is_a_weight_within_bounds_or_a_refusal(typed: str) ->
         return
     assert use is not None
     assert LOW <= use.weight <= HIGH
+
+
+def test_what_living_workers_have_counts_and_the_list_where_none_lives() -> None:
+    def offers(**models: tuple[str, ...]) -> dict[str, Offer]:
+        return {f"flux-{model}": Offer(theirs="x", loras=loras) for model, loras in models.items()}
+
+    assert KNOWN == {"ink": ["flux-schnell", "flux-dev"], "oil": ["flux-dev"]}
+    assert loras_at_hand(KNOWN, []) == {"ink": {"flux-schnell", "flux-dev"}, "oil": {"flux-dev"}}
+    assert loras_at_hand(KNOWN, [offers(dev=())]) == {"ink": {"flux-schnell"}}
+    crew = [offers(dev=("ink",), schnell=()), offers(schnell=("pen",))]
+    assert loras_at_hand(KNOWN, crew) == {"ink": {"flux-dev"}, "pen": {"flux-schnell"}}

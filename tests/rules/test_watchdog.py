@@ -46,6 +46,16 @@ def test_a_process_that_was_stopped_did_not_hang(monkeypatch) -> None:  # type: 
     assert next(looks) > 50, "a second is fifty looks of two ticks, however many hours the clock tells"
 
 
+def test_what_the_compiler_took_is_no_measure_of_a_step() -> None:
+    pace, kind = StepPace(60), ("flux-dev", 1024)
+    pace.took(kind, 600)
+    assert pace.bound(kind) == FACTOR * 600, "it may just be a slow machine"
+    pace.took(kind, 4)
+    assert pace.bound(kind) == FACTOR * 4
+    pace.took(kind, 1)
+    assert pace.bound(kind) == FACTOR * 4
+
+
 def test_nothing_is_watched_where_nobody_wants_to_know() -> None:
     threads = threading.active_count()
     with Watchdog().over("a step", 0.0):

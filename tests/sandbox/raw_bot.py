@@ -42,7 +42,7 @@ class RawBot:
 
     async def next(self) -> dict[str, Any]:
         """Return the next interaction's payload."""
-        return await asyncio.wait_for(self.opened.get(), 5)
+        return await asyncio.wait_for(self.opened.get(), 30)
 
     async def callback(
         self, interaction: dict[str, Any], kind: int, data: Any = None, *, token: str | None = None, query: str = ""

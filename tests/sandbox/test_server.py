@@ -13,7 +13,7 @@ from bot.sandbox.server import Sandbox, serve
 async def test_serve_until_cancelled() -> None:
     ready: asyncio.Future[Sandbox] = asyncio.get_running_loop().create_future()
     running = asyncio.create_task(serve(port=0, ready=ready.set_result))
-    sandbox = await asyncio.wait_for(ready, 5)
+    sandbox = await asyncio.wait_for(ready, 30)
     async with httpx.AsyncClient() as http:
         assert (await http.get(f"{sandbox.base_url}/healthz")).json() == {"ok": True}
         running.cancel()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.database.conftest import scene
+from tests.database.new_file import new_file
 from tests.database.postgres import new_database
 
 __all__ = ["database_url", "scene"]
@@ -18,6 +19,7 @@ ON_BOTH = (
     "test_delivering",
     "test_retention",
     "test_old_records",
+    "test_circumstances",
 )
 """The files whose subject is what the database does; the others' is told by SQLite alone, to save minutes."""
 
@@ -31,7 +33,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database file that does not exist yet, or an empty database in a server."""
+    """An empty database with all tables, in a file or in a server."""
     if request.param == "postgresql":
         return await new_database()
-    return f"sqlite:///{tmp_path / 'studio' / 'flux-bot.db'}"
+    return new_file(tmp_path / "studio" / "flux-bot.db")

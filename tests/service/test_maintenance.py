@@ -140,6 +140,24 @@ async def test_uploads_without_a_job_go_and_others_stay(scene: Scene) -> None:
     assert await scene.store.get(fresh.key) == b"3"
 
 
+async def test_orders_that_come_to_nothing_do_not_fill_the_store_with_uploads(scene: Scene) -> None:
+    kept, lost = [
+        await scene.studio.store_input(VettedPicture(png=png, width=64, height=64)) for png in (b"kept", b"lost")
+    ]
+    await scene.submit(request=a_request().model_copy(update={"input_picture": kept, "strength": 0.6}))
+    await scene.succeed(await scene.claim())
+    scene.clock.now += DAY
+    job = await scene.submit(request=a_request().model_copy(update={"input_picture": lost, "input_mask": kept}))
+    await scene.studio.cancel(job.id, by=ANNE.user_id, moderator=False)
+    scene.clock.now += DAY
+    assert await do(scene, "uploads") == [0], "it may be tried again for a day"
+    scene.clock.now += 1
+    assert await do(scene, "uploads", "discarded") == [1, 1]
+    with pytest.raises(PictureGone):
+        await scene.store.get(lost.key)
+    assert await scene.store.get(kept.key) == b"kept"
+
+
 async def test_an_upload_that_comes_again_is_not_deleted(scene: Scene) -> None:
     again = await scene.studio.store_input(VettedPicture(png=b"1", width=64, height=64))
     scene.clock.now += DAY + 1

@@ -30,6 +30,7 @@ from flux_core.quota import QuotaRules
 from flux_core.router import RoutingPolicy
 from flux_core.service import Studio, Submission
 from flux_core.worker import Worker
+from tests.database.new_file import new_file
 
 CATALOGUE = Catalogue({"flux-tiny": "scripted", "flux-schnell": "scripted"}, default="flux-tiny")
 ANNE = Account(guild_id=1, user_id=1)
@@ -63,7 +64,7 @@ class Floor:
         """Read a job anew."""
         return await self.studio.job(job.id)
 
-    async def until(self, job: Job, reached: Callable[[Job], bool], *, seconds: float = 20) -> Job:
+    async def until(self, job: Job, reached: Callable[[Job], bool], *, seconds: float = 60) -> Job:
         """Wait until a job is as wanted."""
         async with asyncio.timeout(seconds):
             while not reached(now := await self.job(job)):  # noqa: ASYNC110 (other processes set no event of ours)
@@ -108,7 +109,7 @@ class Floor:
             yield running
         finally:
             stop.set()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await running
 
 
@@ -130,7 +131,7 @@ class Stubborn(ScriptedProvider):
 
 @pytest.fixture
 def database_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'flux-bot.db'}"
+    return new_file(tmp_path / "flux-bot.db")
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ async def test_a_worker_that_stops_does_not_wait_for_the_bucket(
     floor.store = PictureStore(own_server.bucket("house"))
     own_server.stop()
     job = await floor.submit()
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         async with floor.worker(scripted(), stop_seconds=0.2, lease_seconds=1.0):
             await stuck(caplog, 1)
     assert (await floor.job(job)).state is JobState.RUNNING  # its lease runs out

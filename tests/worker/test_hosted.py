@@ -144,7 +144,7 @@ async def test_a_cancelled_job_is_cancelled_there_as_well(floor: Floor) -> None:
 async def test_a_job_whose_time_is_up_is_cancelled_there_as_well(floor: Floor) -> None:
     provider = Ordering()
     job = await floor.submit(count=1)
-    async with floor.worker(provider, job_timeout=0.3):
+    async with floor.worker(provider, job_timeout=1.0):
         ended = await floor.ended(job)
     assert (ended.state, ended.error_code) == (JobState.FAILED, "timed_out")
     assert provider.was_cancelled == [True]

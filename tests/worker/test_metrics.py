@@ -54,10 +54,10 @@ async def test_a_drawn_job(floor: Floor, scripted: Any, grown: Callable[..., flo
     assert grown("flux_pictures_total", **OF_TINY) == 2
     assert grown("flux_attempts_total", **OF_TINY, outcome="succeeded") == 1
     assert grown("flux_step_seconds_count", model="flux-tiny") == 4
-    assert 0.08 <= grown("flux_step_seconds_sum", model="flux-tiny") < 1
-    assert 0.08 <= grown("flux_job_run_seconds_sum", **OF_TINY) < 1
+    assert 0.08 <= grown("flux_step_seconds_sum", model="flux-tiny") < 20
+    assert 0.08 <= grown("flux_job_run_seconds_sum", **OF_TINY) < 20
     assert grown("flux_job_wait_seconds_count", **OF_TINY) == 1
-    assert 0 <= grown("flux_job_wait_seconds_sum", **OF_TINY) < 5
+    assert 0 <= grown("flux_job_wait_seconds_sum", **OF_TINY) < 60
     assert grown("flux_job_finish_seconds_count", provider="local") == 1
     assert grown("flux_company_jobs_bucket", model="flux-tiny", le="1.0") == 1
     assert sample("flux_jobs_in_hand", provider="local") == 0

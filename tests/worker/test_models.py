@@ -10,12 +10,16 @@ import pytest
 
 from flux_core import repertoire
 from flux_core.database import workers
-from flux_core.errors import ModelUnavailable, OutOfMemory, StorageUnavailable
-from flux_core.jobs import JobState
+from flux_core.errors import LoraUnusable, ModelUnavailable, OutOfMemory, StorageUnavailable
+from flux_core.generation import GenerationRequest
+from flux_core.jobs import Account, Job, JobState, Origin
+from flux_core.loras import Lora, LoraUse
+from flux_core.models import Catalogue
 from flux_core.offers import Offer
 from flux_core.providers.base import Drawing, DrawTask, Progress
 from flux_core.providers.scripted import ScriptedProvider
 from flux_core.repertoire import Repertoire
+from flux_core.service import Submission
 from flux_core.worker import Worker
 from tests.worker.conftest import CATALOGUE, Floor
 
@@ -217,3 +221,72 @@ def test_a_model_is_tried_again_after_longer_and_longer_pauses() -> None:
     assert models.loaded("a") is True
     assert models.loaded("a") is False
     assert models.offered({"a": 1}) == {"a": 1}
+
+
+class Fetching(ScriptedProvider):
+    """Has to bring files for jobs with an even seed."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__(CATALOGUE)
+        self.error = error
+        self.began, self.go = asyncio.Event(), asyncio.Event()
+
+    def has_files(self, request: GenerationRequest) -> bool:
+        return request.seed % 2 == 1
+
+    async def fetch(self, request: GenerationRequest) -> None:
+        self.began.set()
+        await self.go.wait()
+        if self.error is not None:
+            raise self.error
+
+
+async def test_others_are_drawn_while_files_are_fetched_for_one(floor: Floor) -> None:
+    provider = Fetching()
+    async with floor.worker(provider):
+        first = await floor.submit(seed=2)
+        await provider.began.wait()
+        others = [await floor.submit(seed=3, user=user) for user in (2, 3)]
+        for other in others:
+            assert (await floor.ended(other)).state is JobState.SUCCEEDED
+        assert (await floor.job(first)).state is JobState.RUNNING
+        provider.go.set()
+        assert (await floor.ended(first)).state is JobState.SUCCEEDED
+
+
+async def test_files_that_cannot_be_had_end_the_job_with_the_credits_back(floor: Floor) -> None:
+    provider = Fetching(LoraUnusable("ink: it is gated.", lora="ink"))
+    provider.go.set()
+    async with floor.worker(provider):
+        ended = await floor.ended(await floor.submit(seed=2))
+    assert (ended.state, ended.error_code) == (JobState.FAILED, "lora_unusable")
+    assert await floor.spent() == 0
+
+
+async def test_a_worker_that_stops_hands_back_what_it_fetches_files_for(floor: Floor) -> None:
+    provider = Fetching()
+    async with floor.worker(provider):
+        job = await floor.submit(seed=2)
+        await provider.began.wait()
+    back = await floor.job(job)
+    assert (back.state, back.attempts) == (JobState.QUEUED, 0)
+
+
+async def test_a_job_with_a_lora_is_drawn_by_the_worker_that_has_it(floor: Floor) -> None:
+    weights = {spec.id: "x" for spec in CATALOGUE}
+    has = ScriptedProvider(Catalogue(weights, loras={"ink": Lora("ink", "ink.safetensors")}))
+    lacks = ScriptedProvider(CATALOGUE)
+
+    async def with_lora(user: int) -> Job:
+        request = (await floor.submit(user=user)).request.model_copy(update={"lora": LoraUse(name="ink")})
+        asked = Submission(account=Account(guild_id=1, user_id=user), request=request, origin=Origin.IMAGINE)
+        return await floor.studio.submit(asked)
+
+    async with floor.worker(lacks), floor.worker(has):
+        async with asyncio.timeout(20):
+            while not await floor.studio.loras():  # noqa: ASYNC110 (a worker tells the database, which sets no event)
+                await asyncio.sleep(0.01)
+        ended = [await floor.ended(await with_lora(user)) for user in (1, 2, 3)]
+    assert {job.state for job in ended} == {JobState.SUCCEEDED}
+    assert {job.worker_id for job in ended} == {"w1"}
+    assert {task.request.lora for task in lacks.tasks} <= {None}

@@ -36,10 +36,10 @@ async def test_a_lost_lease_stops_the_drawing_and_nothing_is_written(floor: Floo
 
     given_up = asyncio.Event()
     job = await floor.submit(steps=50)
-    async with floor.worker(Watched(CATALOGUE, step_seconds=0.1)):
+    async with floor.worker(Watched(CATALOGUE, step_seconds=0.5)):  # 25 seconds for the whole drawing
         await floor.running(job)
         await floor.db.write(lambda connection: connection.exec_driver_sql("UPDATE jobs SET worker_id = 'thief'"))
-        await asyncio.wait_for(given_up.wait(), 3)
+        await asyncio.wait_for(given_up.wait(), 15)
         stolen = await floor.job(job)
         assert (stolen.state, stolen.worker_id) == (JobState.RUNNING, "thief")
     assert (await floor.job(job)).state is JobState.RUNNING

@@ -209,9 +209,9 @@ async def test_a_cancelled_job_ends_even_while_a_model_is_still_loading(floor: F
 
 async def test_a_job_that_takes_too_long_is_given_up(floor: Floor, scripted: Scripted) -> None:
     job, good = await floor.submit(steps=50), await floor.submit(steps=1)
-    async with floor.worker(scripted(step_seconds=0.1), job_timeout=0.5):
+    async with floor.worker(scripted(step_seconds=0.1), job_timeout=2.0):
         ended = await floor.ended(job)
-        assert (ended.state, ended.error_code, ended.error_facts) == (JobState.FAILED, "timed_out", {"seconds": 0.5})
+        assert (ended.state, ended.error_code, ended.error_facts) == (JobState.FAILED, "timed_out", {"seconds": 2.0})
         assert (await floor.ended(good)).state is JobState.SUCCEEDED
 
 
@@ -259,7 +259,7 @@ async def test_a_cancelled_job_in_hand_is_never_drawn(floor: Floor) -> None:
 async def test_several_are_drawn_at_once_where_the_provider_can(floor: Floor) -> None:
     provider = Stubborn(concurrency=3)
     jobs = [await floor.submit(steps=2) for _ in range(3)]
-    async with floor.worker(provider), asyncio.timeout(10):
+    async with floor.worker(provider), asyncio.timeout(30):
         for _ in jobs:
             await provider.begun.acquire()
         provider.go.set()
@@ -273,7 +273,7 @@ async def test_storing_one_job_and_drawing_the_next_overlap(floor: Floor, monkey
 
     async def put(key: str, data: bytes, content_type: str) -> None:
         if key.startswith(f"pictures/{first.id}/"):
-            await asyncio.wait_for(second_begun.wait(), 10)
+            await asyncio.wait_for(second_begun.wait(), 30)
         await stored(key, data, content_type)
 
     class Telling(ScriptedProvider):

@@ -122,7 +122,7 @@ async def test_while_it_stops_it_lives_but_is_not_ready(floor: Floor, tmp_path: 
     async with started(0.05) as process:
         await floor.running(job)
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while (ready := await ask(port, "/readyz")).status == 200:  # noqa: ASYNC110 (it tells those who ask)
                 await asyncio.sleep(0.05)
         assert ready.text == "database: ok\ndrawing: it stops\n"

@@ -38,8 +38,9 @@ policy = app_commands.Group(name="policy", description="All that this server has
 async def show(interaction: discord.Interaction[FluxBot]) -> None:
     """Tell the policy in sentences."""
     check(interaction)
-    decided = await interaction.client.studio.policies.of(interaction.guild_id or 0)
-    told = policy_card.summary(decided, interaction.client.settings.timezone)
+    policies, guild_id = interaction.client.studio.policies, interaction.guild_id or 0
+    decided, problems = await policies.of(guild_id), await policies.problems(guild_id)
+    told = policy_card.summary(decided, interaction.client.settings.timezone, problems)
     await answer(interaction, Card(ui.Container(ui.TextDisplay(told), accent_colour=BLURPLE)))
 
 
@@ -89,7 +90,7 @@ async def import_(interaction: discord.Interaction[FluxBot], file: discord.Attac
     if problems:
         raise InvalidPolicy(problems=problems)
     found = changes(before, wanted)
-    if not found:
+    if not found and not await studio.policies.problems(guild_id):
         raise AlreadySo(what="the file says what holds already")
 
     async def act() -> str:
@@ -98,6 +99,7 @@ async def import_(interaction: discord.Interaction[FluxBot], file: discord.Attac
             lambda now: _unless_changed(now, before, wanted),
             by=interaction.user.id,
             action="policy import",
+            whole=True,
             changes=len(found),
             changed=_paths(found),
         )
@@ -124,6 +126,7 @@ async def reset(interaction: discord.Interaction[FluxBot]) -> None:
             lambda now: _unless_changed(now, before, NOTHING_DECIDED),
             by=interaction.user.id,
             action="policy reset",
+            whole=True,
         )
         return "This server has decided nothing any more; all is as the bot's owner has set it."
 

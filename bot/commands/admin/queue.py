@@ -52,15 +52,15 @@ async def _page(interaction: discord.Interaction[Any], cursor: str) -> Card:
     if skipped >= all_jobs:  # the queue has become shorter since the button was made
         skipped = max(0, all_jobs - 1) // PAGE * PAGE
     jobs = await studio.line.in_turn(guild_id, skipped=skipped, limit=PAGE)
-    places = [await studio.place(job.id) for job in jobs]
     last = await studio.line.in_turn(guild_id, skipped=all_jobs - 1, limit=1) if all_jobs else []
-    rest = (await studio.place(last[0].id)).seconds if last else None
+    places = await studio.places([*jobs, *last])
+    rest = places[-1].seconds if last else None
     buttons = page_buttons(
         "queue",
         back=str(max(0, skipped - PAGE)) if skipped else None,
         on=str(skipped + PAGE) if skipped + PAGE < all_jobs else None,
     )
-    shown = list(zip(jobs, places, strict=True))
+    shown = list(zip(jobs, places[: len(jobs)], strict=True))
     return queue_card.queue(crowd, stops, shown, skipped, rest, buttons, now=time.time())
 
 

@@ -9,8 +9,9 @@ from rich.console import Console
 
 from flux_core.errors import ConfigurationError
 from flux_core.generation import mode_named
-from flux_core.gpu.bench.report import show
-from flux_core.gpu.bench.trial import Plan, Trial, at_random
+from flux_core.gpu.bench.plan import Plan
+from flux_core.gpu.bench.report import Bench, show
+from flux_core.gpu.bench.trial import Trial, at_random
 from flux_core.logs import configure_logging
 from flux_core.models import FLUX_SCHNELL, Mode
 from flux_core.settings import Settings
@@ -27,8 +28,9 @@ def run(
     random_weights: bool,
     quick: bool,
     file: Path | None,
+    minutes: float = 30,
 ) -> None:
-    """Measure and print; write the figures to ``file`` as JSON.
+    """Measure for ``minutes`` at most and print; write the figures to ``file`` as JSON, each as soon as it is known.
 
     Raises InvalidRequest or ConfigurationError for what cannot be measured, before anything is loaded.
     """
@@ -39,6 +41,7 @@ def run(
         sizes=_listed(sizes),
         modes=[mode_named(name) for name in _listed(modes)] or tuple(Mode),
         steps=steps,
+        minutes=minutes,
         **({"runs": 1, "batch": 2, "prompts": 2} if quick else {}),
     )
     catalogue = at_random(model or FLUX_SCHNELL.id) if random_weights else settings.catalogue
@@ -54,11 +57,20 @@ def run(
     if quick:
         plan = plan.only_first(trial.spec)
     trial.check(plan)
-    with Console(stderr=True).status("Starting") as status:
-        found = asyncio.run(trial.run(plan, lambda text: status.update(f"Measuring: {text}")))
-    show(found, console)
-    if file is not None:
-        file.write_text(found.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    found: list[Bench] = []
+
+    def keep(known: Bench) -> None:
+        found[:] = [known]
+        if file is not None:
+            file.write_text(known.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+    try:
+        with Console(stderr=True).status("Starting") as status:
+            asyncio.run(trial.run(plan, lambda text: status.update(f"Measuring: {text}"), keep))
+    finally:
+        # Also where somebody has seen enough and interrupts it.
+        if found and found[0].drawings:
+            show(found[0], console)
 
 
 def _listed(text: str | None) -> list[str]:

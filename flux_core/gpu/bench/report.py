@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import isfinite
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, computed_field
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -39,20 +39,31 @@ class Drawn(BaseModel):
     """Most memory in use: of the card, or of this process where there is none."""
     operations: int
     """Floating-point operations of all steps of one picture."""
-    floor: float
-    """Seconds that these would take at the measured rate for the mode's numbers."""
+    floor: float | None
+    """Seconds that these would take at the measured rate for the mode's numbers; None where that was not measured."""
     rate: str
     """Which rate that is: fp32, bf16 or fp8."""
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def gain(self) -> float:
         """Return how many times faster a picture of the batch is than one by itself."""
         return self.batch * self.seconds / self.batch_seconds
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
-    def ratio(self) -> float:
+    def ratio(self) -> float | None:
         """Return how many times the floor a picture takes."""
-        return self.seconds / self.floor
+        return None if self.floor is None else self.seconds / self.floor
+
+
+class Failed(BaseModel):
+    """What was to be measured, and why there is no figure of it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    what: str
+    why: str
 
 
 class Error(BaseModel):
@@ -88,15 +99,19 @@ class Bench(BaseModel):
     """ISO date and time."""
     rates: dict[str, float]
     """fp32, bf16 or fp8 → measured floating-point operations a second."""
-    cold_seconds: float
+    cold_seconds: float | None = None
     """From nothing in memory to the first picture."""
-    gap_seconds: float
+    gap_seconds: float | None = None
     """Between the last step of a job and what the next one's first step needs, both queued at once."""
-    drawings: tuple[Drawn, ...]
-    errors: dict[str, Error]
+    drawings: tuple[Drawn, ...] = ()
+    errors: dict[str, Error] = {}
     """Mode → its error against quality; empty for random weights, whose pictures show nothing."""
     left_out: tuple[str, ...] = ()
     """Modes that were wanted and that this device does not draw."""
+    failed: tuple[Failed, ...] = ()
+    """What could not be measured; the rest counts all the same."""
+    complete: bool = False
+    """Whether this is all: it is written after each figure."""
 
 
 def show(bench: Bench, console: Console) -> None:
@@ -110,11 +125,12 @@ def _parts(bench: Bench) -> Iterator[RenderableType]:
     threads = f", {bench.threads} threads" if bench.device == "cpu" else ""
     yield Text(f"{bench.at} · {versions}{threads} · weights: {bench.weights}")
     yield Text(f"Profile {bench.profile}: {bench.why}")
-    yield Text(
-        f"Cold start {_seconds(bench.cold_seconds)} (loading and the first picture) · "
-        f"idle between two queued jobs {bench.gap_seconds * 1000:.0f} ms · "
-        + " · ".join(f"matrix rate {name} {rate / 1e12:.3g} TFLOP/s" for name, rate in bench.rates.items())
-    )
+    figures = [f"matrix rate {name} {rate / 1e12:.3g} TFLOP/s" for name, rate in bench.rates.items()]
+    if bench.gap_seconds is not None:
+        figures.insert(0, f"idle between two queued jobs {bench.gap_seconds * 1000:.0f} ms")
+    if bench.cold_seconds is not None:
+        figures.insert(0, f"Cold start {_seconds(bench.cold_seconds)} (loading and the first picture)")
+    yield Text(" · ".join(figures))
     yield _table(bench)
     if bench.errors:
         yield _errors(bench)
@@ -122,6 +138,10 @@ def _parts(bench: Bench) -> Iterator[RenderableType]:
         yield Text(
             "Turbo with random weights tells nothing of turbo: how many steps it leaves out depends on the real ones."
         )
+    for one in bench.failed:
+        yield Text(f"Not measured: {one.what}: {one.why}", style="red")
+    if not bench.complete:
+        yield Text("Broken off before the end.")
     if bench.left_out:
         yield Text(f"Not drawn on this device: {', '.join(bench.left_out)}.")
     yield Text(
@@ -149,8 +169,8 @@ def _table(bench: Bench) -> Table:
             f"{one.gain:.2f}×",
             f"{one.peak_bytes / GIB:.1f} GiB",
             f"{one.operations / 1e12:.3g}",
-            f"{_seconds(one.floor)} {one.rate}",
-            f"{one.ratio:.2f}×",
+            "" if one.floor is None else f"{_seconds(one.floor)} {one.rate}",
+            "" if one.ratio is None else f"{one.ratio:.2f}×",
         )
     return table
 

@@ -7,8 +7,8 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
-from flux_core.errors import ConfigurationError
-from flux_core.generation import GenerationRequest, InputPicture, RequestOptions, resolve
+from flux_core.errors import ConfigurationError, ModelUnavailable
+from flux_core.generation import GenerationRequest
 from flux_core.gpu import fidelity
 from flux_core.gpu.bench import work
-from flux_core.gpu.bench.report import RANDOM_WEIGHTS, Bench, Drawn, Error
+from flux_core.gpu.bench.plan import PROMPT, Clock, Plan, asked, given
+from flux_core.gpu.bench.report import RANDOM_WEIGHTS, Bench, Drawn, Error, Failed
 from flux_core.gpu.descent import Descent
 from flux_core.gpu.device import choose_device, facts_of, free_bytes
 from flux_core.gpu.engine import Engine
@@ -31,48 +31,12 @@ from flux_core.gpu.fitting import number_type
 from flux_core.gpu.loading import RANDOM
 from flux_core.gpu.profile import Profile, Weights
 from flux_core.gpu.shapes import SHAPES, Part, build, parameters
-from flux_core.gpu.unwatched import Unwatched
-from flux_core.models import Catalogue, Mode, ModelSpec, Operation
+from flux_core.gpu.shortage import first_line
+from flux_core.models import Catalogue, Mode, Operation
 from flux_core.providers.base import DrawTask
 from flux_core.providers.local import LocalProvider
 
-PROMPT = "a red circle on a blue background, number {}"
-"""Another one each time, so that no words are known already."""
 NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What to measure."""
-
-    sizes: Sequence[str] = ()
-    """Aspects or sizes as a member types them; empty: those that the model usually draws."""
-    modes: Sequence[Mode] = tuple(Mode)
-    runs: int = 3
-    batch: int = 4
-    steps: int | None = None
-    """None: as many as the model usually takes."""
-    prompts: int = len(fidelity.PROMPTS)
-    """Pictures that are compared with quality."""
-
-    def sizes_for(self, spec: ModelSpec) -> Sequence[str]:
-        """Return what is drawn where no size is named."""
-        return self.sizes or (("1:1", "16:9") if spec.native_short_side is not None else ("512x512", "1024x1024"))
-
-    def only_first(self, spec: ModelSpec) -> Plan:
-        """Return the plan with its first size alone."""
-        return replace(self, sizes=self.sizes_for(spec)[:1])
-
-
-@dataclass
-class _Clock(Unwatched):
-    """Notes when the steps of a drawing end."""
-
-    ends: list[float] = field(default_factory=list)
-
-    def step(self, done: int, total: int) -> None:
-        if done:
-            self.ends.append(time.perf_counter())
 
 
 class Trial:
@@ -117,14 +81,23 @@ class Trial:
     def check(self, plan: Plan) -> None:
         """Raise the InvalidRequest that says which of its sizes or steps nobody could ask for."""
         for size in plan.sizes_for(self.spec):
-            self._request(size, Mode.QUALITY, plan.batch, plan)
+            self._asked(size, Mode.QUALITY, plan.batch, plan)
 
     def profile(self, mode: Mode = Mode.QUALITY) -> Profile:
         """Return how the model is held for ``mode``, and once it was measured: was held in the end."""
         return self._profiles.standing(self.spec, mode)
 
-    async def run(self, plan: Plan, tell: Callable[[str], None] = lambda text: None) -> Bench:
-        """Measure all of ``plan``, and ``tell`` what is being measured."""
+    async def run(
+        self,
+        plan: Plan,
+        tell: Callable[[str], None] = lambda text: None,
+        keep: Callable[[Bench], None] = lambda found: None,
+    ) -> Bench:
+        """Measure all of ``plan``; ``tell`` what is being measured, and give ``keep`` what is known after each figure.
+
+        What fails is noted, and the next figure is taken. Raises ModelUnavailable; and where nothing was drawn, what
+        the first failure was, or a ConfigurationError where that was the time.
+        """
         provider = self._provider = LocalProvider(
             self._catalogue,
             device=str(self.device),
@@ -133,49 +106,91 @@ class Trial:
             profile=self._named,
         )
         self._profiles = provider.profiles
+        offered = provider.offers[self.spec.id].modes
+        self._found = self._described(provider, [mode for mode in plan.modes if mode not in offered])
         try:
-            offered = provider.offers[self.spec.id].modes
-            modes = [mode for mode in plan.modes if mode in offered]
-            sizes = plan.sizes_for(self.spec)
-            tell("loading, and the first picture")
-            cold, _ = await self._timed(self._request(sizes[0], Mode.QUALITY, 1, plan))
-            tell("matrix rate")
-            rates = await asyncio.to_thread(self._rates)
-            drawings = []
-            for mode in modes:
-                for size in sizes:
-                    tell(f"{mode} at {size}")
-                    drawings.append(await self._drawn(size, mode, plan, rates))
-            tell("two queued jobs")
-            gap = await self._gap(self._request(sizes[0], Mode.QUALITY, 1, plan))
+            first = await self._rounds(plan, [mode for mode in plan.modes if mode in offered], tell, keep)
         finally:
             await provider.close()
-        tell("error against quality")
-        errors = await asyncio.to_thread(self._errors, plan)
-        profile = self.profile()
+        if first is not None and not self._found.drawings:
+            if isinstance(first, TimeoutError):
+                raise ConfigurationError(f"Nothing was drawn in {plan.minutes:g} minutes; --minutes allows more.")
+            raise first
+        if not isinstance(first, TimeoutError):
+            tell("error against quality")
+            try:
+                self._note(keep, errors=await asyncio.to_thread(self._errors, plan))
+            except Exception as error:
+                self._note(keep, failed=(*self._found.failed, Failed(what="error against quality", why=_said(error))))
+        return self._note(keep, complete=True)
+
+    def _described(self, provider: LocalProvider, left_out: Sequence[Mode]) -> Bench:
         return Bench(
             device=provider.device,
             model=self.spec.id,
             weights=RANDOM_WEIGHTS if self.spec.source == RANDOM else "real",
-            profile=profile.name,
-            why=profile.why,
+            profile=self.profile().name,
+            why=self.profile().why,
             versions={name: version(name) for name in ("torch", "diffusers")},
             threads=self._threads or torch.get_num_threads(),
             command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             at=datetime.now(UTC).isoformat(timespec="seconds"),
-            rates=rates,
-            cold_seconds=cold,
-            gap_seconds=gap,
-            drawings=tuple(drawings),
-            errors=errors,
-            left_out=tuple(mode.value for mode in plan.modes if mode not in offered),
+            rates={},
+            left_out=tuple(mode.value for mode in left_out),
         )
+
+    def _note(self, keep: Callable[[Bench], None], **known: object) -> Bench:
+        profile = self.profile()
+        self._found = self._found.model_copy(update={"profile": profile.name, "why": profile.why, **known})
+        keep(self._found)
+        return self._found
+
+    async def _rounds(
+        self, plan: Plan, modes: Sequence[Mode], tell: Callable[[str], None], keep: Callable[[Bench], None]
+    ) -> Exception | None:
+        """Take one figure after the other; return what went wrong first, a TimeoutError where the time was over."""
+        sizes, troubles = plan.sizes_for(self.spec), list[Exception]()
+        usual = self._asked(sizes[0], Mode.QUALITY, 1, plan)
+
+        async def cold() -> None:
+            self._note(keep, cold_seconds=(await self._timed(usual))[0])
+
+        async def rates() -> None:
+            self._note(keep, rates=await asyncio.to_thread(self._rates))
+
+        async def drawn(mode: Mode, size: str) -> None:
+            found = await self._drawn(size, mode, plan, self._found.rates)
+            self._note(keep, drawings=(*self._found.drawings, found))
+
+        async def gap() -> None:
+            self._note(keep, gap_seconds=await self._gap(usual))
+
+        rounds: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+            ("loading, and the first picture", cold),
+            ("matrix rate", rates),
+            *((f"{mode} at {size}", partial(drawn, mode, size)) for mode in modes for size in sizes),
+            ("two queued jobs", gap),
+        ]
+        until = asyncio.get_running_loop().time() + 60 * plan.minutes
+        for what, measure in rounds:
+            tell(what)
+            try:
+                async with asyncio.timeout_at(until):
+                    await measure()
+            except ModelUnavailable:
+                raise
+            except Exception as error:
+                over = isinstance(error, TimeoutError)
+                troubles.append(error)
+                why = f"the {plan.minutes:g} minutes are over" if over else _said(error)
+                self._note(keep, failed=(*self._found.failed, Failed(what=what, why=why)))
+        return next((error for error in troubles if isinstance(error, TimeoutError)), next(iter(troubles), None))
 
     # One after another
 
     async def _drawn(self, size: str, mode: Mode, plan: Plan, rates: dict[str, float]) -> Drawn:
-        request = self._request(size, mode, 1, plan)
-        several = self._request(size, mode, plan.batch, plan)
+        request = self._asked(size, mode, 1, plan)
+        several = self._asked(size, mode, plan.batch, plan)
         await self._timed(request)
         self._forget_peak()
         seconds = [(await self._timed(request))[0] for _ in range(plan.runs)]
@@ -195,12 +210,12 @@ class Trial:
             batch_seconds=statistics.median(together),
             peak_bytes=self._peak(),
             operations=operations,
-            floor=operations / rates[rate],
+            floor=operations / rates[rate] if rate in rates else None,
             rate=rate,
         )
 
-    async def _timed(self, request: GenerationRequest) -> tuple[float, _Clock]:
-        clock = _Clock()
+    async def _timed(self, request: GenerationRequest) -> tuple[float, Clock]:
+        clock = Clock()
         task = self._task(request)
         began = time.perf_counter()
         assert self._provider is not None
@@ -209,21 +224,24 @@ class Trial:
 
     async def _gap(self, request: GenerationRequest, pairs: int = 3) -> float:
         """Return the median of the time between two queued jobs that goes to no step."""
+        return statistics.median([await self._gap_once(request) for _ in range(pairs)])
+
+    async def _gap_once(self, request: GenerationRequest) -> float:
         assert self._provider is not None
-        gaps = []
-        for _ in range(pairs):
-            tasks, clocks = [self._task(request), self._task(request)], [_Clock(), _Clock()]
-            drawings = [self._provider.draw(task, clock) for task, clock in zip(tasks, clocks, strict=True)]
-            # As a worker does: the words of the next are read while the first is drawn.
-            await asyncio.gather(*drawings, self._provider.prepare(tasks[1]))
-            before, after = (clock.ends for clock in clocks)
-            steps = [late - early for ends in (before, after) for early, late in pairwise(ends)]
-            gaps.append(max(0.0, after[0] - before[-1] - (statistics.median(steps) if steps else 0.0)))
-        return statistics.median(gaps)
+        turn, first, second, waiting = asyncio.Event(), Clock(), Clock(), self._task(request)
+        drawing = asyncio.create_task(self._provider.draw(replace(self._task(request), let_next=turn.set), first))
+        drawing.add_done_callback(lambda _: turn.set())  # also where it fails
+        # As in a worker: the words of the next are read while the first is drawn, and it begins when it may.
+        await self._provider.prepare(waiting)
+        await turn.wait()
+        await asyncio.gather(drawing, self._provider.draw(waiting, second))
+        before, after = first.ends, second.ends
+        steps = [late - early for ends in (before, after) for early, late in pairwise(ends)]
+        return max(0.0, after[0] - before[-1] - (statistics.median(steps) if steps else 0.0))
 
     def _task(self, request: GenerationRequest) -> DrawTask:
         number = next(self._numbers)
-        picture, mask = self._given()
+        picture, mask = given(self.spec)
         return DrawTask(
             job_id=f"bench-{number}",
             request=request.model_copy(update={"prompt": PROMPT.format(number), "seed": number}),
@@ -231,31 +249,8 @@ class Trial:
             input_mask=mask,
         )
 
-    def _request(self, size: str, mode: Mode, pictures: int, plan: Plan) -> GenerationRequest:
-        """Raises the InvalidRequest that a member would get."""
-        options = RequestOptions(
-            prompt=PROMPT,
-            model=self.spec.id,
-            size=size if "x" in size.lower() else None,
-            aspect=None if "x" in size.lower() else size,
-            count=pictures,
-            seed=0,
-            steps=plan.steps,
-            mode=mode.value,
-        )
-        given = InputPicture(key="", width=1024, height=1024)
-        picture, mask = (None if one is None else given for one in self._given())
-        return resolve(options, self._catalogue, picture=picture, mask=mask)
-
-    def _given(self) -> tuple[Image.Image | None, Image.Image | None]:
-        """Return the picture and the mask for a model that draws nothing from words alone."""
-        if Operation.TEXT_TO_IMAGE in self.spec.operations:
-            return None, None
-        ramp = Image.linear_gradient("L").resize((1024, 1024))
-        picture = Image.merge("RGB", (ramp, ramp.rotate(90), ramp.rotate(180)))
-        half = Image.new("L", (1024, 1024))
-        half.paste(255, (0, 0, 512, 1024))
-        return picture, half.convert("RGB") if Operation.INPAINT in self.spec.operations else None
+    def _asked(self, size: str, mode: Mode, pictures: int, plan: Plan) -> GenerationRequest:
+        return asked(self.spec, self._catalogue, size, mode, pictures, plan)
 
     # What the device does
 
@@ -323,6 +318,10 @@ class Trial:
             )
             for mode, one in found.items()
         }
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def at_random(model: str) -> Catalogue:

@@ -16,6 +16,8 @@ import torch
 from diffusers import Flux2Transformer2DModel, FluxTransformer2DModel
 from torch.utils.flop_counter import FlopCounterMode
 
+from flux_core.gpu.device import capability
+from flux_core.gpu.profile import FP8_CAPABILITY
 from flux_core.models import Architecture, Operation
 
 TOKEN_SIDE = 16
@@ -95,13 +97,18 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, *, runs: int = 5) -> f
 
 def fp8_rate(device: torch.device, *, runs: int = 5) -> float | None:
     """Return the same for 8-bit floats, as torch multiplies them on cards that can; None elsewhere."""
-    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 9):
+    if (capability(device) or (0, 0)) < FP8_CAPABILITY:
         return None
     side = _MATRIX_SIDE_ELSEWHERE
     one, other = (torch.randn(side, side, device=device).to(torch.float8_e4m3fn) for _ in range(2))
     scale = torch.ones((), device=device)
     columns = other.t().contiguous().t()  # the second factor has to lie column by column
-    return _rate(lambda: torch._scaled_mm(one, columns, scale, scale, out_dtype=torch.bfloat16), side, device, runs)
+
+    def product() -> torch.Tensor:
+        # Added up as torchao has it by default.
+        return torch._scaled_mm(one, columns, scale, scale, out_dtype=torch.bfloat16, use_fast_accum=True)
+
+    return _rate(product, side, device, runs)
 
 
 def _rate(product: Callable[[], torch.Tensor], side: int, device: torch.device, runs: int) -> float:

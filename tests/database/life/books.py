@@ -163,11 +163,11 @@ class Books:
         order.ended, order.back = True, [0] * len(order.shares)
         self._book(order.account, "settled", "settle", 0, job)
 
-    def refund(self, job: str) -> None:
+    def refund(self, job: str, now: float) -> None:
         """Give back what a job cost."""
-        self._give_back(job, [amount for _, amount in self.orders[job].shares])
+        self._give_back(job, [amount for _, amount in self.orders[job].shares], now)
 
-    def settle_partly(self, job: str, missing: int, count: int) -> None:
+    def settle_partly(self, job: str, missing: int, count: int, now: float) -> None:
         """Give back what ``missing`` of ``count`` pictures cost: in whole parts, the largest remainders first."""
         amounts = [amount for _, amount in self.orders[job].shares]
         exact = [amount * missing / count for amount in amounts]
@@ -176,15 +176,19 @@ class Books:
             if sum(back) < sum(amounts) * missing // count:
                 back[part] += 1
         if any(back):
-            self._give_back(job, back)
+            self._give_back(job, back, now)
         else:
             self.settle(job)
 
-    def _give_back(self, job: str, back: list[int]) -> None:
+    def _give_back(self, job: str, back: list[int], now: float) -> None:
         order = self.orders[job]
         order.ended, order.back = True, back
         for part, ((purse, _), amount) in enumerate(zip(order.shares, back, strict=True)):
             self._book(order.account, purse, "refund", amount, job, part)
+            if amount and purse.startswith("granted:") and float(purse.partition(":")[2]) <= now:
+                # They have expired: they last for another day.
+                self._book(order.account, purse, "grant", -amount)
+                self.grant(order.account, amount, now + 86_400)
 
     def grant(self, account: Account, amount: int, expires_at: float | None) -> None:
         """Give credits."""

@@ -16,11 +16,12 @@ from flux_core.database.passing import ABANDONED
 from flux_core.jobs import Account
 from tests.database.life.base import account, card, deed, hosted, which
 from tests.database.life.bots import BOTS, SECONDS, Bots
-from tests.database.life.ground import HOSTED, LEASE, MOST_ATTEMPTS, Ground
+from tests.database.life.ground import HOSTED, KEPT, LEASE, MOST_ATTEMPTS, Ground
 from tests.database.life.keepers import Keepers
 from tests.database.life.members import CALM, Members, counts
+from tests.database.life.model import QUEUED, RUNNING
 from tests.database.life.workers import Workers
-from tests.database.scene import SCHNELL, TINY
+from tests.database.scene import DAY, SCHNELL, TINY
 
 
 class Life(Members, Workers, Bots, Keepers):
@@ -67,6 +68,44 @@ class Life(Members, Workers, Bots, Keepers):
         posting = [(one, id) for one in BOTS for id in self.posting[one]]
         if (bot, job.id) in posting:
             self.hand_over(posting.index((bot, job.id)), "posted", "well")
+
+    @deed(3, account=account, count=counts, worker=card, days=st.sampled_from([KEPT.pictures_days, KEPT.jobs_days]))
+    def wait_longer_than_it_is_kept(self, account: Account, count: int, worker: str, days: int) -> None:
+        """Draw what no bot hands over before its time is over: it stays as it is until one has."""
+        self.submit(account, SCHNELL, count, None, CALM, answered=True, again=False, fate="well")
+        self.everything_is_right()
+        self.claim(worker, [SCHNELL, TINY], "well")
+        self.everything_is_right()
+        if not self.hands[worker]:
+            return
+        job = self.model.jobs[self.hands[worker].pop()]
+        self._end(worker, job, "well", "well")
+        self.everything_is_right()
+        self._set(days * DAY + 1)
+        for delivered in (False, True):
+            self.untouched = False
+            self._let_go_of_the_old()
+            self.everything_is_right()
+            if delivered or not job.awaited:
+                return
+            self._claim(BOTS[0], job, "well")
+            self.everything_is_right()
+            posting = [(one, id) for one in BOTS for id in self.posting[one]]
+            self.hand_over(posting.index((BOTS[0], job.id)), "posted", "well")
+            self.everything_is_right()
+
+    @deed(2, account=account, count=counts)
+    def pay_with_what_expires(self, account: Account, count: int) -> None:
+        """Order with credits that have expired by the time at which nothing comes of it."""
+        known = set(self.model.jobs)
+        self.grant(account, 1_500, 1)
+        self.everything_is_right()
+        self.submit(account, SCHNELL, count, None, CALM, answered=True, again=False, fate="well")
+        self.everything_is_right()
+        self._set(3_601)
+        for id in self.model.jobs.keys() - known:
+            listed = [*self.model.of(QUEUED, RUNNING), *self.model.jobs.values()]
+            self.cancel(listed.index(self.model.jobs[id]), "well")
 
     @deed(3, account=account, worker=hosted, known=st.booleans())
     def go_away_with_an_order(self, account: Account, worker: str, known: bool) -> None:

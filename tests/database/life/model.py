@@ -177,7 +177,7 @@ class Model:
     def ended(self, job: Known, state: JobState, now: float, error: str | None = None) -> None:
         """Note its end without pictures."""
         self._close(job, state, now, error)
-        self.books.refund(job.id)
+        self.books.refund(job.id, now)
 
     def succeeded(self, job: Known, provider: str, missing: int, now: float) -> None:
         """Note its end with pictures."""
@@ -185,7 +185,7 @@ class Model:
         job.provider = provider
         job.pictures = dict.fromkeys(range(job.count - missing), True)
         if missing:
-            self.books.settle_partly(job.id, missing, job.count)
+            self.books.settle_partly(job.id, missing, job.count, now)
         else:
             self.books.settle(job.id)
 

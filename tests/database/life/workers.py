@@ -115,8 +115,12 @@ class Workers(Base):
         key = f"previews/{job.id}/{next(self.serial)}.webp"
         self.house.run(self.house.store.put(key, b"preview", "image/webp"))
         outcome = self.act(lambda: self.house.queue.progress(worker, job.id, step, 4, key), fate)
-        if outcome.committed and self._owns(worker, job):
-            job.preview = key
+        if not outcome.committed:
+            return
+        gone = key
+        if self._owns(worker, job):
+            gone, job.preview = job.preview, key
+        assert gone in {None, *self.look().discarded}, "a preview that nobody lets go of"
 
     # Ending
 

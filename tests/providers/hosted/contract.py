@@ -114,14 +114,14 @@ def astray(desk: Desk) -> list[Seen]:
 
 
 async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not reached():  # noqa: ASYNC110 - the stand-in sets no event of ours
             await asyncio.sleep(0.002)
 
 
 async def ended(drawing: asyncio.Task[Any]) -> None:
     drawing.cancel()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await asyncio.wait([drawing])
     assert drawing.cancelled()
 

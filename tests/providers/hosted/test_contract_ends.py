@@ -46,7 +46,7 @@ async def test_a_killed_worker_s_order_is_finished_by_another(desk: Desk) -> Non
     watcher = Watcher(on_receipt=lambda count: kept.set() if count == 2 else None)
     task = desk.task(count=1)
     drawing = asyncio.create_task(desk.draw(task, watcher))
-    await asyncio.wait_for(kept.wait(), 10)
+    await asyncio.wait_for(kept.wait(), 30)
     await ended(drawing)
     desk.standin.polls_needed = 1
     async with desk.next_worker() as other:

@@ -104,7 +104,7 @@ async def test_growth_lets_a_waiter_in() -> None:
         waiting = asyncio.create_task(hold(pace))
         await asyncio.sleep(0)
         pace.went_well()
-        assert await asyncio.wait_for(waiting, 1.0) == 2
+        assert await asyncio.wait_for(waiting, 20) == 2
 
 
 async def test_submits_are_spread_over_the_minute() -> None:
@@ -112,10 +112,10 @@ async def test_submits_are_spread_over_the_minute() -> None:
     began = time.monotonic()
     for _ in range(300):
         await pace.turn()
-    assert time.monotonic() - began < 0.2
+    assert time.monotonic() - began < 3, "one after the other they would take six seconds"
     for _ in range(10):
         await pace.turn()
-    assert 0.1 < time.monotonic() - began < 1.0
+    assert 0.1 < time.monotonic() - began < 5
 
 
 async def test_a_slow_vendor_is_sent_one_at_a_time() -> None:
