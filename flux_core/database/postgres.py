@@ -164,8 +164,13 @@ class PostgresDatabase(Database):
                 driver = driver_of(connection)
                 driver.first, driver.last, driver.begun, driver.careful = (), (), False, careful
                 driver.in_a_message = False
-                result = query(connection)
-                connection.commit()
+                try:
+                    result = query(connection)
+                    connection.commit()
+                except (DBAPIError, asyncpg.PostgresError) as error:
+                    if _code(error) == READ_ONLY:
+                        connection.invalidate()
+                    raise
                 return result
 
         with _answers():

@@ -174,6 +174,12 @@ OTHERS = {
         "INSERT INTO ledger (at, guild_id, user_id, purse, kind, amount, job_id)"
         " VALUES (0, 7, 1, 'p', 'refund', 1, 'gone')",
     ),
+    "a policy that nobody can read": (
+        "policy", "7", "INSERT INTO policies VALUES (7, '{\"daily\": ', 9, 0)",
+    ),
+    "limits that nobody can read": (
+        "limits", "7/2", "UPDATE members SET limits = '{\"credits\": \"many\"}' WHERE user_id = 2",
+    ),
 }  # fmt: skip
 
 
