@@ -12,7 +12,7 @@ from discord import app_commands
 from bot.whereabouts import account_of, roles_of
 from bot.wording import shorten
 from flux_core.models import ModelSpec
-from flux_core.permitted import EVERYTHING
+from flux_core.policy.permitted import EVERYTHING
 
 if TYPE_CHECKING:
     from bot.client import FluxBot

@@ -106,7 +106,7 @@ def worker(
     ] = None,
 ) -> None:
     """Run one worker; start as many as there are cards, and one for hosted providers."""
-    from flux_core.worker_process import run_hosted, run_worker
+    from flux_core.worker.process import run_hosted, run_worker
 
     given = {"log_level": log_level, "metrics_port": metrics_port}
     settings = _settings(data_dir, **{name: value for name, value in given.items() if value is not None})

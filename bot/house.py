@@ -15,9 +15,9 @@ from rich.console import Console
 
 from flux_core.bootstrap import ALL, open_studio
 from flux_core.errors import ConfigurationError
-from flux_core.lifetime import obey_signals
 from flux_core.settings import Settings
-from flux_core.supervisor import Supervisor
+from flux_core.worker.lifetime import obey_signals
+from flux_core.worker.supervisor import Supervisor
 
 LAST_PORT = 65535
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot.wording import number, quoted
 from flux_core.moderation.prompts import Judgement
-from flux_core.policy import GuildPolicy, OutputRule, PromptRule
+from flux_core.policy.guild import GuildPolicy, OutputRule, PromptRule
 
 PATTERN_SHOWN = 150
 """Characters of a pattern in a list; escaping at most doubles them."""

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from bot import panels_admin
 from bot.wording import counted, credits, dollars, duration, escape, shorten, title_of
-from flux_core.policy import GuildPolicy, millicredits
-from flux_core.policy_diff import Change
+from flux_core.policy.diff import Change
+from flux_core.policy.guild import GuildPolicy, millicredits
 from flux_core.router import LOCAL, RoutingPolicy
 
 ROOM = 3600

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from flux_core.errors import BeyondLimit, ModelDenied, OutOfRange, UnknownAspect, UnknownFormat
 from flux_core.generation import OutputFormat, mode_named
 from flux_core.models import ASPECTS, Catalogue
-from flux_core.permitted import Permitted
+from flux_core.policy.permitted import Permitted
 
 
 class Preferences(BaseModel):

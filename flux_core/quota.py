@@ -10,7 +10,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from flux_core.errors import QuotaSpent, TooManyWaiting
-from flux_core.policy import Renewal
+from flux_core.policy.guild import Renewal
 
 UTC = ZoneInfo("UTC")
 ROLLING = "rolling"

@@ -22,7 +22,7 @@ import {module}
             "bot.session, bot.house, bot.cli, bot.sandbox.server",
             ["torch", "diffusers", "transformers", "numpy", "matplotlib"],
         ),
-        ("flux_core.worker_process, flux_core.providers.local, bot.cli", ["discord", "aiohttp"]),
+        ("flux_core.worker.process, flux_core.providers.local, bot.cli", ["discord", "aiohttp"]),
         ("flux_core.service, flux_core.bootstrap", ["discord", "aiohttp", "torch", "diffusers", "transformers"]),
     ],
 )

@@ -16,7 +16,7 @@ from flux_core.jobs import Origin, VenueKind
 from flux_core.loras import Known
 from flux_core.models import Mode
 from flux_core.offers import Offer
-from flux_core.policy import GuildPolicy
+from flux_core.policy.guild import GuildPolicy
 from flux_core.router import LOCAL, Errand, Nobody, RoutingPolicy, Venue, route
 from flux_core.skills import loras_at_hand
 

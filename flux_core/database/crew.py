@@ -20,7 +20,7 @@ from flux_core.estimates import Speed, units_of, wait
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Account, Job, Origin
 from flux_core.offers import Offer
-from flux_core.policy import NOTHING_DECIDED, GuildPolicy
+from flux_core.policy.guild import NOTHING_DECIDED, GuildPolicy
 from flux_core.router import LOCAL, Errand, Venue
 from flux_core.skills import draws, model_of, of_use, skill_for, skills_of
 

@@ -28,7 +28,7 @@ from flux_core.database.tables import jobs
 from flux_core.database.turns import overtake
 from flux_core.database.workers import WorkerInfo
 from flux_core.jobs import Job, Remark
-from flux_core.policy import NOTHING_DECIDED
+from flux_core.policy.guild import NOTHING_DECIDED
 from flux_core.quota import day_at
 from flux_core.router import LOCAL, Choice, RoutingPolicy, route
 

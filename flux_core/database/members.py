@@ -16,7 +16,7 @@ from flux_core.database.several import by_guild
 from flux_core.database.tables import members
 from flux_core.errors import InvalidPolicy, RulesUnreadable
 from flux_core.jobs import Account, Lane
-from flux_core.policy import Limits
+from flux_core.policy.guild import Limits
 
 NO_LIMITS = Limits()
 """A member for whom nothing is set."""

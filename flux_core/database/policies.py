@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam
 from flux_core.database.tables import policies
 from flux_core.database.unreadable import object_in
 from flux_core.errors import InvalidPolicy
-from flux_core.policy import NOTHING_DECIDED, GuildPolicy, Limits, OutputRule
+from flux_core.policy.guild import NOTHING_DECIDED, GuildPolicy, Limits, OutputRule
 from flux_core.router import RoutingPolicy
 
 DEFAULT_ROUTING = RoutingPolicy()

@@ -32,7 +32,7 @@ from flux_core.errors import GenerationFailed, LeaseLost, OrderUnreadable, Refus
 from flux_core.jobs import Job, JobState, Picture
 from flux_core.models import Mode
 from flux_core.offers import Offer
-from flux_core.policy import GuildPolicy
+from flux_core.policy.guild import GuildPolicy
 from flux_core.quota import UTC
 from flux_core.router import RoutingPolicy
 from flux_core.skills import BETWEEN, model_of, of_use

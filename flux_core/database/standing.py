@@ -19,10 +19,10 @@ from flux_core.database import members as own
 from flux_core.database.routines import Direct
 from flux_core.database.tables import EVERYWHERE, bans, guilds, jobs, ledger, members, pauses, pools, virtual_time
 from flux_core.database.tables import policies as kept
-from flux_core.entitlement import Entitlement, entitled
 from flux_core.errors import RulesUnreadable
 from flux_core.jobs import SHELL_ACCOUNT, Account, Lane
-from flux_core.policy import NOTHING_DECIDED, GuildPolicy, Renewal, millicredits
+from flux_core.policy.entitlement import Entitlement, entitled
+from flux_core.policy.guild import NOTHING_DECIDED, GuildPolicy, Renewal, millicredits
 from flux_core.quota import BEHIND_GRANTED, GRANTED, ROLLING, UTC, Period, Purse, QuotaRules, expiry_of, period_at
 
 UNLIMITED = Entitlement(

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from flux_core import house_rules
 from flux_core.database import jobs, ledger, locks, members, queueing, reviews, turns
 from flux_core.database.admission import Offered, units_for, venue_for
 from flux_core.database.ledger import Payment
@@ -30,8 +29,9 @@ from flux_core.jobs import (
     new_job_id,
 )
 from flux_core.moderation.prompts import Judgement
-from flux_core.permitted import permitted_to
-from flux_core.policy import GuildPolicy, Renewal
+from flux_core.policy import house_rules
+from flux_core.policy.guild import GuildPolicy, Renewal
+from flux_core.policy.permitted import permitted_to
 from flux_core.quota import QuotaRules, allow_waiting, payment
 
 RELAXED = "relaxed"

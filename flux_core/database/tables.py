@@ -518,7 +518,7 @@ policies = sa.Table(
     "policies",
     metadata,
     sa.Column("guild_id", sa.BigInteger, primary_key=True, autoincrement=False),
-    # JSON: what the community has decided (flux_core.policy).
+    # JSON: what the community has decided (flux_core.policy.guild).
     sa.Column("policy", sa.Text, nullable=False),
     sa.Column("by_user", sa.BigInteger, nullable=False),
     sa.Column("since", sa.Double, nullable=False),

@@ -12,7 +12,7 @@ from flux_core.errors import DrawingBroken, OutOfMemory
 from flux_core.gpu.decoding import extremes, is_blank
 from flux_core.gpu.drawing import Flawed, Latent, Outcome, Sketch
 from flux_core.gpu.shortage import collect, first_line, ran_out
-from flux_core.watchdog import StepPace, Watchdog
+from flux_core.worker.watchdog import StepPace, Watchdog
 
 NEAR = 2
 """Levels in 8 bits by which a plain colour may differ between two precisions."""

@@ -35,7 +35,7 @@ from flux_core.loras import Lora
 from flux_core.metrics import definitions as m
 from flux_core.models import MEGAPIXEL, Mode, ModelSpec
 from flux_core.providers.base import Progress
-from flux_core.watchdog import LOAD_SECONDS, StepPace, Watchdog
+from flux_core.worker.watchdog import LOAD_SECONDS, StepPace, Watchdog
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from flux_core.gpu.shortage import collect
 from flux_core.gpu.words import Reader
 from flux_core.metrics import definitions as m
 from flux_core.models import Mode, ModelSpec
-from flux_core.watchdog import LOAD_SECONDS, Watchdog
+from flux_core.worker.watchdog import LOAD_SECONDS, Watchdog
 
 log = logging.getLogger(__name__)
 

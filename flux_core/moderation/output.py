@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 from PIL import Image
 
 from flux_core.errors import ConfigurationError
-from flux_core.policy import OutputRule
+from flux_core.policy.guild import OutputRule
 
 Fate = Literal["show", "spoiler", "refuse"]
 

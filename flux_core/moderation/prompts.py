@@ -10,7 +10,7 @@ from typing import Any
 from flux_core.moderation.normalising import Reading, in_words, plain, unmasked
 from flux_core.moderation.patterns import Sought, expression, found_anywhere, loosely, sought, spelled_alike
 from flux_core.moderation.spacing import joined, spellings
-from flux_core.policy import PromptRule
+from flux_core.policy.guild import PromptRule
 
 LONGEST_SAID = 80
 """Characters of a prompt that a judgement repeats."""

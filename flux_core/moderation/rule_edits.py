@@ -6,7 +6,7 @@ import hashlib
 
 from flux_core.errors import AlreadySo, InvalidPolicy, NotThere
 from flux_core.moderation.patterns import Unusable, check
-from flux_core.policy import MOST_RULES, GuildPolicy, PromptRule
+from flux_core.policy.guild import MOST_RULES, GuildPolicy, PromptRule
 
 NAME = 16
 """Characters that name a rule where its pattern would not fit."""

@@ -28,7 +28,7 @@ from flux_core.models import Catalogue, Mode, ModelSpec
 from flux_core.offers import Offer, own_offers
 from flux_core.providers.base import Drawing, Drawn, DrawTask, Progress
 from flux_core.router import LOCAL
-from flux_core.watchdog import Watchdog
+from flux_core.worker.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from flux_core.database.engine import Database
 from flux_core.database.submissions import Quota
 from flux_core.errors import AlreadySo, InvalidPolicy, NotThere
 from flux_core.jobs import Account
-from flux_core.policy import Limits
+from flux_core.policy.guild import Limits
 from flux_core.quota import QuotaRules
 
 AT_ONCE = 500

@@ -15,11 +15,11 @@ from flux_core.database.engine import Database
 from flux_core.database.history import History, history_of
 from flux_core.database.members import NO_LIMITS
 from flux_core.database.own_data import Forgotten
-from flux_core.entitlement import entitled
 from flux_core.errors import AlreadySo, FluxError
 from flux_core.jobs import Account, Whereabouts
-from flux_core.permitted import EVERYTHING, Permitted, permitted_to
-from flux_core.policy import NOTHING_DECIDED, Defaults
+from flux_core.policy.entitlement import entitled
+from flux_core.policy.guild import NOTHING_DECIDED, Defaults
+from flux_core.policy.permitted import EVERYTHING, Permitted, permitted_to
 from flux_core.preferences import NOTHING_SET, Preferences
 from flux_core.quota import QuotaRules
 from flux_core.service.gathering import Gathering

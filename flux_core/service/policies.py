@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from flux_core.database import audit, policies
 from flux_core.database.engine import Database
 from flux_core.errors import AlreadySo
-from flux_core.policy import GuildPolicy
+from flux_core.policy.guild import GuildPolicy
 from flux_core.quota import QuotaRules
 
 

@@ -18,8 +18,8 @@ from flux_core.jobs import Account, Job, Origin
 from flux_core.providers.base import Provider
 from flux_core.service import Studio, Submission
 from flux_core.settings import Settings
-from flux_core.worker import Worker
-from flux_core.worker_process import local_provider
+from flux_core.worker.process import local_provider
+from flux_core.worker.worker import Worker
 from tests.bench.report import Row
 
 LEARNING = 100

@@ -18,7 +18,6 @@ from typing import Any
 from flux_core.bootstrap import job_queue, open_database, open_studio
 from flux_core.database.engine import Database
 from flux_core.database.queue import JobQueue
-from flux_core.finishing import store_pictures
 from flux_core.generation import RequestOptions, resolve
 from flux_core.images.store import PictureStore
 from flux_core.jobs import Account, Job, Origin
@@ -26,8 +25,9 @@ from flux_core.providers.base import DrawTask
 from flux_core.providers.local import LocalProvider
 from flux_core.service import Studio, Submission
 from flux_core.settings import Settings
-from flux_core.worker import Worker
-from flux_core.worker_process import local_provider
+from flux_core.worker.finishing import store_pictures
+from flux_core.worker.process import local_provider
+from flux_core.worker.worker import Worker
 from tests.bench.report import Row, milliseconds, percentile
 
 JOBS = 16

@@ -7,7 +7,7 @@ import sys
 
 from flux_core.providers.scripted import ScriptedProvider
 from flux_core.settings import load_settings
-from flux_core.worker_process import run_worker
+from flux_core.worker.process import run_worker
 
 if __name__ == "__main__":
     settings = load_settings()

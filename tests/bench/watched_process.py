@@ -46,7 +46,7 @@ async def serve(part: str) -> None:
 
         await house.bot(load_settings())
     else:
-        from flux_core.worker_process import run_hosted
+        from flux_core.worker.process import run_hosted
 
         await run_hosted(load_settings(), ["all"], worker_id="hosted")
 

@@ -16,7 +16,7 @@ from bot.sandbox.driver import Person
 from bot.sandbox.reading import RawMessage, labels_of, text_of
 from flux_core.database.audit import Entry, Wanted
 from flux_core.database.tables import bans, ledger, members, pauses, policies
-from flux_core.policy import GuildPolicy
+from flux_core.policy.guild import GuildPolicy
 from tests.bot.conftest import Stage
 from tests.bot.scenes import is_private
 

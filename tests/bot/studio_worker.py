@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from bot.sandbox.driver import Person
 from flux_core.jobs import Job
 from flux_core.providers.scripted import ScriptedProvider
-from flux_core.worker import Worker
+from flux_core.worker.worker import Worker
 from tests.bot.conftest import Stage
 from tests.bot.scenes import account_of
 

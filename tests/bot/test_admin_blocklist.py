@@ -10,7 +10,7 @@ from bot.sandbox.community import GUILD_ID
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import labels_of, text_of
 from flux_core.moderation.rule_edits import name_of
-from flux_core.policy import MOST_RULES, GuildPolicy, PromptRule
+from flux_core.policy.guild import MOST_RULES, GuildPolicy, PromptRule
 from tests.bot.conftest import Stage
 from tests.bot.governing import answered, as_read, decided, log, nothing_changes, offered, open_admin, say
 from tests.bot.scenes import ask, is_private

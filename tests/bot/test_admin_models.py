@@ -9,7 +9,7 @@ import pytest
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import text_of
 from flux_core.errors import StorageUnavailable
-from flux_core.policy import GuildPolicy
+from flux_core.policy.guild import GuildPolicy
 from tests.bot.conftest import Stage
 from tests.bot.governing import GUILD, decided, log, nothing_changes, offered, open_admin, say
 from tests.bot.scenes import ask, order

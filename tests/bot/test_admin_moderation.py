@@ -12,7 +12,7 @@ from bot.commands.admin.moderation import GREETING
 from bot.sandbox.community import GUILD_ID
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import text_of
-from flux_core.policy import GuildPolicy, OutputRule, PromptRule
+from flux_core.policy.guild import GuildPolicy, OutputRule, PromptRule
 from tests.bot.conftest import Stage
 from tests.bot.governing import decided, log, nothing_changes, open_admin, say
 

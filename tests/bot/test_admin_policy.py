@@ -13,10 +13,11 @@ from bot.sandbox import driver
 from bot.sandbox.community import GUILD_ID, PATRON_ROLE_ID, STUDIO_ID
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import RawMessage, labels_of, text_of
-from flux_core import policy_check
 from flux_core.database.audit import Entry, Wanted
 from flux_core.database.policies import parse
-from flux_core.policy import (
+from flux_core.policy import check as policy_check
+from flux_core.policy.diff import Change
+from flux_core.policy.guild import (
     NOTHING_DECIDED,
     ChannelRule,
     Defaults,
@@ -27,7 +28,6 @@ from flux_core.policy import (
     Renewal,
     Tier,
 )
-from flux_core.policy_diff import Change
 from flux_core.router import RoutingPolicy
 from tests.bot.conftest import Stage
 from tests.bot.scenes import is_private

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from bot.sandbox.community import GUILD_ID, PATRON_ROLE_ID
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import labels_of, text_of
-from flux_core.policy import Limits, Renewal, Tier
+from flux_core.policy.guild import Limits, Renewal, Tier
 from tests.bot.conftest import Stage
 from tests.bot.governing import answered, as_read, decided, log, nothing_changes, offered, open_admin, reply, say
 from tests.bot.scenes import account_of, ask, order, spent

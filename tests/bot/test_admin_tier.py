@@ -7,7 +7,7 @@ from typing import Any
 from bot.sandbox.community import GUILD_ID, MODERATOR_ROLE_ID, PATRON_ROLE_ID
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import labels_of, text_of
-from flux_core.policy import Renewal, Tier
+from flux_core.policy.guild import Renewal, Tier
 from tests.bot.conftest import Stage
 from tests.bot.governing import GUILD, answered, as_read, decided, log, nothing_changes, offered, open_admin, say
 from tests.bot.scenes import account_of, ask, order

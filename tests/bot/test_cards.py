@@ -22,7 +22,7 @@ from flux_core.errors import GenerationFailed, walk
 from flux_core.generation import MAX_PROMPT, GenerationRequest, InputPicture, OutputFormat
 from flux_core.jobs import Account, Job, JobState, Lane, Origin, Picture, ReplyTo
 from flux_core.models import FAMILY
-from flux_core.policy import Renewal
+from flux_core.policy.guild import Renewal
 from flux_core.service import Quota
 
 JOB_ID = "0123456789abcdef01234567"

@@ -14,7 +14,7 @@ from bot.sandbox.world import Limits
 from flux_core.errors import OutOfMemory
 from flux_core.jobs import JobState
 from flux_core.providers.scripted import ScriptedProvider
-from flux_core.worker import Worker
+from flux_core.worker.worker import Worker
 from tests.bot.conftest import Stage
 from tests.bot.scenes import account_of, ask, delivered, draw, finished, is_private, order, outbox_empty, press
 

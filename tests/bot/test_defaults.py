@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from bot.defaults import Settled, Source, settle
 from flux_core.generation import InputPicture, RequestOptions, resolve
 from flux_core.models import ASPECTS, FAMILY, MEGAPIXEL, Catalogue
-from flux_core.permitted import EVERYTHING, Permitted
-from flux_core.policy import Defaults
+from flux_core.policy.guild import Defaults
+from flux_core.policy.permitted import EVERYTHING, Permitted
 from flux_core.preferences import NOTHING_SET, Preferences
 
 CATALOGUE = Catalogue(

@@ -59,7 +59,7 @@ def test_a_worker_takes_the_port_that_it_is_given(
         taken.append(settings)
 
     monkeypatch.setenv("METRICS_PORT", "9100")
-    monkeypatch.setattr("flux_core.worker_process.run_worker", run_worker)
+    monkeypatch.setattr("flux_core.worker.process.run_worker", run_worker)
     monkeypatch.setattr("bot.cli.configure_logging", lambda _: None)
     done = CliRunner().invoke(cli.app, ["worker", "--data-dir", str(tmp_path), "--metrics-port", given])
     assert done.exit_code == 0, done.output

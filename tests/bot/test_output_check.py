@@ -7,7 +7,7 @@ from typing import Any
 from bot.sandbox.community import GUILD_ID
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import RawMessage, pictures_of, text_of
-from flux_core.policy import GuildPolicy
+from flux_core.policy.guild import GuildPolicy
 from tests.bot.conftest import Stage
 from tests.bot.scenes import ask, finished, spent
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bot import panels_admin
 from bot.paging import LINES, page_of
-from flux_core.policy import ChannelRule, Defaults, GuildPolicy, Limits, Renewal, Tier
+from flux_core.policy.guild import ChannelRule, Defaults, GuildPolicy, Limits, Renewal, Tier
 from flux_core.quota import QuotaRules
 from flux_core.service import Ban, Quota
 

@@ -14,7 +14,7 @@ from bot.sandbox.reading import RawMessage, controls_of, labels_of, text_of
 from flux_core.database.audit import Wanted
 from flux_core.database.reviews import Review
 from flux_core.jobs import Job, JobState
-from flux_core.policy import GuildPolicy, PromptRule
+from flux_core.policy.guild import GuildPolicy, PromptRule
 from tests.bot.conftest import Stage
 from tests.bot.scenes import draw, finished, is_private, order, press, spent
 

@@ -12,7 +12,7 @@ from bot.sandbox.driver import Person
 from bot.sandbox.reading import RawMessage, text_of
 from flux_core.errors import StorageUnavailable
 from flux_core.jobs import Job
-from flux_core.policy import ChannelRule, Defaults, GuildPolicy, Limits
+from flux_core.policy.guild import ChannelRule, Defaults, GuildPolicy, Limits
 from flux_core.preferences import NOTHING_SET, Preferences
 from tests.bot.conftest import Stage
 from tests.bot.scenes import account_of, ask, is_private, order

@@ -10,7 +10,7 @@ from bot.sandbox.community import GUILD_ID
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import labels_of, text_of
 from flux_core.database.tables import jobs, policies
-from flux_core.policy import GuildPolicy
+from flux_core.policy.guild import GuildPolicy
 from tests.bot.conftest import Stage
 from tests.bot.scenes import account_of, ask, finished, is_private, order, press, spent
 from tests.bot.test_admin_policy import agree

@@ -13,7 +13,7 @@ from bot.sandbox.community import ADA_ID, MODERATOR_ROLE_ID
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import RawMessage, text_of
 from flux_core.jobs import Whereabouts
-from flux_core.policy import ChannelRule, Defaults, GuildPolicy, Limits, Tier
+from flux_core.policy.guild import ChannelRule, Defaults, GuildPolicy, Limits, Tier
 from flux_core.service import Submission
 from tests.bot.conftest import Stage
 from tests.bot.scenes import account_of, ask, draw, finished, is_private, order, png, press

@@ -15,7 +15,7 @@ from typing import Any
 
 from flux_core.errors import DrawingBroken, LeaseLost, MemberError, QueuePaused
 from flux_core.jobs import Account, JobState
-from flux_core.policy import Limits
+from flux_core.policy.guild import Limits
 from tests.database.laborer import GENEROUS
 from tests.database.scene import DEV, SCHNELL, Scene, a_scene
 

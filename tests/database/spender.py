@@ -17,7 +17,7 @@ from typing import Any
 from flux_core.batching import TRIALS, shape_of
 from flux_core.errors import DrawingBroken, LeaseLost, MemberError, OutOfMemory, ProviderDown
 from flux_core.jobs import Account, Job, Origin, Whereabouts
-from flux_core.policy import GuildPolicy, Limits, PromptRule, Renewal, Tier
+from flux_core.policy.guild import GuildPolicy, Limits, PromptRule, Renewal, Tier
 from flux_core.router import RoutingPolicy
 from flux_core.service import Submission
 from tests.database.scene import NOON, SCHNELL, Scene, a_request, a_scene, pictures

@@ -15,7 +15,7 @@ from flux_core.database import alike, batches, leases, members, pauses
 from flux_core.database.places import Place
 from flux_core.database.tables import guilds
 from flux_core.jobs import Account, Job, JobState, Lane
-from flux_core.policy import GuildPolicy, Limits
+from flux_core.policy.guild import GuildPolicy, Limits
 from flux_core.router import LOCAL
 from tests.database.scene import ANNE, BERT, DEV, SCHNELL, Scene, a_request
 from tests.database.turn_taking import LONG, Turns, play

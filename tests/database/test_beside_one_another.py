@@ -17,7 +17,7 @@ from flux_core.database.bookkeeping import discrepancies
 from flux_core.database.tables import guilds, jobs, ledger, virtual_time
 from flux_core.errors import MemberError
 from flux_core.jobs import Account, JobState, Origin
-from flux_core.policy import GuildPolicy, Limits
+from flux_core.policy.guild import GuildPolicy, Limits
 from flux_core.service import Submission
 from tests.database.scene import DEV, SCHNELL, Scene, a_reply, a_request, a_scene
 

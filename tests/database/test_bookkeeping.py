@@ -175,7 +175,7 @@ OTHERS = {
         " VALUES (0, 7, 1, 'p', 'refund', 1, 'gone')",
     ),
     "a policy that nobody can read": (
-        "policy", "7", "INSERT INTO policies VALUES (7, '{\"daily\": ', 9, 0)",
+        "policy", "7", "UPDATE policies SET policy = '{'",
     ),
     "limits that nobody can read": (
         "limits", "7/2", "UPDATE members SET limits = '{\"credits\": \"many\"}' WHERE user_id = 2",

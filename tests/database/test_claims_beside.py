@@ -16,7 +16,7 @@ from flux_core.database import claims, leases, locks, warm
 from flux_core.database.bookkeeping import discrepancies
 from flux_core.database.tables import guilds, jobs, members, virtual_time
 from flux_core.jobs import Account
-from flux_core.policy import GuildPolicy, Limits
+from flux_core.policy.guild import GuildPolicy, Limits
 from tests.database import postgres
 from tests.database.scene import DEV, SCHNELL, Scene, a_scene, pictures
 

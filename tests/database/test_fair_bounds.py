@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from flux_core.database import members, submissions
 from flux_core.jobs import Account, Job, Lane
-from flux_core.policy import GuildPolicy, Limits, PromptRule, Tier
+from flux_core.policy.guild import GuildPolicy, Limits, PromptRule, Tier
 from tests.database.turn_taking import Turns, play
 
 PICTURE = 1000

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from flux_core.database.members import put_limits
 from flux_core.database.tables import guilds
 from flux_core.jobs import Account
-from flux_core.policy import Limits
+from flux_core.policy.guild import Limits
 from tests.database.scene import ANNE, BERT, CLEO, DEV, SCHNELL, Scene, a_request, a_scene
 
 RICH: dict[str, Any] = {"allowance": 10**12, "max_waiting": 1000}

@@ -11,7 +11,7 @@ from flux_core.database import figures as queries
 from flux_core.database.figures import HOSTED, OURS, Credits, Crowd, Figures
 from flux_core.errors import OutcomeUnknown
 from flux_core.jobs import Lane
-from flux_core.policy import GuildPolicy
+from flux_core.policy.guild import GuildPolicy
 from flux_core.quota import UTC
 from tests.database.scene import ABROAD, ANNE, BERT, DAY, DEV, SCHNELL, TINY, Scene, a_reply
 from tests.database.test_plans import plans

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from flux_core.database.bookkeeping import Discrepancy, discrepancies
 from flux_core.database.tables import jobs
 from flux_core.jobs import Account
-from flux_core.policy import Limits
+from flux_core.policy.guild import Limits
 from tests.database.hammer import LIMITED, MOST
 from tests.database.laborer import GENEROUS
 from tests.database.scene import a_scene

@@ -10,7 +10,7 @@ import pytest
 from flux_core.database.pictures import discarded_keys
 from flux_core.errors import LeaseLost
 from flux_core.jobs import Job, JobState
-from flux_core.policy import GuildPolicy
+from flux_core.policy.guild import GuildPolicy
 from tests.database.scene import ANNE, Scene, pictures
 
 TODAY = "day:2026-11-21"

@@ -17,7 +17,7 @@ from flux_core.database.tables import jobs, members, preferences
 from flux_core.errors import AlreadySo, InputGone, JobNotFound
 from flux_core.generation import InputPicture
 from flux_core.jobs import Account, Job, JobState, Whereabouts
-from flux_core.policy import GuildPolicy, Limits, PromptRule, Tier
+from flux_core.policy.guild import GuildPolicy, Limits, PromptRule, Tier
 from flux_core.preferences import NOTHING_SET, Preferences
 from flux_core.service import Forgotten
 from tests.database.scene import ABROAD, ANNE, BERT, DEV, NOON, ON_SQLITE, TINY, Scene, a_reply, a_request

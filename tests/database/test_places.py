@@ -9,7 +9,7 @@ import pytest
 from flux_core.database import lineup, passing
 from flux_core.database.places import Place
 from flux_core.errors import JobNotFound, OutOfMemory, ProviderDown
-from flux_core.policy import Limits
+from flux_core.policy.guild import Limits
 from flux_core.router import LOCAL, RoutingPolicy
 from tests.database.scene import ANNE, BERT, CLEO, DEV, SCHNELL, TINY, Scene, a_request
 

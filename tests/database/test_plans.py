@@ -27,7 +27,7 @@ from flux_core.database.admission import Offered
 from flux_core.database.hosted import Terms
 from flux_core.images.store import StoredPicture
 from flux_core.jobs import NOWHERE, Origin
-from flux_core.policy import Limits, Renewal
+from flux_core.policy.guild import Limits, Renewal
 from flux_core.quota import UTC, period_at
 from flux_core.router import RoutingPolicy
 from tests.database.scene import ANNE, BERT, ON_SQLITE, SCHNELL, TINY, Scene, a_request, rules

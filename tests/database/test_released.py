@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flux_core.database.bookkeeping import discrepancies
 from flux_core.jobs import Account, Job
-from flux_core.policy import Limits
+from flux_core.policy.guild import Limits
 from tests.database.scene import ANNE, BERT, CLEO, SCHNELL, Scene
 
 

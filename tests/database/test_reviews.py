@@ -16,7 +16,7 @@ from flux_core.database.tables import bans as banned
 from flux_core.errors import AlreadyDecided, AlreadySo, Banned, JobNotFound, NotThere, TooManyReports
 from flux_core.jobs import Job, JobState
 from flux_core.maintenance import APPROVAL_WAITS, Retention, chores
-from flux_core.policy import PromptRule
+from flux_core.policy.guild import PromptRule
 from tests.database.scene import ABROAD, ANNE, BERT, CLEO, DAY, ON_SQLITE, SCHNELL, Scene, a_reply, a_request
 from tests.database.test_plans import plans
 

@@ -21,7 +21,7 @@ from flux_core.database.tables import pauses
 from flux_core.errors import MemberError
 from flux_core.jobs import JobState
 from flux_core.models import Mode
-from flux_core.policy import Limits
+from flux_core.policy.guild import Limits
 from tests.database import postgres
 from tests.database.scene import ANNE, BERT, SCHNELL, Scene, a_request, a_scene, pictures, rules
 

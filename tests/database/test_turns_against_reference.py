@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from flux_core.database import members
 from flux_core.database.lineup import Look, ahead_of, for_us
 from flux_core.jobs import Account, Job, Lane
-from flux_core.policy import GuildPolicy, Limits
+from flux_core.policy.guild import GuildPolicy, Limits
 from tests.database.scene import SCHNELL, TINY
 from tests.database.turn_oracle import Reference
 from tests.database.turn_taking import Turns, play

@@ -19,7 +19,7 @@ from flux_core.database.tables import policies as policies_table
 from flux_core.database.unreadable import WORDS
 from flux_core.errors import InvalidPolicy, JobUnreadable, RulesUnreadable
 from flux_core.jobs import NOWHERE, Account, Job, JobState
-from flux_core.policy import GuildPolicy, Limits, OutputRule
+from flux_core.policy.guild import GuildPolicy, Limits, OutputRule
 from flux_core.variations import reroll_request, variation_request
 from tests.database.scene import (
     ABROAD,

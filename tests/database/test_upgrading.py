@@ -20,7 +20,7 @@ from flux_core.database.members import limits_of
 from flux_core.database.schema import config_for
 from flux_core.database.tables import jobs
 from flux_core.jobs import Account, Job, JobState, Origin
-from flux_core.policy import GuildPolicy, Limits, Renewal
+from flux_core.policy.guild import GuildPolicy, Limits, Renewal
 from flux_core.router import RoutingPolicy
 from tests.database.postgres import driver, new_database
 from tests.database.scene import ANNE, BERT, SCHNELL, Scene, a_reply, a_request, a_scene

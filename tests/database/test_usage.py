@@ -11,7 +11,7 @@ import pytest
 from flux_core.database import usage
 from flux_core.database.usage import By, Use
 from flux_core.errors import DrawingBroken, Refused
-from flux_core.policy import GuildPolicy, Limits, Renewal
+from flux_core.policy.guild import GuildPolicy, Limits, Renewal
 from flux_core.quota import UTC
 from tests.database.scene import ABROAD, ANNE, BERT, DAY, DEV, NOON, ON_SQLITE, SCHNELL, Scene, a_scene
 from tests.database.test_plans import plans

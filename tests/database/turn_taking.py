@@ -18,7 +18,7 @@ from flux_core.database import bookkeeping, claims, jobs, leases, policies, subm
 from flux_core.database.submissions import Submission
 from flux_core.errors import OutOfMemory
 from flux_core.jobs import Account, Job, JobState, Origin, Whereabouts
-from flux_core.policy import GuildPolicy
+from flux_core.policy.guild import GuildPolicy
 from tests.database.scene import SCHNELL, Scene, a_request, a_scene, pictures
 
 T = TypeVar("T")

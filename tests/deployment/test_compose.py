@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flux_core.worker_process import STOP_SECONDS
+from flux_core.worker.process import STOP_SECONDS
 from tests.deployment.dockerfile import ROOT, STAGES
 from tests.deployment.known import FOREIGN, settings
 

@@ -19,7 +19,7 @@ import pytest
 from bot.sandbox.driver import Person
 from bot.sandbox.server import Sandbox
 from flux_core.settings import Settings
-from flux_core.worker_process import STOP_SECONDS
+from flux_core.worker.process import STOP_SECONDS
 from tests.deployment.dockerfile import ROOT, STAGES, context, environment, healthcheck, instructions, last
 
 pytestmark = [pytest.mark.images, pytest.mark.timeout(900)]

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from flux_core.settings import Settings
-from flux_core.worker_process import STOP_SECONDS
+from flux_core.worker.process import STOP_SECONDS
 from tests.deployment.dockerfile import ROOT, STAGES, environment, instructions
 from tests.deployment.known import FOREIGN, settings
 

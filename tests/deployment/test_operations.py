@@ -11,7 +11,7 @@ from bot.cli import app
 from flux_core.database.engine import CLOCKS_APART
 from flux_core.database.postgres import STATEMENT_SECONDS, _server_settings
 from flux_core.insistence import RETRY_SECONDS
-from flux_core.worker_process import STOP_SECONDS
+from flux_core.worker.process import STOP_SECONDS
 from tests.deployment.dockerfile import ROOT, STAGES
 from tests.deployment.known import FOREIGN, settings
 from tests.deployment.test_compose import HOUSE, SERVICES

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from flux_core.worker_process import _keep_compiled
+from flux_core.worker.process import _keep_compiled
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from flux_core.gpu.profile import Profile
 from flux_core.metrics import definitions as m
 from flux_core.models import Catalogue, Mode
 from flux_core.tiny.definition import WEIGHTS
-from flux_core.watchdog import FIRST_SECONDS, Guarded, Watchdog
+from flux_core.worker.watchdog import FIRST_SECONDS, Guarded, Watchdog
 from tests.gpu.conftest import Watcher
 from tests.gpu.test_engine import difference, draw
 

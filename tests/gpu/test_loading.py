@@ -22,7 +22,7 @@ from flux_core.gpu.profile import Profile, Weights
 from flux_core.models import FLUX_DEV, Catalogue
 from flux_core.providers.base import DrawTask
 from flux_core.settings import Settings
-from flux_core.worker_process import local_provider
+from flux_core.worker.process import local_provider
 from tests.hub import Hub
 from tests.providers.recorder import Recorder
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flux_core.entitlement import Entitlement, credits_a_day, entitled, tiers_of
-from flux_core.policy import GuildPolicy, Limits, Renewal, Tier
+from flux_core.policy.entitlement import Entitlement, credits_a_day, entitled, tiers_of
+from flux_core.policy.guild import GuildPolicy, Limits, Renewal, Tier
 from flux_core.quota import QuotaRules
 
 OPERATOR = QuotaRules(allowance=20_000, zone=ZoneInfo("Europe/Berlin"), max_waiting=10)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flux_core.moderation.output import fate, needs_check, shows_drafts
-from flux_core.policy import OutputRule
+from flux_core.policy.guild import OutputRule
 
 ACTIONS = ["allow", "spoiler", "age_restricted", "refuse"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flux_core.policy import ChannelRule, Defaults, GuildPolicy, Limits, PromptRule, Renewal, Tier
-from flux_core.policy_diff import Change, changes
+from flux_core.policy.diff import Change, changes
+from flux_core.policy.guild import ChannelRule, Defaults, GuildPolicy, Limits, PromptRule, Renewal, Tier
 
 ARTISTS = Tier(role_id=5, name="Artists", credits=20, weight=2)
 

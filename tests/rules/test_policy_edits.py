@@ -6,8 +6,7 @@ import pytest
 
 from flux_core.database.policies import checked
 from flux_core.errors import AlreadySo, InvalidPolicy, NotANumber, NotThere, UnknownModel
-from flux_core.policy import NOTHING_DECIDED, ChannelRule, Defaults, GuildPolicy, Limits, Renewal, Tier
-from flux_core.policy_edits import (
+from flux_core.policy.edits import (
     LimitsGiven,
     limits_with,
     models_named,
@@ -21,6 +20,7 @@ from flux_core.policy_edits import (
     zone_named,
     zones_like,
 )
+from flux_core.policy.guild import NOTHING_DECIDED, ChannelRule, Defaults, GuildPolicy, Limits, Renewal, Tier
 
 KNOWN = ("flux-schnell", "flux-dev")
 PATRON = Tier(role_id=5, name="Patron", credits=50)

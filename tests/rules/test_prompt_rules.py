@@ -15,7 +15,7 @@ from flux_core.errors import InvalidPolicy
 from flux_core.moderation.lookalikes import near_twins, twins
 from flux_core.moderation.patterns import check
 from flux_core.moderation.prompts import LONGEST_SAID, judge
-from flux_core.policy import GuildPolicy, PromptRule
+from flux_core.policy.guild import GuildPolicy, PromptRule
 
 
 def said(kind: str, pattern: str, prompt: str) -> str | None:

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flux_core.errors import QuotaSpent, TooManyWaiting
-from flux_core.policy import Renewal
+from flux_core.policy.guild import Renewal
 from flux_core.quota import (
     BEHIND_GRANTED,
     GRANTED,

@@ -6,7 +6,7 @@ import threading
 import time
 from itertools import count
 
-from flux_core.watchdog import FACTOR, FIRST_SECONDS, StepPace, Watchdog
+from flux_core.worker.watchdog import FACTOR, FIRST_SECONDS, StepPace, Watchdog
 
 
 def test_who_gives_no_sign_of_life_is_told_of_once() -> None:
@@ -39,7 +39,7 @@ def test_who_gives_signs_of_life_may_take_as_long_as_it_likes() -> None:
 def test_a_process_that_was_stopped_did_not_hang(monkeypatch) -> None:  # type: ignore[no-untyped-def]
     """Every look finds that an hour has passed, as after a night of a laptop: each counts as two ticks and no more."""
     looks, done = count(), threading.Event()
-    monkeypatch.setattr("flux_core.watchdog.time.monotonic", lambda: 3600.0 * next(looks))
+    monkeypatch.setattr("flux_core.worker.watchdog.time.monotonic", lambda: 3600.0 * next(looks))
     dog = Watchdog(lambda said: done.set(), tick=0.01)
     with dog.over("a step", 1.0):
         assert done.wait(60)

@@ -12,7 +12,7 @@ from flux_core.database.tables import jobs, members, workers
 from flux_core.database.tables import policies as documents
 from flux_core.errors import InvalidPolicy
 from flux_core.models import Mode
-from flux_core.policy import GuildPolicy, Limits
+from flux_core.policy.guild import GuildPolicy, Limits
 from tests.database.scene import ANNE, DEV, SCHNELL, Scene
 
 NEW = {"frame": "golden"}

@@ -12,8 +12,8 @@ from flux_core.database import members
 from flux_core.database.tables import members as table
 from flux_core.errors import RulesUnreadable, StorageUnavailable
 from flux_core.jobs import Account, Whereabouts
-from flux_core.permitted import EVERYTHING
-from flux_core.policy import ChannelRule, Defaults, Limits, Tier
+from flux_core.policy.guild import ChannelRule, Defaults, Limits, Tier
+from flux_core.policy.permitted import EVERYTHING
 from flux_core.preferences import NOTHING_SET
 from flux_core.service.gathering import Gathering
 from flux_core.service.personal import NOTHING_KNOWN

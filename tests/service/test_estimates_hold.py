@@ -19,7 +19,7 @@ from flux_core.database import members
 from flux_core.database.queue import JobQueue
 from flux_core.errors import FluxError
 from flux_core.jobs import Account, Job, JobState
-from flux_core.policy import Limits
+from flux_core.policy.guild import Limits
 from flux_core.router import LOCAL
 from tests.database.scene import SCHNELL, TINY, Scene, a_request, a_scene, pictures
 

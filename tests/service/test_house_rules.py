@@ -29,7 +29,7 @@ from flux_core.errors import (
     TooSoon,
 )
 from flux_core.jobs import SHELL_ACCOUNT, Account, Job, JobState, Lane, Whereabouts
-from flux_core.policy import ChannelRule, GuildPolicy, Limits, PromptRule, Renewal, Tier
+from flux_core.policy.guild import ChannelRule, GuildPolicy, Limits, PromptRule, Renewal, Tier
 from flux_core.router import RoutingPolicy
 from tests.database.scene import ABROAD, ANNE, BERT, DEV, SCHNELL, TINY, Scene, a_reply, a_request
 

@@ -23,7 +23,7 @@ from flux_core.errors import (
 )
 from flux_core.jobs import Account, Job, Whereabouts
 from flux_core.maintenance import chores
-from flux_core.policy import Limits, Renewal
+from flux_core.policy.guild import Limits, Renewal
 from tests.database.scene import ABROAD, ANNE, BERT, CLEO, DAY, NOON, Scene, a_request
 
 MODERATOR = 9

@@ -29,7 +29,7 @@ from flux_core.providers.scripted import ScriptedProvider
 from flux_core.quota import QuotaRules
 from flux_core.router import RoutingPolicy
 from flux_core.service import Studio, Submission
-from flux_core.worker import Worker
+from flux_core.worker.worker import Worker
 from tests.database.new_file import new_file
 
 CATALOGUE = Catalogue({"flux-tiny": "scripted", "flux-schnell": "scripted"}, default="flux-tiny")

@@ -14,7 +14,7 @@ from flux_core.gpu import shelf
 from flux_core.gpu.loading import LoadedModel
 from flux_core.logs import configure_logging
 from flux_core.settings import load_settings
-from flux_core.worker_process import run_worker
+from flux_core.worker.process import run_worker
 
 
 def main() -> None:

@@ -9,10 +9,10 @@ import asyncio
 import sys
 import threading
 
-from flux_core import worker_process
 from flux_core.logs import configure_logging
 from flux_core.providers.scripted import ScriptedProvider
 from flux_core.settings import load_settings
+from flux_core.worker import process as worker_process
 
 
 class Stuck(ScriptedProvider):

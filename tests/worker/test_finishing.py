@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from PIL import Image
 
-from flux_core.finishing import store_pictures
 from flux_core.images.encoding import read_provenance, read_source
 from flux_core.images.provenance import DigitalSource
 from flux_core.jobs import Job, JobState, Origin
@@ -14,6 +13,7 @@ from flux_core.providers.base import Drawing, Drawn
 from flux_core.providers.scripted import ScriptedProvider
 from flux_core.service import Submission
 from flux_core.variations import variation_request
+from flux_core.worker.finishing import store_pictures
 from tests.worker.conftest import ANNE, CATALOGUE, Floor
 
 Scripted = Callable[..., ScriptedProvider]

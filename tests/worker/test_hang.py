@@ -13,7 +13,7 @@ from pathlib import Path
 from flux_core.jobs import JobState
 from flux_core.providers.scripted import ScriptedProvider
 from flux_core.tiny.definition import WEIGHTS
-from flux_core.worker_process import HUNG
+from flux_core.worker.process import HUNG
 from tests.worker.conftest import Floor
 
 ROOT = Path(__file__).parents[2]

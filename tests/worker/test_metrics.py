@@ -21,7 +21,7 @@ from flux_core.models import FAMILY
 from flux_core.providers.base import Drawing, DrawTask, Progress
 from flux_core.providers.scripted import ScriptedProvider
 from flux_core.settings import Settings
-from flux_core.worker import Worker
+from flux_core.worker.worker import Worker
 from tests.metrics.counting import growth, until
 from tests.worker.conftest import CATALOGUE, Floor, Stubborn
 

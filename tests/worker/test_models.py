@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from flux_core import repertoire
 from flux_core.database import workers
 from flux_core.errors import LoraUnusable, ModelUnavailable, OutOfMemory, StorageUnavailable
 from flux_core.generation import GenerationRequest
@@ -18,9 +17,10 @@ from flux_core.models import Catalogue
 from flux_core.offers import Offer
 from flux_core.providers.base import Drawing, DrawTask, Progress
 from flux_core.providers.scripted import ScriptedProvider
-from flux_core.repertoire import Repertoire
 from flux_core.service import Submission
-from flux_core.worker import Worker
+from flux_core.worker import repertoire
+from flux_core.worker.repertoire import Repertoire
+from flux_core.worker.worker import Worker
 from tests.worker.conftest import CATALOGUE, Floor
 
 

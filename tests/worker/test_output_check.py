@@ -21,11 +21,11 @@ from flux_core.errors import ConfigurationError
 from flux_core.gpu.classifier import Classifier
 from flux_core.images.encoding import read_provenance
 from flux_core.jobs import Job, JobState
-from flux_core.policy import GuildPolicy
+from flux_core.policy.guild import GuildPolicy
 from flux_core.providers.base import Drawing, Drawn, DrawTask, Progress
 from flux_core.providers.scripted import ScriptedProvider
 from flux_core.settings import Settings
-from flux_core.worker_process import output_check
+from flux_core.worker.process import output_check
 from tests.gpu.classifiers import build_classifier
 from tests.worker.conftest import ANNE, CATALOGUE, Floor
 from tests.worker.test_worker_process import environment

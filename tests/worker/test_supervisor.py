@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flux_core.supervisor import Patience, Supervisor
+from flux_core.worker.supervisor import Patience, Supervisor
 
 HASTY = Patience(first=0.02, most=0.1, healthy=60.0, deaths=3)
 WAITS = "import signal, sys; print('up', file=sys.stderr, flush=True); signal.pause()"
@@ -138,7 +138,7 @@ async def test_no_worker_survives_a_supervisor_that_was_killed(tmp_path: Path) -
         "sys.stdin.buffer.read()"  # what run_worker(supervised=True) does in its thread
     )
     parent = (
-        "import asyncio, sys\nfrom flux_core.supervisor import Supervisor\n"
+        "import asyncio, sys\nfrom flux_core.worker.supervisor import Supervisor\n"
         f"asyncio.run(Supervisor(lambda n: [sys.executable, '-c', {worker!r}], 2).run(asyncio.Event()))"
     )
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", parent)

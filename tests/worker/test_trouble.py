@@ -20,7 +20,7 @@ from flux_core.errors import (
 from flux_core.jobs import Job, JobState
 from flux_core.providers.base import Drawing, DrawTask, Progress
 from flux_core.providers.scripted import ScriptedProvider
-from flux_core.worker import Worker
+from flux_core.worker.worker import Worker
 from tests.worker.conftest import CATALOGUE, Floor, Stubborn
 
 Scripted = Callable[..., ScriptedProvider]

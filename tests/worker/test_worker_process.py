@@ -191,7 +191,7 @@ async def test_alone_it_does_not_care_for_standard_input(floor: Floor, started) 
 
 def test_it_needs_neither_discord_nor_an_http_server_nor_torch_to_be_imported() -> None:
     code = (
-        "import sys, flux_core.worker_process, flux_core.supervisor\n"
+        "import sys, flux_core.worker.process, flux_core.worker.supervisor\n"
         "print([name for name in ('discord', 'aiohttp', 'torch', 'bot') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
@@ -203,7 +203,7 @@ def test_the_local_engine_loads_without_discord(tmp_path: Path) -> None:
         "import sys\n"
         "for name in ('discord', 'aiohttp', 'bot'): sys.modules[name] = None\n"
         "from flux_core.settings import Settings\n"
-        "from flux_core.worker_process import local_provider\n"
+        "from flux_core.worker.process import local_provider\n"
         "provider = local_provider(Settings(device='cpu', torch_threads=1))\n"
         "print(provider.name, list(provider.offers), provider.device)"
     )

@@ -16,8 +16,8 @@ from bot.paging import page_of, paged
 from flux_core.errors import AlreadySo, InvalidPolicy, OutOfRange, UnknownModel
 from flux_core.generation import OutputFormat
 from flux_core.models import ASPECTS, Catalogue
-from flux_core.policy import GuildPolicy
-from flux_core.policy_edits import with_channel, with_defaults, without_channel
+from flux_core.policy.edits import with_channel, with_defaults, without_channel
+from flux_core.policy.guild import GuildPolicy
 
 if TYPE_CHECKING:
     from bot.client import FluxBot

@@ -14,8 +14,8 @@ from bot import choices, durations
 from bot.choices import CHOICE_LIMIT, MOST_CHOICES
 from bot.commands.admin.check import check
 from bot.wording import shorten
-from flux_core import policy_edits
 from flux_core.errors import NotAllowed
+from flux_core.policy import edits as policy_edits
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from discord import app_commands
 
 from bot.commands.admin import choosing
 from flux_core.errors import InvalidPolicy
-from flux_core.policy import MOST_CREDITS
-from flux_core.policy_edits import LimitsGiven
+from flux_core.policy.edits import LimitsGiven
+from flux_core.policy.guild import MOST_CREDITS
 
 Credits = app_commands.Range[float, 0.0, MOST_CREDITS]
 Renews = Literal["day", "week", "month", "rolling"]

@@ -12,8 +12,8 @@ from bot.answers import answer
 from bot.cards import BLURPLE, Card
 from bot.commands.admin import choosing
 from bot.commands.admin.check import check
-from flux_core.policy import GuildPolicy
-from flux_core.policy_edits import with_model
+from flux_core.policy.edits import with_model
+from flux_core.policy.guild import GuildPolicy
 
 if TYPE_CHECKING:
     from bot.client import FluxBot

@@ -16,11 +16,11 @@ from bot.commands.admin.check import check
 from bot.confirmation import confirm
 from bot.provider_choices import hosted_offers
 from bot.wording import counted
-from flux_core import policy_check
 from flux_core.database.policies import parse
 from flux_core.errors import AlreadySo, InvalidPicture, InvalidPolicy
-from flux_core.policy import NOTHING_DECIDED, GuildPolicy
-from flux_core.policy_diff import Change, changes
+from flux_core.policy import check as policy_check
+from flux_core.policy.diff import Change, changes
+from flux_core.policy.guild import NOTHING_DECIDED, GuildPolicy
 
 if TYPE_CHECKING:
     from bot.client import FluxBot

@@ -16,7 +16,7 @@ from bot.commands.admin.check import check
 from bot.provider_choices import hosted_offers
 from bot.wording import title_of
 from flux_core.errors import AlreadySo, NotANumber, OutOfRange, UnknownProvider
-from flux_core.policy import MOST_DOLLARS, GuildPolicy
+from flux_core.policy.guild import MOST_DOLLARS, GuildPolicy
 from flux_core.router import RoutingPolicy
 
 if TYPE_CHECKING:

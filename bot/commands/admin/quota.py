@@ -29,8 +29,8 @@ from bot.commands.admin.limits import (
 from bot.whereabouts import roles_of
 from flux_core.errors import InvalidPolicy
 from flux_core.jobs import Account
-from flux_core.policy import GuildPolicy, Limits, Tier
-from flux_core.policy_edits import LimitsGiven, limits_with, tier_of, with_server, with_tier, without_tier
+from flux_core.policy.edits import LimitsGiven, limits_with, tier_of, with_server, with_tier, without_tier
+from flux_core.policy.guild import GuildPolicy, Limits, Tier
 
 if TYPE_CHECKING:
     from bot.client import FluxBot

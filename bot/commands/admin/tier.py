@@ -29,8 +29,8 @@ from bot.commands.admin.limits import (
 from bot.commands.admin.quota import not_everyone
 from bot.paging import page_of, paged
 from flux_core.errors import AlreadySo, NotThere
-from flux_core.policy import GuildPolicy, Tier
-from flux_core.policy_edits import LimitsGiven, limits_with, with_tier, without_tier
+from flux_core.policy.edits import LimitsGiven, limits_with, with_tier, without_tier
+from flux_core.policy.guild import GuildPolicy, Tier
 
 if TYPE_CHECKING:
     from bot.client import FluxBot

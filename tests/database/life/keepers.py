@@ -8,7 +8,7 @@ from flux_core.database.passing import ABANDONED
 from flux_core.errors import AlreadyDecided, AlreadySo, ApprovalExpired, OutOfRange, Rejected
 from flux_core.jobs import Account
 from flux_core.maintenance import APPROVAL_WAITS, PREVIEW_KEPT, WORKER_FORGOTTEN
-from flux_core.policy import GuildPolicy, Limits, PromptRule, Renewal
+from flux_core.policy.guild import GuildPolicy, Limits, PromptRule, Renewal
 from flux_core.router import RoutingPolicy
 from tests.database.life.base import Base, account, deed, fate, guild, pick, which
 from tests.database.life.books import ROLLING_HOURS, Rules

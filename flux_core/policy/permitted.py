@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from flux_core.entitlement import Entitlement
-from flux_core.policy import GuildPolicy
+from flux_core.policy.entitlement import Entitlement
+from flux_core.policy.guild import GuildPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

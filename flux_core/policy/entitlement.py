@@ -8,7 +8,7 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from flux_core.models import CREDIT
-from flux_core.policy import GuildPolicy, Limits, Renewal, Tier, millicredits
+from flux_core.policy.guild import GuildPolicy, Limits, Renewal, Tier, millicredits
 from flux_core.quota import QuotaRules
 
 Number = TypeVar("Number", int, float)

@@ -19,14 +19,14 @@ from flux_core.bootstrap import hosted_providers, job_queue, maintained, open_da
 from flux_core.database import schema
 from flux_core.errors import ConfigurationError, StorageUnavailable
 from flux_core.images.store import PictureStore
-from flux_core.lifetime import end_with_supervisor, obey_signals
 from flux_core.metrics.exposing import exposed
 from flux_core.metrics.house import database_answers
 from flux_core.outgrown import until_outgrown
 from flux_core.providers.base import Measured, Provider
 from flux_core.settings import Settings
-from flux_core.watchdog import Watchdog
-from flux_core.worker import Worker
+from flux_core.worker.lifetime import end_with_supervisor, obey_signals
+from flux_core.worker.watchdog import Watchdog
+from flux_core.worker.worker import Worker
 
 if TYPE_CHECKING:
     from flux_core.gpu.classifier import Classifier

@@ -9,8 +9,8 @@ from flux_core.generation import GenerationRequest
 from flux_core.jobs import Whereabouts
 from flux_core.models import MEGAPIXEL
 from flux_core.moderation.prompts import Judgement, judge
-from flux_core.permitted import Permitted
-from flux_core.policy import GuildPolicy
+from flux_core.policy.guild import GuildPolicy
+from flux_core.policy.permitted import Permitted
 
 
 def allow_member(banned: tuple[str, float | None] | None, paused: tuple[str, bool] | None) -> None:

@@ -13,7 +13,6 @@ from io import BytesIO
 from PIL import Image
 from structlog.contextvars import bind_contextvars
 
-from flux_core.assignment import Assignment, Phase
 from flux_core.batching import shape_of
 from flux_core.database.queue import JobQueue
 from flux_core.errors import DrawingBroken, InputGone, PictureGone, StorageUnavailable, TimedOut
@@ -24,6 +23,7 @@ from flux_core.jobs import Job
 from flux_core.metrics import definitions as m
 from flux_core.models import Mode
 from flux_core.providers.base import Drawing, DrawsTogether, DrawTask, Fetches, Prepares, Provider
+from flux_core.worker.assignment import Assignment, Phase
 
 log = logging.getLogger(__name__)
 

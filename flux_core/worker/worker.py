@@ -17,9 +17,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from flux_core.assignment import Assignment, Phase
 from flux_core.database.queue import JobQueue, WorkerInfo
-from flux_core.easel import Company, Easel
 from flux_core.errors import (
     Cancelled,
     DrawingBroken,
@@ -31,7 +29,6 @@ from flux_core.errors import (
     Refused,
     StorageUnavailable,
 )
-from flux_core.finishing import looked_at, store_pictures
 from flux_core.images.store import PictureStore
 from flux_core.insistence import RETRY_SECONDS, insist
 from flux_core.jobs import Job, JobState
@@ -39,9 +36,12 @@ from flux_core.metrics import work as metrics
 from flux_core.moderation.output import OutputCheck, shows_drafts
 from flux_core.offers import Offer
 from flux_core.providers.base import Drawing, DrawsTogether, Loads, Provider
-from flux_core.readiness import Readiness
 from flux_core.skills import skills_of
 from flux_core.waiting import happened
+from flux_core.worker.assignment import Assignment, Phase
+from flux_core.worker.easel import Company, Easel
+from flux_core.worker.finishing import looked_at, store_pictures
+from flux_core.worker.readiness import Readiness
 
 log = logging.getLogger(__name__)
 

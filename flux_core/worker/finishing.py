@@ -15,7 +15,7 @@ from flux_core.insistence import insist
 from flux_core.jobs import Job, Picture
 from flux_core.models import Mode
 from flux_core.moderation.output import CERTAIN, OutputCheck, fate, needs_check
-from flux_core.policy import OutputRule
+from flux_core.policy.guild import OutputRule
 from flux_core.providers.base import Drawing, Drawn
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 from flux_core.generation import OutputFormat
 from flux_core.models import ASPECTS
-from flux_core.policy import NOTHING_DECIDED, GuildPolicy
+from flux_core.policy.guild import NOTHING_DECIDED, GuildPolicy
 
 
 def problems(

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from flux_core.errors import DrawingBroken, GenerationFailed
 from flux_core.offers import Offer
 from flux_core.providers.base import Provider, WarmsUp
-from flux_core.repertoire import Repertoire
 from flux_core.waiting import happened
+from flux_core.worker.repertoire import Repertoire
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from flux_core.errors import AlreadySo, InvalidPolicy, NotANumber, NotThere, UnknownModel
-from flux_core.policy import ChannelRule, Defaults, GuildPolicy, Limits, Renewal, Tier
+from flux_core.policy.guild import ChannelRule, Defaults, GuildPolicy, Limits, Renewal, Tier
 
 ALL = "all"
 """Said in place of models: every one again."""

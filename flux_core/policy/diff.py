@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flux_core.policy import GuildPolicy
+from flux_core.policy.guild import GuildPolicy
 
 _IDENTITY = {"tiers": ("role_id",), "channels": ("channel_id",), "prompt_rules": ("kind", "pattern")}
 """What makes an entry of a list the same one before and after."""
