@@ -94,14 +94,13 @@ def limits_of(connection: Connection, account: Account) -> Limits:
 def limits_of_several(connection: Connection, accounts: Collection[Account]) -> dict[Account, Limits]:
     """Return what is set for each of ``accounts`` alone, but for those that nothing is known of.
 
-    Nor for those of whom it cannot be read: that one order is refused when it is submitted, and not the others as well.
+    Raises RulesUnreadable where that of one of them cannot be read.
     """
-    found: dict[Account, Limits] = {}
-    for guild, users in by_guild(accounts):
-        for row in connection.execute(_SELECT_SEVERAL, {"guild": guild, "users": users}):
-            with suppress(RulesUnreadable):
-                found[Account(guild, row.user_id)] = read(row.limits)
-    return found
+    return {
+        Account(guild, row.user_id): read(row.limits)
+        for guild, users in by_guild(accounts)
+        for row in connection.execute(_SELECT_SEVERAL, {"guild": guild, "users": users})
+    }
 
 
 def limits_to_change(connection: Connection, account: Account) -> Limits:

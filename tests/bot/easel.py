@@ -38,6 +38,11 @@ class Easel:
             if spec.local
         }
 
+    @property
+    def skills(self) -> list[str]:
+        """What it claims jobs for."""
+        return skills_of(self.offers)
+
     async def register(self) -> None:
         """Become known as a living worker."""
         await self.queue.register(
@@ -55,7 +60,7 @@ class Easel:
         """Wait for the next job and claim it."""
         async with asyncio.timeout(within):
             while True:
-                job = await self.queue.claim(WORKER, skills_of(self.offers))
+                job = await self.queue.claim(WORKER, self.skills)
                 if job is not None:
                     return job
                 await asyncio.sleep(0.01)

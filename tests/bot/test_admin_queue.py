@@ -109,7 +109,7 @@ async def test_a_pause_holds_what_waits_and_a_drain_does_not(stage: Stage, ada: 
     assert "paused new pictures" in refusal
     assert "still drawn" not in refusal
     assert f"**Paused**: nothing is begun, by <@{grace.id}>" in text_of(await say(grace, "show"))
-    assert await stage.easel.queue.claim("easel", stage.easel.models) is None
+    assert await stage.easel.queue.claim("easel", stage.easel.skills) is None
     told = await say(grace, "drain", reason="closing time")
     assert "what waits is still drawn. `/admin queue resume` lets it go on. Members read: “closing" in text_of(told)
     refusal = text_of(await ask(ada, prompt="a"))

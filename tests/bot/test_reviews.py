@@ -74,7 +74,7 @@ async def test_an_approved_prompt_is_drawn(stage: Stage, ada: Person, linus: Per
     assert "“dragon”" in text
     assert f"<@{ada.id}>" in text
     assert message["id"] not in [m["id"] for m in linus._known.values()]
-    assert await stage.easel.queue.claim("easel", stage.easel.models) is None
+    assert await stage.easel.queue.claim("easel", stage.easel.skills) is None
     await grace.press(message, "Approve")
     await stage.easel.finish(await stage.easel.take())
     await finished(ada, card["id"])
@@ -213,7 +213,7 @@ async def test_only_moderators_decide(stage: Stage, ada: Person, linus: Person, 
         assert is_private(refusal)
         assert "Only moderators" in text_of(refusal)
     assert len(await stage.studio.reviews.waiting(GUILD)) == 1
-    assert await stage.easel.queue.claim("easel", stage.easel.models) is None
+    assert await stage.easel.queue.claim("easel", stage.easel.skills) is None
 
 
 async def test_a_moderator_who_lost_the_right_meanwhile_does_not_reject(

@@ -163,7 +163,7 @@ class House:
 
     async def draw_the_rest(self) -> None:
         """Draw whatever waits."""
-        while (job := await self.stage.easel.queue.claim("easel", self.stage.easel.models)) is not None:
+        while (job := await self.stage.easel.queue.claim("easel", self.stage.easel.skills)) is not None:
             await self.stage.easel.finish(job, noisy=self.noisy)
 
     async def unheard_are_cancelled(self) -> bool:
