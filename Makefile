@@ -7,6 +7,8 @@ CUDA   := .venv-cuda
 PROCESSES ?= $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 2)")
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Tests and benchmarks start hundreds of processes: where Python keeps no bytecode, each would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test images-test audit lint format bench soak clean
 
