@@ -17,6 +17,7 @@ from torch import nn
 
 from flux_core.gpu.fitting import NF4, is_large, loading_options
 from flux_core.gpu.loading import load
+from flux_core.gpu.lora_files import LoraFiles
 from flux_core.gpu.modes import stepping
 from flux_core.gpu.profile import Encoders, Offload, Profile, Weights
 from flux_core.gpu.shapes import build_pipeline
@@ -103,9 +104,9 @@ def test_a_lora_goes_onto_eight_bits_and_off_again(eight: None, spec: ModelSpec,
         name: _lora(model.pipeline.transformer, tmp_path / f"{name}.safetensors", seed)
         for seed, name in enumerate("ab")
     }
-    drawn = []
+    drawn, files = [], LoraFiles(known)
     for name in known:
-        model.wardrobe.change(LoraUse(name=name, weight=1.0), known)
+        model.wardrobe.change(LoraUse(name=name, weight=1.0), files)
         drawn.append(draw(model.pipeline))
     assert len({tuple(one.flatten().tolist()) for one in (before, *drawn)}) == 3
     model.wardrobe.take_off()
