@@ -11,6 +11,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from flux_core.database.tables import guilds, jobs, virtual_time
 from flux_core.jobs import Job, Lane
@@ -97,9 +100,32 @@ def _guilds_with(column: sa.Column[Any], number: int) -> sa.CTE:
         f"seen_{number}", recursive=True
     )
     further = jobs.alias(f"further_{number}")
-    behind = sa.tuple_(further.c.lane, further.c.guild_id) > sa.tuple_(lane, seen.c.guild_id)
+    behind = _Behind(further.c.lane, further.c.guild_id, lane, seen.c.guild_id)
     following = _next_guild(further, column, number, behind).correlate(seen).scalar_subquery()
     return seen.union_all(sa.select(following).where(seen.c.guild_id.is_not(None)))
+
+
+class _Behind(FunctionElement[Any]):
+    """Whether a job of (lane, guild) stands behind another (lane, guild) in the index, and in the same lane on SQLite.
+
+    Each database has a way of its own to step there at once. SQLite walks through the lane for pairs that are compared:
+    117 ms instead of 0.5 ms among a million jobs.
+    """
+
+    type = sa.types.NullType()  # of a boolean, SQLite would be asked whether it is 1
+    inherit_cache = True
+
+
+@compiles(_Behind)
+def _pairs(element: _Behind, compiler: SQLCompiler, **options: Any) -> str:
+    lane, guild, of_lane, of_guild = (compiler.process(one, **options) for one in element.clauses)
+    return f"({lane}, {guild}) > ({of_lane}, {of_guild})"
+
+
+@compiles(_Behind, "sqlite")
+def _one_by_one(element: _Behind, compiler: SQLCompiler, **options: Any) -> str:
+    lane, guild, of_lane, of_guild = (compiler.process(one, **options) for one in element.clauses)
+    return f"{lane} = {of_lane} AND {guild} > {of_guild}"
 
 
 def _next_guild(
