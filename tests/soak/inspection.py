@@ -94,8 +94,13 @@ async def inspect(db: Database, settings: Settings, watch: Watch, accepted: Mapp
     _paid(found, rows, booked)
     named = {key for listed in keys.values() for key in listed if key is not None}
     found.counts["pictures"] = len(named)
-    named |= {row.input_key for row in rows.values() if row.input_key is not None}
-    _files(found, named, {file.key for file in await store.list("")})
+    there = {file.key for file in await store.list("")}
+    given = {row.input_key: row.state for row in sorted(rows.values(), key=lambda row: row.state == "succeeded")}
+    given.pop(None, None)
+    # Of orders that came to nothing, what was uploaded for them goes after a day; it may be there for others still.
+    needed = {key for key, state in given.items() if state == "succeeded"}
+    found.counts["uploads let go of, as their orders came to nothing"] = len(given.keys() - needed - there)
+    _files(found, named | needed | (given.keys() & there), there)
     _nothing_waits(found, watch)
     for discrepancy in await db.read(discrepancies):
         found.note("the books do not agree", discrepancy)
