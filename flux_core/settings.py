@@ -466,3 +466,8 @@ def load_settings(**changes: Any) -> Settings:
 def child_environment(**changes: str) -> dict[str, str]:
     """Return the environment for a child process: this one's, with ``changes``."""
     return {**os.environ, **changes}
+
+
+def names_compiler() -> bool:
+    """Say whether the environment names a C compiler (CC), which triton then takes."""
+    return "CC" in os.environ

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import sysconfig
@@ -14,6 +13,7 @@ import torch
 from flux_core.errors import ConfigurationError
 from flux_core.gpu.main_memory import free_main_memory
 from flux_core.gpu.rungs import Facts
+from flux_core.settings import names_compiler
 
 
 def choose_device(name: str) -> torch.device:
@@ -91,8 +91,7 @@ def _compiler() -> bool:
     """Say whether triton could build its launchers; where it cannot, every first drawing would try in vain."""
     if sys.platform == "win32":
         return True  # triton's builds for Windows bring a compiler along
-    named = os.environ.get("CC")
-    found = named is not None or any(map(shutil.which, ("gcc", "clang")))
+    found = names_compiler() or any(map(shutil.which, ("gcc", "clang")))
     return found and Path(sysconfig.get_path("include"), "Python.h").is_file()
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import torch
 
 from flux_core.gpu import shapes, sizes
 from flux_core.gpu.shapes import Part, parameters
@@ -45,3 +46,19 @@ def narrow(model: str = "flux-dev") -> Iterator[None]:
 def _forget() -> None:
     parameters.cache_clear()
     sizes._by_shapes.cache_clear()
+
+
+def draw(pipeline: Any) -> torch.Tensor:
+    """Return the latent of a small picture in two steps: (1, tokens, channels), fp32."""
+    with torch.inference_mode():
+        latents = pipeline(
+            "a red circle",
+            width=128,
+            height=128,
+            num_inference_steps=2,
+            generator=torch.Generator().manual_seed(1),
+            max_sequence_length=32,
+            output_type="latent",
+        ).images
+    assert isinstance(latents, torch.Tensor)
+    return latents.float()

@@ -23,7 +23,7 @@ from flux_core.gpu.profile import Encoders, Offload, Profile, Weights
 from flux_core.gpu.shapes import build_pipeline
 from flux_core.loras import Lora, LoraUse
 from flux_core.models import FLUX_DEV, ModelSpec
-from tests.gpu.narrow import narrow
+from tests.gpu.narrow import draw, narrow
 
 pytestmark = pytest.mark.images
 CPU = torch.device("cpu")
@@ -60,21 +60,6 @@ def four() -> Iterator[None]:
         patch.setattr(Quantizer, "validate_environment", lambda self, *_, **__: None)
         patch.setattr(Quantizer, "update_device_map", lambda self, device_map: {"": "cpu"})
         yield
-
-
-def draw(pipeline: Any) -> torch.Tensor:
-    with torch.inference_mode():
-        latents = pipeline(
-            "a red circle",
-            width=128,
-            height=128,
-            num_inference_steps=2,
-            generator=torch.Generator().manual_seed(1),
-            max_sequence_length=32,
-            output_type="latent",
-        ).images
-    assert isinstance(latents, torch.Tensor)
-    return latents.float()
 
 
 def apart(one: torch.Tensor, other: torch.Tensor) -> float:

@@ -37,27 +37,13 @@ from flux_core.gpu.sizes import size_of
 from flux_core.models import FLUX_DEV, FLUX_KLEIN, Catalogue, Mode
 from tests.gpu import family
 from tests.gpu.conftest import Watcher
+from tests.gpu.narrow import draw
 from tests.gpu.test_profile import MACHINES, card, first, ladder
 
 CPU = torch.device("cpu")
 CARD = torch.device("cuda", 1)
 PLAIN = Profile(name="plain", why="A test asks for it.", transformer=fitting.Weights.FP32)
 Ask = Callable[..., GenerationRequest]
-
-
-def draw(pipeline: Any) -> torch.Tensor:
-    with torch.inference_mode():
-        latents = pipeline(
-            "a red circle",
-            width=128,
-            height=128,
-            num_inference_steps=2,
-            generator=torch.Generator().manual_seed(1),
-            max_sequence_length=32,
-            output_type="latent",
-        ).images
-    assert isinstance(latents, torch.Tensor)
-    return latents
 
 
 @pytest.fixture(scope="module")
