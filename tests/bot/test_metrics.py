@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import logging
+import math
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -71,6 +72,15 @@ async def test_it_is_ready_while_gateway_and_database_answer(stage: Stage, ada: 
     assert (away.status, away.text) == (503, "database: ok\ngateway: not connected: shard 0\n")
     assert value(await values(port), "flux_discord_shard_up", shard="0") == 0
     assert (await get(port, "/healthz")).status == 200
+
+
+async def test_the_gateways_latency_is_told_while_it_is_connected(stage: Stage, port: int) -> None:
+    assert stage.bot is not None
+    shard = stage.bot.shards[0]
+    await until(lambda: math.isfinite(shard.latency))  # the first heartbeat follows the greeting at once
+    assert value(await values(port), "flux_discord_gateway_latency_seconds", shard="0") == pytest.approx(shard.latency)
+    await shard.disconnect()
+    assert "flux_discord_gateway_latency_seconds" not in {name for name, _ in await values(port)}
 
 
 async def test_before_the_login_it_is_not_ready(stage: Stage) -> None:
