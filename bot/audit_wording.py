@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bot.wording import counted, credits, dollars, duration, escape, moment, number, quoted, shorten, title_of
+from bot.phrasing import counted, credits, dollars, duration, escape, moment, number, quoted, shorten, title_of
 from flux_core.database.audit import Entry
 from flux_core.router import LOCAL
 

@@ -14,11 +14,13 @@ from discord import ui
 
 from bot import remarks
 from bot.custom_ids import Action, Press
-from bot.wording import credits, duration, escape, moment, ordinal, sentence, shorten
+from bot.phrasing import credits, duration, escape, moment, ordinal, shorten
+from bot.wording import sentence
 from flux_core.errors import from_code
+from flux_core.family import FAMILY
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Job, JobState, Lane, Picture
-from flux_core.models import FAMILY, Mode
+from flux_core.models import Mode
 
 PROMPT_SHOWN = 300
 """Characters of a prompt on a card; escaping at most doubles them. Details show all of it."""

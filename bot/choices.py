@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import discord
 from discord import app_commands
 
+from bot.phrasing import shorten
 from bot.whereabouts import account_of, roles_of
-from bot.wording import shorten
 from flux_core.models import ModelSpec
 from flux_core.policy.permitted import EVERYTHING
 

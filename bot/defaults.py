@@ -12,9 +12,10 @@ from enum import StrEnum
 from math import floor, sqrt
 from typing import Any
 
+from flux_core.catalogue import Catalogue
 from flux_core.errors import OperationUnavailable
 from flux_core.generation import InputPicture, OutputFormat, RequestOptions
-from flux_core.models import ASPECTS, MEGAPIXEL, MIN_SIDE, MULTIPLE, Catalogue, Mode, ModelSpec
+from flux_core.models import ASPECTS, MEGAPIXEL, MIN_SIDE, MULTIPLE, Mode, ModelSpec
 from flux_core.policy.guild import Defaults
 from flux_core.policy.permitted import Permitted
 from flux_core.preferences import Preferences

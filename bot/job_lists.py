@@ -13,9 +13,9 @@ from bot import listings
 from bot.cards import Card
 from bot.listings import PAGE, Entry
 from bot.paging import page_buttons, paged
+from bot.phrasing import quoted
 from bot.turns import turn_of
 from bot.whereabouts import account_of
-from bot.wording import quoted
 from flux_core.errors import JobNotFound
 from flux_core.jobs import Account, Job, JobState
 from flux_core.service import Studio

@@ -11,7 +11,8 @@ from discord import ui
 from bot.cards import BLURPLE, Card, Turn, progress, waiting_line
 from bot.custom_ids import Action, Press
 from bot.panels import message_link
-from bot.wording import escape, moment, sentence, shorten
+from bot.phrasing import escape, moment, shorten
+from bot.wording import sentence
 from flux_core.errors import from_code
 from flux_core.jobs import Job, JobState
 

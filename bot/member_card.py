@@ -10,7 +10,7 @@ from discord import ui
 from bot.cards import BLURPLE, RED, Card
 from bot.listings import PROMPT_SHOWN, state
 from bot.panels import quota_lines
-from bot.wording import escape, moment, quoted, shorten
+from bot.phrasing import escape, moment, quoted, shorten
 from flux_core.jobs import Job
 from flux_core.service import Ban, Quota
 

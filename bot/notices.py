@@ -7,7 +7,8 @@ from discord import ui
 from bot.cards import GREEN, RED, Card
 from bot.listings import PROMPT_SHOWN
 from bot.panels import message_link
-from bot.wording import escape, sentence, shorten
+from bot.phrasing import escape, shorten
+from bot.wording import sentence
 from flux_core.errors import from_code
 from flux_core.jobs import Job, JobState
 

@@ -11,7 +11,8 @@ from discord import ui
 
 from bot.answers import answer, report, sent_once
 from bot.cards import BLURPLE, Card
-from bot.wording import FOREIGN_BUTTON, shorten
+from bot.phrasing import shorten
+from bot.wording import FOREIGN_BUTTON
 
 Render = Callable[[discord.Interaction[Any], str], Awaitable[Card]]
 """Makes the page of a list that begins at a cursor ("" is the first), for whoever presses: it checks the right to see

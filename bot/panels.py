@@ -10,11 +10,13 @@ from discord import ui
 from bot import remarks
 from bot.cards import BAR, BLURPLE, GREEN, GREY, Card
 from bot.mode_choices import MODES
-from bot.wording import credits, dollars, duration, escape, moment, sentence, shorten, title_of
+from bot.phrasing import credits, dollars, duration, escape, moment, shorten, title_of
+from bot.wording import sentence
 from flux_core.errors import from_code
+from flux_core.family import FAMILY
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Job, JobState, Lane, Picture
-from flux_core.models import ASPECTS, FAMILY, ModelSpec
+from flux_core.models import ASPECTS, ModelSpec
 from flux_core.router import LOCAL, RoutingPolicy
 from flux_core.service import Quota, WorkerInfo
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bot.wording import counted, credits, duration, escape, moment, number, quoted, shorten
+from bot.phrasing import counted, credits, duration, escape, moment, number, quoted, shorten
 from flux_core.policy.guild import ChannelRule, Defaults, GuildPolicy, Limits, Renewal, Tier, millicredits
 from flux_core.quota import QuotaRules
 from flux_core.service import Ban, Quota

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.wording import number, quoted
+from bot.phrasing import number, quoted
 from flux_core.moderation.prompts import Judgement
 from flux_core.policy.guild import GuildPolicy, OutputRule, PromptRule
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from bot import panels_admin
-from bot.wording import counted, credits, dollars, duration, escape, shorten, title_of
+from bot.phrasing import counted, credits, dollars, duration, escape, shorten, title_of
 from flux_core.policy.diff import Change
 from flux_core.policy.guild import GuildPolicy, millicredits
 from flux_core.router import LOCAL, RoutingPolicy

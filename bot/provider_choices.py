@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from bot.phrasing import dollars, title_of
 from bot.remarks import usual_price
-from bot.wording import dollars, title_of
 from flux_core.bootstrap import configured_vendors
 from flux_core.models import ModelSpec
 from flux_core.offers import Offer

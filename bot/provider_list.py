@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bot.phrasing import dollars
 from bot.remarks import is_spent, usual_price
-from bot.wording import dollars
 from flux_core.bootstrap import open_database
 from flux_core.database import spending, workers
 from flux_core.database.workers import WorkerInfo
 from flux_core.errors import FluxError
+from flux_core.family import FAMILY
 from flux_core.logs import mask
-from flux_core.models import FAMILY
 from flux_core.offers import Offer
 from flux_core.provider_settings import ProviderSettings, variable, vendors
 from flux_core.providers.hosted.vendor import Vendor

@@ -9,11 +9,11 @@ from discord import ui
 
 from bot.cards import BLURPLE, GREY, Card
 from bot.panels import message_link
-from bot.wording import counted, credits, escape, moment, shorten
+from bot.phrasing import counted, credits, escape, moment, shorten
 from flux_core.database.line import Crowd, Removed
 from flux_core.database.pauses import Stop
+from flux_core.family import FAMILY
 from flux_core.jobs import Job, JobState, Lane
-from flux_core.models import FAMILY
 from flux_core.service import Place
 
 WORDS_SHOWN = 50

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from bot.wording import credits, escape, shorten, title_of
+from bot.phrasing import credits, escape, shorten, title_of
+from flux_core.family import FAMILY
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Job, Origin, Remark
-from flux_core.models import FAMILY, Mode, ModelSpec
+from flux_core.models import Mode, ModelSpec
 from flux_core.offers import Offer
 from flux_core.provider_settings import vendors
 

@@ -8,9 +8,10 @@ from discord import ui
 
 from bot.cards import BLURPLE, Card
 from bot.defaults import Source, settle
-from bot.wording import escape
+from bot.phrasing import escape
+from flux_core.catalogue import Catalogue
 from flux_core.generation import OutputFormat, RequestOptions
-from flux_core.models import Catalogue, Mode
+from flux_core.models import Mode
 from flux_core.preferences import Preferences
 from flux_core.service.personal import Circumstances
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from bot import house, prompt_flags, remarks
-from bot.wording import title_of
+from bot.phrasing import title_of
 from flux_core.bootstrap import configured_vendors, open_studio
 from flux_core.errors import ConfigurationError, FluxError, from_code
 from flux_core.generation import GenerationRequest, InputPicture, RequestOptions, resolve

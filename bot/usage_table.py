@@ -10,10 +10,11 @@ from datetime import date
 from discord import ui
 
 from bot.cards import BLURPLE, Card
+from bot.phrasing import counted, credits, duration, shorten, title_of
 from bot.usage_chart import Chart
-from bot.wording import counted, credits, duration, shorten, title_of
 from flux_core.database.usage import By, Report, Use
-from flux_core.models import CREDIT, FAMILY
+from flux_core.family import FAMILY
+from flux_core.models import CREDIT
 from flux_core.router import LOCAL
 
 CHART = "usage.png"

@@ -12,8 +12,9 @@ from rich.table import Table
 
 from flux_core import downloads
 from flux_core.errors import ConfigurationError, ModelUnavailable
+from flux_core.family import FAMILY
 from flux_core.loras import Lora
-from flux_core.models import FAMILY, ModelSpec
+from flux_core.models import ModelSpec
 from flux_core.settings import Settings
 
 GIB = 1 << 30

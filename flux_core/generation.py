@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
+from flux_core.catalogue import Catalogue
 from flux_core.errors import (
     InvalidSize,
     MaskWithoutPicture,
@@ -33,7 +34,6 @@ from flux_core.models import (
     MIN_SIDE,
     MULTIPLE,
     Bounds,
-    Catalogue,
     Mode,
     ModelSpec,
     steps_taken,

@@ -1,18 +1,17 @@
-"""The FLUX family: what each model can do, within which bounds, at what price and under which licence."""
+"""A model as data: what it can do, within which bounds and sizes, at what price and under which licence."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil, floor, log, sqrt
 from typing import TYPE_CHECKING
 
-from flux_core.errors import ConfigurationError, OperationUnavailable, UnknownModel
-from flux_core.tiny import definition as tiny
+from flux_core.errors import OperationUnavailable
 
 if TYPE_CHECKING:
-    from flux_core.loras import Lora
+    pass
 
 MULTIPLE = 16
 """Sides are multiples of this: the VAE shrinks 8 times and FLUX packs 2 × 2 latents into one token."""
@@ -214,152 +213,6 @@ def _round(side: float) -> int:
     return max(MULTIPLE, round(side / MULTIPLE) * MULTIPLE)
 
 
-FLUX_SCHNELL = ModelSpec(
-    id="flux-schnell",
-    title="FLUX.1 [schnell]",
-    summary="Fast: a good picture in 4 steps. Apache-2.0, any use.",
-    licence="Apache-2.0",
-    commercial=True,
-    steps=Bounds(1, 12, 4),
-    guidance=None,
-    max_sequence_length=256,
-)
-FLUX_DEV = ModelSpec(
-    id="flux-dev",
-    title="FLUX.1 [dev]",
-    summary="Finest detail in 28 steps. Non-commercial licence: not to be used for business.",
-    licence="FLUX.1 [dev] Non-Commercial License",
-    commercial=False,
-    steps=Bounds(1, 50, 28),
-    guidance=Bounds(1.0, 10.0, 3.5),
-    max_sequence_length=512,
-)
-_DEV_LICENCE = "FLUX.1 [dev] Non-Commercial License"
-FLUX_KREA = ModelSpec(
-    id="flux-krea-dev",
-    title="FLUX.1 Krea [dev]",
-    summary="As dev, with a photographer's eye. Non-commercial licence: not to be used for business.",
-    licence=_DEV_LICENCE,
-    commercial=False,
-    steps=Bounds(1, 50, 28),
-    guidance=Bounds(1.0, 10.0, 4.5),
-)
-FLUX_KONTEXT_DEV = ModelSpec(
-    id="flux-kontext-dev",
-    title="FLUX.1 Kontext [dev]",
-    summary="Give it a picture and say what shall change. Non-commercial licence.",
-    licence=_DEV_LICENCE,
-    commercial=False,
-    steps=Bounds(1, 50, 28),
-    guidance=Bounds(1.0, 10.0, 2.5),
-    strength=None,
-    operations=frozenset({Operation.EDIT}),
-    architecture=Architecture.KONTEXT,
-    picture_work=2.2,
-)
-FLUX_FILL = ModelSpec(
-    id="flux-fill-dev",
-    title="FLUX.1 Fill [dev]",
-    summary="Give it a picture and a mask: what is white is painted anew. Non-commercial licence.",
-    licence=_DEV_LICENCE,
-    commercial=False,
-    steps=Bounds(1, 50, 50),
-    guidance=Bounds(1.0, 60.0, 30.0),
-    strength=None,
-    operations=frozenset({Operation.INPAINT}),
-    architecture=Architecture.FILL,
-)
-FLUX_REDUX = ModelSpec(
-    id="flux-redux-dev",
-    title="FLUX.1 Redux [dev]",
-    summary="Give it a picture: it draws others like it. Non-commercial licence.",
-    licence=_DEV_LICENCE,
-    commercial=False,
-    steps=Bounds(1, 50, 28),
-    guidance=Bounds(1.0, 10.0, 2.5),
-    strength=None,
-    operations=frozenset({Operation.VARIATION}),
-    architecture=Architecture.REDUX,
-    picture_work=1.2,
-    drawn_by="flux-dev",
-)
-FLUX_KLEIN = ModelSpec(
-    id="flux-klein-4b",
-    title="FLUX.2 [klein] 4B",
-    summary="Fast and small: draws in 4 steps, and edits pictures by your words. Apache-2.0, any use.",
-    licence="Apache-2.0",
-    commercial=True,
-    steps=Bounds(1, 12, 4),
-    guidance=None,
-    strength=None,
-    operations=frozenset({Operation.TEXT_TO_IMAGE, Operation.EDIT}),
-    architecture=Architecture.KLEIN,
-    millicredits_per_megapixel_step=125,
-    step_cache=None,  # diffusers' cache does not know the blocks of FLUX.2, and four steps leave little out
-    picture_work=2.2,
-)
-"""The work of a step is that of the real networks at one megapixel with 512 words, relative to schnell's; the factors
-for a picture follow from its tokens, which attention weighs by the square (tests/gpu/test_work.py counts them)."""
-FLUX_TINY = ModelSpec(
-    id="flux-tiny",
-    title="flux-tiny",
-    summary=tiny.DESCRIPTION,
-    licence="Apache-2.0",
-    commercial=True,
-    steps=Bounds(tiny.STEPS_MIN, tiny.STEPS_MAX, tiny.STEPS),
-    guidance=Bounds(tiny.GUIDANCE_MIN, tiny.GUIDANCE_MAX, tiny.GUIDANCE),
-    native_short_side=min(tiny.NATIVE_SIZES["1:1"]),
-    enlarge=tiny.ENLARGE,
-    max_sequence_length=tiny.MAX_SEQUENCE_LENGTH,
-    # Its few steps are far apart: less than this leaves none of them out.
-    step_cache=0.3,
-)
-_ANSWER = Bounds(1, 1, 1)
-"""Steps of a model that is only hosted: whoever hosts it chooses them, and a picture has one price."""
-
-FLUX_PRO = ModelSpec(
-    id="flux-pro-1.1",
-    title="FLUX1.1 [pro]",
-    summary="Hosted only. Finer than dev, and faster.",
-    licence="Hosted service of Black Forest Labs",
-    commercial=True,
-    steps=_ANSWER,
-    guidance=None,
-    operations=frozenset({Operation.TEXT_TO_IMAGE}),
-    weights=False,
-    millicredits_per_megapixel_step=13_000,
-)
-FLUX_KONTEXT = ModelSpec(
-    id="flux-kontext-pro",
-    title="FLUX.1 Kontext [pro]",
-    summary="Hosted only. Give it a picture and say what shall change.",
-    licence="Hosted service of Black Forest Labs",
-    commercial=True,
-    steps=_ANSWER,
-    guidance=None,
-    strength=None,
-    operations=frozenset({Operation.TEXT_TO_IMAGE, Operation.EDIT}),
-    weights=False,
-    millicredits_per_megapixel_step=13_000,
-)
-FLUX_2_PRO = ModelSpec(
-    id="flux-2-pro",
-    title="FLUX.2 [pro]",
-    summary="Hosted only. The newest: finest detail, readable words; edits pictures, too.",
-    licence="Hosted service of Black Forest Labs",
-    commercial=True,
-    steps=_ANSWER,
-    guidance=None,
-    strength=None,
-    operations=frozenset({Operation.TEXT_TO_IMAGE, Operation.EDIT}),
-    weights=False,
-    millicredits_per_megapixel_step=10_000,
-)
-FAMILY = (
-    *(FLUX_SCHNELL, FLUX_DEV, FLUX_KREA, FLUX_KLEIN, FLUX_TINY, FLUX_2_PRO, FLUX_PRO, FLUX_KONTEXT),
-    *(FLUX_KONTEXT_DEV, FLUX_FILL, FLUX_REDUX),
-)
-"""In the order in which a studio prefers them as its default; one that draws nothing from words alone is none."""
 _SETTINGS = {
     "flux-krea-dev": "FLUX_KREA_PATH",
     "flux-kontext-dev": "FLUX_KONTEXT_PATH",
@@ -378,90 +231,3 @@ def steps_taken(steps: int, strength: float | None) -> int:
     if strength is None:
         return steps
     return steps - int(max(steps - min(steps * strength, steps), 0))
-
-
-class Catalogue:
-    """The models one studio offers: those whose weights it has, and those that hosted providers draw for it."""
-
-    def __init__(
-        self,
-        weights: Mapping[str, str],
-        *,
-        hosted: Collection[str] = (),
-        default: str | None = None,
-        non_commercial: bool = True,
-        loras: Mapping[str, Lora] | None = None,
-    ) -> None:
-        """Offer the models in ``weights`` (id → folder or hub id) and those in ``hosted`` (ids).
-
-        ``loras``: those that the operator has listed. Without ``non_commercial``, models whose licence forbids
-        commercial use are left out.
-        Raises ConfigurationError for an id outside the family, for weights that nobody has published, for no model at
-        all, or for a default that is not offered.
-        """
-        family = {spec.id: spec for spec in FAMILY}
-        self.loras: Mapping[str, Lora] = {} if loras is None else loras
-        if unknown := [id for id in (*weights, *hosted) if id not in family]:
-            raise ConfigurationError(f"Unknown model {unknown[0]!r}; flux-bot knows {', '.join(family)}.")
-        if closed := [id for id in weights if not family[id].weights]:
-            raise ConfigurationError(f"{closed[0]} has no published weights; only hosted providers draw it.")
-        configured = {
-            id: replace(spec, source=weights.get(id)) for id, spec in family.items() if id in weights or id in hosted
-        }
-        for id, spec in configured.items():
-            if id in weights and spec.drawn_by is not None:
-                if spec.drawn_by not in weights:
-                    base = family[spec.drawn_by]
-                    raise ConfigurationError(
-                        f"{spec.setting} is set, but {spec.title} is drawn with the weights of {base.title}: "
-                        f"set {base.setting} as well."
-                    )
-                configured[spec.drawn_by] = replace(configured[spec.drawn_by], lends_to=weights[id])
-                configured[id] = replace(spec, base=configured[spec.drawn_by])
-        self._specs = {id: spec for id, spec in configured.items() if non_commercial or spec.commercial}
-        if default is not None and default in configured.keys() - self._specs.keys():
-            raise ConfigurationError(
-                f"DEFAULT_MODEL is {default!r}, whose licence is non-commercial, and NON_COMMERCIAL_MODELS is false. "
-                "Name another model, or allow such models."
-            )
-        if configured and not self._specs:
-            raise ConfigurationError(
-                f"Of the configured models ({', '.join(configured)}) none may be used commercially, and "
-                "NON_COMMERCIAL_MODELS is false. Configure another one, or allow such models."
-            )
-        if not self._specs:
-            raise ConfigurationError(
-                "No model is configured. Set FLUX_TINY_PATH, FLUX_SCHNELL_PATH or FLUX_DEV_PATH, or a provider's key."
-            )
-        if default is not None and default not in self._specs:
-            raise ConfigurationError(f"DEFAULT_MODEL is {default!r}, but only {', '.join(self._specs)} is offered.")
-        drawing = [id for id, spec in self._specs.items() if Operation.TEXT_TO_IMAGE in spec.operations]
-        if not drawing:
-            raise ConfigurationError(
-                f"{', '.join(self._specs)} cannot draw from words alone. Configure one that can, such as flux-tiny."
-            )
-        if default is not None and default not in drawing:
-            raise ConfigurationError(
-                f"DEFAULT_MODEL is {default!r}, which draws nothing from words alone. Name {' or '.join(drawing)}."
-            )
-        self.default = self._specs[default or drawing[0]]
-
-    @property
-    def known_loras(self) -> dict[str, list[str]]:
-        """Return the models with which each LoRA of the list may be asked for: those with weights, which it fits."""
-        return {
-            name: [one.id for one in self if one.weights and lora.fits(one.id)] for name, lora in self.loras.items()
-        }
-
-    def __iter__(self) -> Iterator[ModelSpec]:
-        return iter(self._specs.values())
-
-    def __contains__(self, id: str) -> bool:
-        return id in self._specs
-
-    def __getitem__(self, id: str) -> ModelSpec:
-        """Return the offered model; raises UnknownModel."""
-        try:
-            return self._specs[id]
-        except KeyError:
-            raise UnknownModel(value=id, known=list(self._specs)) from None

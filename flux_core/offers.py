@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from flux_core.catalogue import Catalogue
 from flux_core.generation import RATIO_TOLERANCE, GenerationRequest
-from flux_core.models import MAX_SIDE, MEGAPIXEL, MULTIPLE, Catalogue, Mode, ModelSpec, Operation
+from flux_core.models import MAX_SIDE, MEGAPIXEL, MULTIPLE, Mode, ModelSpec, Operation
 
 MICRO = 1_000_000
 """Money is whole millionths of a US dollar."""

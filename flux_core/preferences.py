@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from flux_core.catalogue import Catalogue
 from flux_core.errors import BeyondLimit, ModelDenied, OutOfRange, UnknownAspect, UnknownFormat
 from flux_core.generation import OutputFormat, mode_named
-from flux_core.models import ASPECTS, Catalogue
+from flux_core.models import ASPECTS
 from flux_core.policy.permitted import Permitted
 
 

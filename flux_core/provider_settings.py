@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr, ValidationError, create_model, field_vali
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from flux_core.errors import ConfigurationError
-from flux_core.models import FAMILY
+from flux_core.family import FAMILY
 from flux_core.offers import MICRO
 from flux_core.providers.hosted.vendor import Access, Vendor
 

@@ -18,9 +18,10 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from flux_core import provider_settings, shards
+from flux_core.catalogue import Catalogue
 from flux_core.errors import ConfigurationError
+from flux_core.family import FAMILY
 from flux_core.loras import Lora, listed
-from flux_core.models import FAMILY, Catalogue
 from flux_core.provider_settings import ProviderSettings
 from flux_core.router import RoutingPolicy
 from flux_core.tiny.definition import WEIGHTS

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from flux_core.catalogue import Catalogue
 from flux_core.errors import JobUnreadable, PictureGone
 from flux_core.generation import GenerationRequest, InputPicture, random_seed
 from flux_core.jobs import Job, Picture
-from flux_core.models import Catalogue
 
 
 def reroll_request(job: Job, *, draw_seed: Callable[[], int] = random_seed) -> GenerationRequest:

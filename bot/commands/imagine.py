@@ -12,8 +12,8 @@ from discord import app_commands
 
 from bot import choices, defaults, mode_choices, orders, prompt_flags, provider_choices
 from bot.choices import CHOICE_LIMIT, MOST_CHOICES
+from bot.phrasing import shorten
 from bot.whereabouts import account_of, whereabouts
-from bot.wording import shorten
 from flux_core.errors import StorageUnavailable
 from flux_core.generation import GenerationRequest, InputPicture, OutputFormat, RequestOptions, resolve
 from flux_core.images.intake import check_mask

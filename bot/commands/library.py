@@ -12,7 +12,7 @@ from bot.answers import answer
 from bot.job_lists import Search, history_page, jobs_page
 from bot.whereabouts import account_of
 from flux_core.errors import UnknownModel
-from flux_core.models import FAMILY
+from flux_core.family import FAMILY
 
 if TYPE_CHECKING:
     from bot.client import FluxBot

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.wording import moment
+from bot.phrasing import moment
 from flux_core.database.reviews import Review
 
 LISTED = 10

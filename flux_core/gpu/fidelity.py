@@ -11,10 +11,11 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
+from flux_core.catalogue import Catalogue
 from flux_core.generation import RequestOptions, resolve
 from flux_core.gpu.engine import Engine
 from flux_core.gpu.unwatched import Unwatched
-from flux_core.models import Catalogue, Mode, ModelSpec
+from flux_core.models import Mode, ModelSpec
 
 PROMPTS = (
     "a red circle",

@@ -14,6 +14,7 @@ from typing import ParamSpec, TypeVar
 
 from PIL import Image
 
+from flux_core.catalogue import Catalogue
 from flux_core.downloads import comes_from_hub
 from flux_core.errors import Cancelled
 from flux_core.generation import GenerationRequest
@@ -24,7 +25,7 @@ from flux_core.gpu.device import choose_device, settle, title
 from flux_core.gpu.drawing import Flawed, Outcome, Piece
 from flux_core.gpu.engine import STALL_SECONDS, Engine
 from flux_core.gpu.rehearsal import Programme, rehearse
-from flux_core.models import Catalogue, Mode, ModelSpec
+from flux_core.models import Mode, ModelSpec
 from flux_core.offers import Offer, own_offers
 from flux_core.providers.base import Drawing, Drawn, DrawTask, Progress
 from flux_core.router import LOCAL

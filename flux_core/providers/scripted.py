@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from PIL import Image, ImageOps
 
+from flux_core.catalogue import Catalogue
 from flux_core.errors import GenerationFailed
 from flux_core.generation import GenerationRequest
-from flux_core.models import Catalogue, Mode
+from flux_core.models import Mode
 from flux_core.offers import Offer, own_offers
 from flux_core.providers.base import Drawing, Drawn, DrawTask, Progress
 from flux_core.router import LOCAL

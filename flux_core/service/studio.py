@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from flux_core import loras
+from flux_core.catalogue import Catalogue
 from flux_core.database import audit, jobs, outbox, pictures, policies, spending, submissions, workers
 from flux_core.database.admission import Offered
 from flux_core.database.engine import Database
@@ -28,7 +29,6 @@ from flux_core.errors import (
 from flux_core.generation import GenerationRequest, InputPicture
 from flux_core.jobs import NOWHERE, Account, Job, JobState, Origin, Picture, Whereabouts
 from flux_core.metrics.house import House
-from flux_core.models import Catalogue
 from flux_core.offers import Offer
 from flux_core.outgrown import until_outgrown
 from flux_core.quota import QuotaRules, day_at

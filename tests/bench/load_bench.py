@@ -17,12 +17,12 @@ from pathlib import Path
 import psutil
 import sqlalchemy as sa
 
+from flux_core.catalogue import Catalogue
 from flux_core.database.engine import Database
 from flux_core.database.tables import jobs
 from flux_core.generation import RequestOptions, resolve
 from flux_core.images.store import PictureStore
 from flux_core.jobs import Account, Origin
-from flux_core.models import Catalogue
 from flux_core.service import Studio, Submission
 from flux_core.settings import child_environment
 from tests.bench import discord_bench, queue_bench

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from flux_core.catalogue import Catalogue
 from flux_core.database import turns
 from flux_core.database.engine import Database
 from flux_core.database.jobs import values_of
@@ -23,7 +24,7 @@ from flux_core.database.tables import jobs
 from flux_core.generation import GenerationRequest, RequestOptions, resolve
 from flux_core.images.store import PictureStore
 from flux_core.jobs import Account, Job, Origin, Picture, ReplyTo
-from flux_core.models import CREDIT, Catalogue
+from flux_core.models import CREDIT
 from flux_core.offers import Offer
 from flux_core.quota import QuotaRules
 from flux_core.router import LOCAL

@@ -10,13 +10,13 @@ from typing import Any
 
 from PIL import Image
 
+from flux_core.catalogue import Catalogue
 from flux_core.database.queue import JobQueue, WorkerInfo
 from flux_core.errors import GenerationFailed
 from flux_core.images.encoding import encode, encode_preview
 from flux_core.images.provenance import Provenance
 from flux_core.images.store import PictureStore
 from flux_core.jobs import Job, Picture
-from flux_core.models import Catalogue
 from flux_core.offers import Offer
 from flux_core.providers.scripted import colour_of
 from flux_core.skills import skills_of

@@ -17,11 +17,11 @@ from bot.choices import CHOICE_LIMIT
 from bot.custom_ids import parse
 from bot.listings import PAGE, Entry
 from bot.paging import PAGED, page_buttons
-from bot.wording import shorten
+from bot.phrasing import shorten
 from flux_core.errors import GenerationFailed, walk
+from flux_core.family import FAMILY
 from flux_core.generation import MAX_PROMPT, GenerationRequest, InputPicture, OutputFormat
 from flux_core.jobs import Account, Job, JobState, Lane, Origin, Picture, ReplyTo
-from flux_core.models import FAMILY
 from flux_core.policy.guild import Renewal
 from flux_core.service import Quota
 

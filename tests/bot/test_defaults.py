@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.defaults import Settled, Source, settle
+from flux_core.catalogue import Catalogue
+from flux_core.family import FAMILY
 from flux_core.generation import InputPicture, RequestOptions, resolve
-from flux_core.models import ASPECTS, FAMILY, MEGAPIXEL, Catalogue
+from flux_core.models import ASPECTS, MEGAPIXEL
 from flux_core.policy.guild import Defaults
 from flux_core.policy.permitted import EVERYTHING, Permitted
 from flux_core.preferences import NOTHING_SET, Preferences

@@ -9,8 +9,8 @@ import pytest
 
 from bot import cards, panels, remarks
 from flux_core.errors import ProviderFault, walk
+from flux_core.family import FAMILY
 from flux_core.jobs import Job, JobState, Origin, Remark
-from flux_core.models import FAMILY
 from flux_core.offers import Offer, Price, Sizes
 from flux_core.router import RoutingPolicy
 from flux_core.service import WorkerInfo

@@ -15,13 +15,14 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from flux_core.catalogue import Catalogue
 from flux_core.database.engine import POOL, Database
 from flux_core.database.queue import JobQueue, WorkerInfo
 from flux_core.database.tables import jobs, ledger, spending
 from flux_core.generation import GenerationRequest, RequestOptions, resolve
 from flux_core.images.store import PictureStore
 from flux_core.jobs import Account, Job, Origin, Picture, ReplyTo
-from flux_core.models import Catalogue, Mode
+from flux_core.models import Mode
 from flux_core.offers import ImageInput, Offer, Price
 from flux_core.quota import QuotaRules
 from flux_core.router import RoutingPolicy

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from flux_core.catalogue import Catalogue
 from flux_core.database import hosted
 from flux_core.errors import LeaseLost
 from flux_core.generation import InputPicture
 from flux_core.jobs import Account, JobState, Origin
-from flux_core.models import Catalogue
 from flux_core.offers import ImageInput, Offer
 from flux_core.router import LOCAL, RoutingPolicy
 from tests.database.scene import (

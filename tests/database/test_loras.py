@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from flux_core.batching import TRIALS, shape_of
+from flux_core.catalogue import Catalogue
 from flux_core.database.bookkeeping import discrepancies
 from flux_core.database.figures import OURS, figures
 from flux_core.database.tables import jobs
@@ -17,7 +18,6 @@ from flux_core.errors import LoraNotForModel, ModelUnavailable, NobodyDraws, Unk
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Account, Job, JobState, Lane
 from flux_core.loras import Lora, LoraUse
-from flux_core.models import Catalogue
 from flux_core.offers import Offer
 from flux_core.quota import UTC
 from flux_core.router import LOCAL

@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from flux_core.catalogue import Catalogue
 from flux_core.errors import FluxError
 from flux_core.generation import GenerationRequest, InputPicture, RequestOptions, resolve
 from flux_core.gpu.engine import Engine
-from flux_core.models import Catalogue
 from flux_core.tiny.architecture import build_random
 
 

@@ -18,7 +18,8 @@ from diffusers import (
 from diffusers.pipelines.flux.modeling_flux import ReduxImageEncoder
 from transformers import Qwen3Config, Qwen3ForCausalLM, SiglipImageProcessor, SiglipVisionConfig, SiglipVisionModel
 
-from flux_core.models import FAMILY, ModelSpec
+from flux_core.family import FAMILY
+from flux_core.models import ModelSpec
 from flux_core.tiny import architecture as tiny
 from flux_core.tiny.vocabulary import PAD, TOKENS
 

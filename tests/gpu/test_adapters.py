@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from flux_core.catalogue import Catalogue
 from flux_core.errors import LoraUnusable
 from flux_core.generation import GenerationRequest
 from flux_core.gpu.engine import Engine
 from flux_core.loras import Lora, LoraUse
-from flux_core.models import Catalogue
 from flux_core.tiny.architecture import build_transformer
 from tests.gpu.conftest import Watcher
 

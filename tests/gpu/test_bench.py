@@ -15,13 +15,14 @@ import torch
 from rich.console import Console
 
 from flux_core.errors import ConfigurationError, InvalidSize, OutOfMemory, OutOfRange, UnknownMode
+from flux_core.family import FLUX_DEV
 from flux_core.gpu.bench import command, trial
 from flux_core.gpu.bench.plan import Plan
 from flux_core.gpu.bench.report import RANDOM_WEIGHTS, Bench, show
 from flux_core.gpu.loading import RANDOM, load
 from flux_core.gpu.pipelines import FAMILIES
 from flux_core.gpu.shapes import SHAPES
-from flux_core.models import FLUX_DEV, Mode
+from flux_core.models import Mode
 from flux_core.providers.base import Drawing, DrawTask, Progress
 from flux_core.providers.local import LocalProvider
 from flux_core.settings import Settings

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from flux_core.catalogue import Catalogue
+from flux_core.family import FLUX_DEV
 from flux_core.gpu.engine import Engine
 from flux_core.gpu.fitting import compile_blocks
 from flux_core.gpu.loading import LoadedModel
@@ -17,7 +19,7 @@ from flux_core.gpu.modes import stepping
 from flux_core.gpu.profile import Profile, Weights
 from flux_core.gpu.shapes import Part, build
 from flux_core.loras import Lora, LoraUse
-from flux_core.models import FLUX_DEV, Catalogue, Mode
+from flux_core.models import Mode
 from tests.gpu.conftest import Watcher
 from tests.gpu.narrow import narrow
 from tests.gpu.test_adapters import Ask, lora_file

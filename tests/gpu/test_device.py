@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from flux_core.errors import ConfigurationError
+from flux_core.family import FLUX_DEV
 from flux_core.gpu import device
 from flux_core.gpu.bench import work
 from flux_core.gpu.device import PACKAGES, choose_device, facts_of, free_bytes, settle, title
@@ -15,7 +16,7 @@ from flux_core.gpu.memory import Weights
 from flux_core.gpu.profile import ladder
 from flux_core.gpu.shortage import ran_out
 from flux_core.gpu.sizes import size_of
-from flux_core.models import FLUX_DEV, Mode
+from flux_core.models import Mode
 
 CARD = torch.device("cuda", 0)
 

@@ -24,13 +24,14 @@ from rich.console import Console
 
 from bot import weights
 from flux_core import downloads
+from flux_core.catalogue import Catalogue
 from flux_core.downloads import DownloadBroken, explain, fetch, folder_of
 from flux_core.errors import ConfigurationError, LoraUnusable, ModelUnavailable
+from flux_core.family import FLUX_SCHNELL
 from flux_core.generation import RequestOptions, resolve
 from flux_core.gpu import lora_files
 from flux_core.gpu.lora_files import LoraFiles, file_of
 from flux_core.loras import Lora
-from flux_core.models import FLUX_SCHNELL, Catalogue
 from flux_core.providers.local import LocalProvider
 from flux_core.settings import Settings
 from tests.hub import Hub

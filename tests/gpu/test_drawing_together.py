@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
+from flux_core.catalogue import Catalogue
 from flux_core.errors import Cancelled, DrawingBroken, FluxError, LeaseLost
 from flux_core.generation import GenerationRequest
 from flux_core.gpu import engine as engine_module
 from flux_core.gpu.decoding import Decoder
 from flux_core.gpu.drawing import Piece
 from flux_core.gpu.engine import Engine
-from flux_core.models import Catalogue
 from tests.gpu.conftest import Watcher
 from tests.gpu.test_engine import difference, draw
 

@@ -13,13 +13,14 @@ import pytest
 import torch
 from PIL import Image, ImageChops
 
+from flux_core.catalogue import Catalogue
 from flux_core.errors import Cancelled, DrawingBroken, LeaseLost, ModelUnavailable, OutOfMemory
 from flux_core.generation import GenerationRequest
 from flux_core.gpu import engine as engine_module
 from flux_core.gpu import shelf
 from flux_core.gpu.engine import Engine
 from flux_core.gpu.loading import load
-from flux_core.models import Catalogue, steps_taken
+from flux_core.models import steps_taken
 from tests.gpu.conftest import Watcher
 
 Ask = Callable[..., GenerationRequest]

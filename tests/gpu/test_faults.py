@@ -14,6 +14,7 @@ import torch
 from diffusers import FluxTransformer2DModel
 from PIL import Image
 
+from flux_core.catalogue import Catalogue
 from flux_core.errors import Cancelled, DrawingBroken, FluxError, OutOfMemory
 from flux_core.generation import GenerationRequest
 from flux_core.gpu.descent import AGAIN_SECONDS, Descent
@@ -24,7 +25,7 @@ from flux_core.gpu.loading import LoadedModel
 from flux_core.gpu.memory import GIB, Weights
 from flux_core.gpu.profile import Profile
 from flux_core.metrics import definitions as m
-from flux_core.models import Catalogue, Mode
+from flux_core.models import Mode
 from flux_core.tiny.definition import WEIGHTS
 from flux_core.worker.watchdog import FIRST_SECONDS, Guarded, Watchdog
 from tests.gpu.conftest import Watcher

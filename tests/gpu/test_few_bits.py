@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import nn
 
+from flux_core.family import FLUX_DEV
 from flux_core.gpu.fitting import NF4, is_large, loading_options
 from flux_core.gpu.loading import load
 from flux_core.gpu.lora_files import LoraFiles
@@ -22,7 +23,7 @@ from flux_core.gpu.modes import stepping
 from flux_core.gpu.profile import Encoders, Offload, Profile, Weights
 from flux_core.gpu.shapes import build_pipeline
 from flux_core.loras import Lora, LoraUse
-from flux_core.models import FLUX_DEV, ModelSpec
+from flux_core.models import ModelSpec
 from tests.gpu.narrow import draw, narrow
 
 pytestmark = pytest.mark.images

@@ -23,7 +23,9 @@ from transformers import (
     T5EncoderModel,
 )
 
+from flux_core.catalogue import Catalogue
 from flux_core.errors import ConfigurationError, ModelUnavailable
+from flux_core.family import FLUX_DEV, FLUX_KLEIN
 from flux_core.generation import GenerationRequest
 from flux_core.gpu import fitting, loading
 from flux_core.gpu.engine import Engine
@@ -34,7 +36,7 @@ from flux_core.gpu.profile import Encoders, Offload, Profile
 from flux_core.gpu.rungs import KINDS
 from flux_core.gpu.shapes import Part, build
 from flux_core.gpu.sizes import size_of
-from flux_core.models import FLUX_DEV, FLUX_KLEIN, Catalogue, Mode
+from flux_core.models import Mode
 from tests.gpu import family
 from tests.gpu.conftest import Watcher
 from tests.gpu.narrow import draw

@@ -14,12 +14,13 @@ from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, Repo
 from pydantic import SecretStr
 
 from flux_core import downloads
+from flux_core.catalogue import Catalogue
 from flux_core.errors import ModelUnavailable
+from flux_core.family import FLUX_DEV
 from flux_core.generation import RequestOptions, resolve
 from flux_core.gpu import loading, shelf
 from flux_core.gpu.loading import explain, load
 from flux_core.gpu.profile import Profile, Weights
-from flux_core.models import FLUX_DEV, Catalogue
 from flux_core.providers.base import DrawTask
 from flux_core.settings import Settings
 from flux_core.worker.process import local_provider

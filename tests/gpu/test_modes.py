@@ -13,11 +13,12 @@ from PIL import Image
 
 import flux_core.tiny
 from flux_core.batching import shape_of
+from flux_core.catalogue import Catalogue
 from flux_core.errors import Cancelled
 from flux_core.generation import GenerationRequest, InputPicture, RequestOptions, resolve
 from flux_core.gpu.engine import Engine
 from flux_core.gpu.fidelity import compare, errors, psnr, similarity
-from flux_core.models import Catalogue, Mode
+from flux_core.models import Mode
 from flux_core.providers.base import DrawTask
 from flux_core.providers.local import LocalProvider
 from tests.gpu.conftest import Watcher

@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
+from flux_core.catalogue import Catalogue
 from flux_core.generation import GenerationRequest
 from flux_core.gpu.engine import Engine
 from flux_core.gpu.latents import pack, unpack
 from flux_core.gpu.previews import LatentPreview, predicted, sheet
-from flux_core.models import Catalogue
 from tests.gpu.conftest import Watcher
 
 

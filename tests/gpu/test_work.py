@@ -9,17 +9,9 @@ import torch
 from diffusers import FluxTransformer2DModel
 from torch.utils.flop_counter import FlopCounterMode
 
+from flux_core.family import FLUX_DEV, FLUX_KLEIN, FLUX_KONTEXT_DEV, FLUX_REDUX, FLUX_SCHNELL
 from flux_core.gpu.bench.work import fp8_rate, matrix_rate, operations_per_step, tokens
-from flux_core.models import (
-    FLUX_DEV,
-    FLUX_KLEIN,
-    FLUX_KONTEXT_DEV,
-    FLUX_REDUX,
-    FLUX_SCHNELL,
-    Architecture,
-    ModelSpec,
-    Operation,
-)
+from flux_core.models import Architecture, ModelSpec, Operation
 
 CONFIGS = {
     "dev": (Architecture.FLUX, {"guidance_embeds": True}),

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
+from flux_core.catalogue import Catalogue
 from flux_core.errors import Cancelled, LeaseLost
 from flux_core.generation import GenerationRequest, InputPicture, RequestOptions, resolve
-from flux_core.models import Catalogue
 from flux_core.providers.base import Drawing, DrawsTogether, DrawTask, Provider
 from flux_core.providers.local import LocalProvider
 from flux_core.providers.scripted import ScriptedProvider

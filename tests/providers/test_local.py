@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
+from flux_core.catalogue import Catalogue
 from flux_core.errors import ConfigurationError, DrawingBroken, ModelUnavailable
+from flux_core.family import FLUX_FILL, FLUX_SCHNELL
 from flux_core.generation import RequestOptions, resolve
 from flux_core.gpu import rehearsal
 from flux_core.gpu.engine import Engine
 from flux_core.gpu.rehearsal import Rehearsal, rehearsals, rehearse
 from flux_core.metrics.definitions import ENGINE_IDLE
-from flux_core.models import FLUX_FILL, FLUX_SCHNELL, Catalogue, Mode, ModelSpec
+from flux_core.models import Mode, ModelSpec
 from flux_core.providers.base import Drawing, DrawTask
 from flux_core.providers.local import LocalProvider
 from flux_core.tiny.architecture import build_random

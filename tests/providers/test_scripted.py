@@ -8,9 +8,9 @@ import sys
 import pytest
 from PIL import Image
 
+from flux_core.catalogue import Catalogue
 from flux_core.errors import DrawingBroken, Refused
 from flux_core.generation import InputPicture, RequestOptions, resolve
-from flux_core.models import Catalogue
 from flux_core.providers.base import DrawTask
 from flux_core.providers.scripted import ScriptedProvider, colour_of
 from tests.providers.recorder import Recorder

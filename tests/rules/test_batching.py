@@ -9,8 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from flux_core.batching import GAIN, LOOK_AGAIN, TRIALS, WINDOW, InLine, Pace, company, scale_of, shape_of
+from flux_core.catalogue import Catalogue
 from flux_core.generation import InputPicture, RequestOptions, resolve
-from flux_core.models import Catalogue
 
 CATALOGUE = Catalogue({"flux-schnell": "x", "flux-dev": "x"}, default="flux-dev")
 MOST = 8

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from flux_core.catalogue import Catalogue
 from flux_core.errors import (
     InvalidRequest,
     InvalidSize,
@@ -26,7 +27,7 @@ from flux_core.errors import (
     UnknownModel,
 )
 from flux_core.generation import GenerationRequest, InputPicture, OutputFormat, RequestOptions, parse_size, resolve
-from flux_core.models import Catalogue, Mode, Operation
+from flux_core.models import Mode, Operation
 
 CATALOGUE = Catalogue({"flux-schnell": "a", "flux-dev": "b", "flux-tiny": "c"})
 DEV, TINY = {"model": "flux-dev"}, {"model": "flux-tiny"}

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from flux_core.catalogue import Catalogue
 from flux_core.errors import InvalidRequest, LoraNotForModel, NotANumber, OutOfRange, UnknownLora
 from flux_core.generation import RequestOptions, resolve
 from flux_core.loras import HIGH, LOW, Lora, LoraUse, chosen, listed
-from flux_core.models import Catalogue
 from flux_core.offers import Offer, own_offers
 from flux_core.settings import Settings
 from flux_core.skills import loras_at_hand, skills_of

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flux_core.catalogue import Catalogue
+from flux_core.family import FLUX_SCHNELL
 from flux_core.generation import RATIO_TOLERANCE, GenerationRequest, InputPicture
-from flux_core.models import ASPECTS, FLUX_SCHNELL, Catalogue
+from flux_core.models import ASPECTS
 from flux_core.offers import ImageInput, Offer, Price, Range, Sizes, own_offers
 
 LISTED = Sizes(listed=((1024, 1024), (512, 512), (1344, 768), (768, 1344)))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from flux_core.catalogue import Catalogue
 from flux_core.errors import PictureGone, UnknownModel
 from flux_core.generation import RequestOptions, resolve
 from flux_core.jobs import Account, Job, Origin, Picture
-from flux_core.models import Catalogue
 from flux_core.variations import reroll_request, variation_request
 
 HOSTED = ("flux-pro-1.1", "flux-kontext-pro")

@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from flux_core.catalogue import Catalogue
 from flux_core.database.members import put_limits
 from flux_core.errors import MemberError, OutOfRange, QueuePaused, QuotaSpent, TooManyWaiting, UnknownModel
 from flux_core.jobs import Account, JobState, Origin
-from flux_core.models import Catalogue
 from flux_core.policy.guild import Limits, Renewal
 from flux_core.quota import QuotaRules
 from flux_core.service import Studio, Submission

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from flux_core.catalogue import Catalogue
 from flux_core.errors import FluxError, NobodyDraws, UnknownProvider
 from flux_core.generation import GenerationRequest, InputPicture
 from flux_core.jobs import Origin
-from flux_core.models import Catalogue
 from flux_core.offers import ImageInput, Offer, Price, Range, Sizes
 from flux_core.router import LOCAL, RoutingPolicy
 from flux_core.service import Studio, Submission

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from PIL import Image
 from sqlalchemy import Connection
 
+from flux_core.catalogue import Catalogue
 from flux_core.database.engine import Database
 from flux_core.database.queue import JobQueue
 from flux_core.database.tables import ledger
@@ -23,7 +24,6 @@ from flux_core.generation import RequestOptions, resolve
 from flux_core.images.intake import VettedPicture
 from flux_core.images.store import PictureStore
 from flux_core.jobs import Account, Job, JobState, Origin
-from flux_core.models import Catalogue
 from flux_core.providers.base import Drawing, DrawTask, Progress, Provider
 from flux_core.providers.scripted import ScriptedProvider
 from flux_core.quota import QuotaRules

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from flux_core.catalogue import Catalogue
 from flux_core.jobs import JobState
-from flux_core.models import Catalogue
 from flux_core.providers.local import LocalProvider
 from flux_core.tiny.architecture import build_random
 from tests.worker.conftest import Floor

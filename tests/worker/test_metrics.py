@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from flux_core.errors import ModelUnavailable, OutOfMemory, ProviderDown, Refused
+from flux_core.family import FAMILY
 from flux_core.images.threads import in_picture_thread
 from flux_core.jobs import JobState
 from flux_core.logs import configure_logging
 from flux_core.metrics import definitions as m
-from flux_core.models import FAMILY
 from flux_core.providers.base import Drawing, DrawTask, Progress
 from flux_core.providers.scripted import ScriptedProvider
 from flux_core.settings import Settings

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from flux_core.catalogue import Catalogue
 from flux_core.database import workers
 from flux_core.errors import LoraUnusable, ModelUnavailable, OutOfMemory, StorageUnavailable
 from flux_core.generation import GenerationRequest
 from flux_core.jobs import Account, Job, JobState, Origin
 from flux_core.loras import Lora, LoraUse
-from flux_core.models import Catalogue
 from flux_core.offers import Offer
 from flux_core.providers.base import Drawing, DrawTask, Progress
 from flux_core.providers.scripted import ScriptedProvider

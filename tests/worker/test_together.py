@@ -12,11 +12,11 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from flux_core.batching import TRIALS, shape_of
+from flux_core.catalogue import Catalogue
 from flux_core.database import batches, leases, speeds
 from flux_core.errors import DrawingBroken, OutOfMemory
 from flux_core.generation import RequestOptions, resolve
 from flux_core.jobs import Job, JobState
-from flux_core.models import Catalogue
 from flux_core.providers.base import Drawing, DrawTask, Progress
 from flux_core.providers.local import LocalProvider
 from flux_core.providers.scripted import ScriptedProvider, colour_of

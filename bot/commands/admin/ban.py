@@ -15,7 +15,7 @@ from bot.commands.admin import choosing
 from bot.commands.admin.check import check
 from bot.commands.admin.group import admin
 from bot.paging import LINES, line_page, paged
-from bot.wording import counted, moment, quoted
+from bot.phrasing import counted, moment, quoted
 from flux_core.errors import InvalidPolicy
 from flux_core.jobs import Account
 

@@ -13,9 +13,10 @@ from bot.cards import Card
 from bot.commands.admin import choosing
 from bot.commands.admin.check import check
 from bot.paging import page_of, paged
+from flux_core.catalogue import Catalogue
 from flux_core.errors import AlreadySo, InvalidPolicy, OutOfRange, UnknownModel
 from flux_core.generation import OutputFormat
-from flux_core.models import ASPECTS, Catalogue
+from flux_core.models import ASPECTS
 from flux_core.policy.edits import with_channel, with_defaults, without_channel
 from flux_core.policy.guild import GuildPolicy
 

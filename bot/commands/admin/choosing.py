@@ -13,7 +13,7 @@ from discord import app_commands
 from bot import choices, durations
 from bot.choices import CHOICE_LIMIT, MOST_CHOICES
 from bot.commands.admin.check import check
-from bot.wording import shorten
+from bot.phrasing import shorten
 from flux_core.errors import NotAllowed
 from flux_core.policy import edits as policy_edits
 

@@ -15,8 +15,8 @@ from bot.commands.admin import choosing
 from bot.commands.admin.check import check
 from bot.commands.admin.quota import quota
 from bot.confirmation import confirm
+from bot.phrasing import counted, credits, moment
 from bot.whereabouts import roles_of
-from bot.wording import counted, credits, moment
 from flux_core.errors import InvalidPolicy, OutOfRange
 from flux_core.jobs import Account
 from flux_core.models import CREDIT

@@ -14,8 +14,8 @@ from bot.answers import answer, sent_once, think
 from bot.cards import BLURPLE, Card
 from bot.commands.admin.check import check
 from bot.confirmation import confirm
+from bot.phrasing import counted
 from bot.provider_choices import hosted_offers
-from bot.wording import counted
 from flux_core.database.policies import parse
 from flux_core.errors import AlreadySo, InvalidPicture, InvalidPolicy
 from flux_core.policy import check as policy_check

@@ -13,8 +13,8 @@ from bot.answers import answer
 from bot.cards import Card
 from bot.commands.admin import choosing
 from bot.commands.admin.check import check
+from bot.phrasing import title_of
 from bot.provider_choices import hosted_offers
-from bot.wording import title_of
 from flux_core.errors import AlreadySo, NotANumber, OutOfRange, UnknownProvider
 from flux_core.policy.guild import MOST_DOLLARS, GuildPolicy
 from flux_core.router import RoutingPolicy

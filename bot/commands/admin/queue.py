@@ -16,7 +16,7 @@ from bot.commands.admin import choosing
 from bot.commands.admin.check import check
 from bot.confirmation import confirm
 from bot.paging import page_buttons, paged
-from bot.wording import counted, credits, escape
+from bot.phrasing import counted, credits, escape
 from flux_core.errors import JobAlreadyEnded, JobNotFound, NotThere
 from flux_core.service import Studio
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from rich.console import Console
 
 from flux_core.errors import ConfigurationError
+from flux_core.family import FLUX_SCHNELL
 from flux_core.generation import mode_named
 from flux_core.gpu.bench.plan import Plan
 from flux_core.gpu.bench.report import Bench, show
 from flux_core.gpu.bench.trial import Trial, at_random
 from flux_core.logs import configure_logging
-from flux_core.models import FLUX_SCHNELL, Mode
+from flux_core.models import Mode
 from flux_core.settings import Settings
 
 

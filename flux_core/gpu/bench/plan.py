@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
+from flux_core.catalogue import Catalogue
 from flux_core.generation import GenerationRequest, InputPicture, RequestOptions, resolve
 from flux_core.gpu import fidelity
 from flux_core.gpu.unwatched import Unwatched
-from flux_core.models import Catalogue, Mode, ModelSpec, Operation
+from flux_core.models import Mode, ModelSpec, Operation
 
 PROMPT = "a red circle on a blue background, number {}"
 """Another one each time, so that no words are known already."""

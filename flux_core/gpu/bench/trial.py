@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from flux_core.catalogue import Catalogue
 from flux_core.errors import ConfigurationError, ModelUnavailable
 from flux_core.generation import GenerationRequest
 from flux_core.gpu import fidelity
@@ -32,7 +33,7 @@ from flux_core.gpu.loading import RANDOM
 from flux_core.gpu.profile import Profile, Weights
 from flux_core.gpu.shapes import SHAPES, Part, build, parameters
 from flux_core.gpu.shortage import first_line
-from flux_core.models import Catalogue, Mode, Operation
+from flux_core.models import Mode, Operation
 from flux_core.providers.base import DrawTask
 from flux_core.providers.local import LocalProvider
 

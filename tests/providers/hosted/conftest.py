@@ -16,9 +16,10 @@ import pytest
 from PIL import Image
 
 import tests.providers.hosted.vendors as folder
+from flux_core.catalogue import Catalogue
 from flux_core.errors import Cancelled, GenerationFailed
+from flux_core.family import FAMILY
 from flux_core.generation import GenerationRequest, InputPicture, RequestOptions, resolve
-from flux_core.models import FAMILY, Catalogue
 from flux_core.providers.base import Drawing, DrawTask
 from flux_core.providers.hosted.http import Patience
 from flux_core.providers.hosted.provider import HostedProvider

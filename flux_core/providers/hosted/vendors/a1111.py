@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flux_core.errors import ConfigurationError, GenerationFailed, ProviderBroken, ProviderDown, RequestRejected
-from flux_core.models import FLUX_DEV, FLUX_SCHNELL
+from flux_core.family import FLUX_DEV, FLUX_SCHNELL
 from flux_core.offers import ImageInput, Offer
 from flux_core.providers.hosted.transport import Answer, Transport
 from flux_core.providers.hosted.vendor import Access, Done, Found, Limits, Outcome, Shot, Vendor, text_of

@@ -28,7 +28,8 @@ from flux_core.errors import (
     Refused,
     RequestRejected,
 )
-from flux_core.models import FLUX_SCHNELL, MEGAPIXEL
+from flux_core.family import FLUX_SCHNELL
+from flux_core.models import MEGAPIXEL
 from flux_core.offers import ImageInput, Offer, Sizes
 from flux_core.providers.hosted import faults
 from flux_core.providers.hosted.transport import Answer, Transport

@@ -19,7 +19,7 @@ from flux_core.errors import (
     ProviderDown,
     RequestRejected,
 )
-from flux_core.models import FLUX_DEV, FLUX_SCHNELL
+from flux_core.family import FLUX_DEV, FLUX_SCHNELL
 from flux_core.offers import ImageInput, Offer
 from flux_core.providers.hosted.transport import Answer, Transport
 from flux_core.providers.hosted.vendor import Access, Done, Found, Limits, Outcome, Pending, Shot, Vendor, text_of

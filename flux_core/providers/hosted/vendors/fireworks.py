@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flux_core.errors import GenerationFailed, OutcomeUnknown, ProviderBroken, ProviderDown, Refused
-from flux_core.models import FLUX_KONTEXT
+from flux_core.family import FLUX_KONTEXT
 from flux_core.offers import ImageInput, Offer, Price
 from flux_core.providers.hosted import faults
 from flux_core.providers.hosted.transport import Answer, Transport

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from flux_core.errors import ConfigurationError, GenerationFailed, OutcomeUnknown, ProviderBroken, Refused
-from flux_core.models import FLUX_DEV, FLUX_SCHNELL
+from flux_core.family import FLUX_DEV, FLUX_SCHNELL
 from flux_core.offers import ImageInput, Offer, Price, Range
 from flux_core.providers.hosted.transport import Answer, Transport
 from flux_core.providers.hosted.vendor import CENSORED, Access, Done, Found, Limits, Outcome, Shot, Vendor, text_of

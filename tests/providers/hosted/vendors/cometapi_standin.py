@@ -7,7 +7,8 @@ from typing import Any
 from aiohttp import web
 
 from flux_core.errors import OutcomeUnknown, ProviderBusy, ProviderClosed, ProviderDown, Refused, RequestRejected
-from flux_core.models import ASPECTS, FLUX_DEV
+from flux_core.family import FLUX_DEV
+from flux_core.models import ASPECTS
 from flux_core.providers.hosted.vendors.cometapi import CometApi
 from tests.providers.hosted.standin import PAGE, Case, StandIn, Task
 from tests.providers.hosted.troubles import Status

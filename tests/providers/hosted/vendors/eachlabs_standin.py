@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from flux_core.errors import ProviderBusy, ProviderClosed, ProviderDown, Refused, RequestRejected
-from flux_core.models import FLUX_DEV
+from flux_core.family import FLUX_DEV
 from flux_core.providers.hosted.vendors.eachlabs import Eachlabs
 from tests.providers.hosted.standin import Case, StandIn, Task
 from tests.providers.hosted.troubles import Status

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from flux_core.errors import ProviderBusy, ProviderClosed, ProviderDown, RequestRejected
-from flux_core.models import FLUX_KONTEXT
+from flux_core.family import FLUX_KONTEXT
 from flux_core.providers.hosted.vendors.aspects import SIZES
 from flux_core.providers.hosted.vendors.fireworks import Fireworks
 from tests.providers.hosted.standin import Case, StandIn

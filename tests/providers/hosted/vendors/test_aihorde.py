@@ -17,8 +17,9 @@ from flux_core.errors import (
     Refused,
     RequestRejected,
 )
+from flux_core.family import FLUX_SCHNELL
 from flux_core.generation import RATIO_TOLERANCE
-from flux_core.models import ASPECTS, FLUX_SCHNELL
+from flux_core.models import ASPECTS
 from flux_core.providers.hosted.vendor import Access, Done, Pending
 from flux_core.providers.hosted.vendors.aihorde import ANONYMOUS, AiHorde
 from tests.providers.hosted.alone import Alone, alone, shot

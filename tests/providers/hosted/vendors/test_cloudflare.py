@@ -7,8 +7,8 @@ from aiohttp import web
 
 from flux_core import provider_settings
 from flux_core.errors import ConfigurationError, ProviderBroken, ProviderBusy, ProviderClosed, Refused, RequestRejected
+from flux_core.family import FLUX_SCHNELL
 from flux_core.generation import GenerationRequest
-from flux_core.models import FLUX_SCHNELL
 from flux_core.providers.hosted.vendor import Access
 from flux_core.providers.hosted.vendors.cloudflare import Cloudflare
 from flux_core.settings import Settings

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from flux_core.errors import ProviderBroken, ProviderClosed
-from flux_core.models import ASPECTS, FLUX_SCHNELL
+from flux_core.family import FLUX_SCHNELL
+from flux_core.models import ASPECTS
 from flux_core.providers.hosted.vendor import Access, Done
 from flux_core.providers.hosted.vendors.octoai import SIZES, OctoAi, allowed_seed
 from tests.providers.hosted.alone import Alone, alone, shot
