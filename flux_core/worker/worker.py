@@ -20,27 +20,21 @@ from typing import Any, TypeVar
 from flux_core.database.queue import JobQueue, WorkerInfo
 from flux_core.errors import (
     Cancelled,
-    DrawingBroken,
-    GenerationFailed,
     LeaseLost,
-    ModelUnavailable,
-    OutOfMemory,
-    ProviderFault,
-    Refused,
     StorageUnavailable,
 )
 from flux_core.images.store import PictureStore
-from flux_core.insistence import RETRY_SECONDS, insist
-from flux_core.jobs import Job, JobState
+from flux_core.insistence import RETRY_SECONDS
+from flux_core.jobs import Job
 from flux_core.metrics import work as metrics
-from flux_core.moderation.output import OutputCheck, shows_drafts
+from flux_core.moderation.output import OutputCheck
 from flux_core.offers import Offer
-from flux_core.providers.base import Drawing, DrawsTogether, Loads, Provider
+from flux_core.providers.base import DrawsTogether, Loads, Provider
 from flux_core.skills import skills_of
 from flux_core.waiting import happened
 from flux_core.worker.assignment import Assignment, Phase
 from flux_core.worker.easel import Company, Easel
-from flux_core.worker.finishing import looked_at, store_pictures
+from flux_core.worker.outcomes import LAST_WORD_SECONDS, HandedBack, Outcomes
 from flux_core.worker.readiness import Readiness
 
 log = logging.getLogger(__name__)
@@ -52,14 +46,8 @@ LOOK_SECONDS = 0.1
 """Least time between two looks for cancelled jobs: bursts of other processes' writes are taken together."""
 POLL_SECONDS = 5.0
 """Look for work this often even when nobody tells of a change."""
-LAST_WORD_SECONDS = 4.0
-"""What a drawing that was given up gets to end: a hosted provider may be about to say under which name it has it."""
 HELD_PER_SLOT = 4
 """Most drawings in a worker's hands for each that it draws at once; more would only wait for a slow store."""
-
-
-class HandedBack(Exception):
-    """Tells an assignment that its worker stops and somebody else shall draw it."""
 
 
 class Worker:
@@ -101,11 +89,8 @@ class Worker:
         self._lease_seconds = lease_seconds
         self._preview_every = preview_every
         self._batch_pictures = batch_pictures if isinstance(provider, DrawsTogether) else 1
-        self._easel = Easel(provider, queue, pictures, job_timeout=job_timeout, measures=self._batch_pictures > 1)
         self._stop_seconds = stop_seconds
         self._money_cap = money_cap
-        self._tell_prompt = tell_prompt
-        self._check = check
         self._clock = clock
         self._said: str | None = provider.closed
         """Why the provider takes no jobs, as others know it."""
@@ -118,6 +103,16 @@ class Worker:
         self._heard: float | None = None
         """When a heartbeat began that got through, on the monotonic clock."""
         self._readiness = Readiness(provider, warm_up, self._tell_offers)
+        self._easel = Easel(provider, queue, pictures, job_timeout=job_timeout, measures=self._batch_pictures > 1)
+        self._outcomes = Outcomes(
+            *(queue, pictures, provider, self._easel),
+            worker_id=worker_id,
+            check=check,
+            tell_prompt=tell_prompt,
+            on_drawn=self._wake.set,
+            on_unavailable=self._readiness.failed,
+            clock=clock,
+        )
         self._told: dict[str, Offer] = {}
         """What is offered, as others know it."""
 
@@ -252,7 +247,7 @@ class Worker:
             preview_every=self._preview_every,
             # Half a drawing done is a reason to fetch the next job, but not for a hosted provider (see `_has_room`).
             on_step=_nothing if self._provider.hosted else self._wake.set,
-            shows_previews=None if self._check is None else self._shows_previews,
+            shows_previews=self._outcomes.shows_previews,
         )
 
     # Keeping in touch
@@ -317,7 +312,7 @@ class Worker:
         with metrics.in_hand(held.job, self._provider.name):
             outcome = "lost"  # until the database has it otherwise
             try:
-                outcome = await self._outcome(held, company)
+                outcome = await self._outcomes.of(held, company)
             except LeaseLost:
                 log.warning("Job %s is no longer ours", held.job.id)
             except StorageUnavailable as error:
@@ -327,112 +322,6 @@ class Worker:
                 if self._held.get(held.job.id) is held:  # a second attempt may have been claimed already
                     del self._held[held.job.id], self._companies[held.job.id]
                 self._wake.set()
-
-    async def _outcome(self, held: Assignment, company: Company) -> str:
-        """Draw a job, and write down how that ended; returns it. Raises LeaseLost and StorageUnavailable."""
-        job = held.job
-        try:
-            together = len(company.members) > 1
-            drawn = company.outcome(held) if together else self._easel.draw(held)
-            drawing, seconds = await self._unless_stopped(held, drawn)
-            held.phase = Phase.FINISHING
-            self._wake.set()
-            ended = await self._finish(job, drawing, seconds)
-            await self._easel.measure(held, company, drawing.mode)
-        except LeaseLost:
-            raise
-        except HandedBack:
-            await insist(lambda: self._queue.hand_back(self._id, job.id))
-            log.info("Job %s is handed back", job.id)
-            return "handed_back"
-        except Cancelled:
-            await insist(lambda: self._queue.cancelled(self._id, job.id))
-            log.info("Job %s was cancelled", job.id)
-            return "cancelled"
-        except GenerationFailed as error:
-            await self._fail(job, error)
-            return "refused" if isinstance(error, Refused) else "failed"
-        except StorageUnavailable as error:
-            await self._fail(job, DrawingBroken(str(error)))
-            return "failed"
-        except Exception as error:
-            log.exception("Job %s broke", job.id)
-            await self._fail(job, DrawingBroken(f"{type(error).__name__}: {error}"))
-            return "failed"
-        return "succeeded" if ended.state is JobState.SUCCEEDED else "refused"
-
-    async def _unless_stopped(self, held: Assignment, work: Coroutine[Any, Any, T]) -> T:
-        """Return what ``work`` returns; raise the verdict, without waiting for ``work`` to end, once there is one."""
-        working = asyncio.create_task(work, name=f"draw {held.job.id}")
-        stopped = asyncio.create_task(held.stopped.wait(), name=f"stop {held.job.id}")
-        working.add_done_callback(_look_at)
-        try:
-            await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if held.verdict is not None:
-                raise held.verdict
-            return working.result()
-        finally:
-            stopped.cancel()
-            working.cancel()
-            await asyncio.wait({working}, timeout=LAST_WORD_SECONDS)
-
-    async def _finish(self, job: Job, drawing: Drawing, seconds: float) -> Job:
-        began = time.monotonic()
-        policy = await insist(lambda: self._queue.policy_of(job.account.guild_id))
-        unsafe = await looked_at(self._check, drawing, policy.output, job)
-        telling = self._tell_prompt and policy.tell_prompt
-        finished = await store_pictures(self._pictures, job, drawing, tell_prompt=telling, unsafe=unsafe)
-        ended = await insist(
-            lambda: self._queue.succeed(
-                self._id,
-                job.id,
-                finished,
-                provider=self._provider.name,
-                seconds=seconds,
-                withheld=drawing.withheld,
-                missing=job.request.count - len(finished),
-                from_words=drawing.from_words,
-                microdollars=drawing.microdollars,
-                mode=drawing.mode,
-                why_mode=drawing.why_mode,
-            )
-        )
-        shown = "" if ended.state is JobState.SUCCEEDED else f", {ended.state} by its community's rules"
-        log.info("Job %s: %d pictures in %.1f s%s", job.id, len(finished), seconds, shown)
-        metrics.drawn(
-            job,
-            self._provider.name,
-            pictures=len(finished),
-            seconds=seconds,
-            finishing=time.monotonic() - began,
-            now=self._clock(),
-        )
-        return ended
-
-    async def _shows_previews(self, job: Job) -> bool:
-        """Say whether what nobody checks may be shown of a job whose pictures will be checked."""
-        policy = await self._queue.policy_of(job.account.guild_id)
-        return shows_drafts(policy.output, age_restricted=job.age_restricted)
-
-    async def _fail(self, job: Job, error: GenerationFailed) -> None:
-        log.warning("Job %s failed (%s): %s", job.id, error.code, error)
-        metrics.failed(job, self._provider.name, error)
-        if isinstance(error, ModelUnavailable) and not self._provider.hosted:
-            await self._readiness.failed(job.request.model, error)
-        if self._may_pass_on(job, error):
-            after = await insist(lambda: self._queue.pass_on(self._id, job.id, error))
-            if not after.state.ended:
-                log.info("Job %s goes on to another provider", job.id)
-        else:
-            await insist(lambda: self._queue.fail(self._id, job.id, error))
-
-    def _may_pass_on(self, job: Job, error: GenerationFailed) -> bool:
-        """Say whether somebody else may draw what failed here: a fault of ours, nothing of the request's own."""
-        if isinstance(error, ProviderFault | OutOfMemory | ModelUnavailable):
-            return True
-        return (
-            isinstance(error, DrawingBroken) and not self._provider.hosted and job.attempts >= self._queue.max_attempts
-        )
 
     # Going home
 
@@ -456,9 +345,3 @@ class Worker:
 
 def _nothing() -> None:
     pass
-
-
-def _look_at(task: asyncio.Task[Any]) -> None:
-    """Keep asyncio from complaining about the error of a drawing that was given up."""
-    if not task.cancelled():
-        task.exception()

@@ -1,4 +1,4 @@
-"""The family: sizes, prices, and which models a studio offers."""
+"""The family: sizes, prices and licences."""
 
 from __future__ import annotations
 
