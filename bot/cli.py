@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from flux_core.database.connecting import connect
 from flux_core.errors import ConfigurationError, FluxError, ModelUnavailable
 from flux_core.logs import configure_logging, mask
 from flux_core.settings import Settings, load_settings
@@ -311,11 +312,10 @@ def copy(
     """Copy everything in the database to an empty one, and prove that it is all there; stop bot and workers first."""
     from flux_core.bootstrap import open_database
     from flux_core.database.copying import copy_house
-    from flux_core.database.engine import Database
 
     async def go() -> None:
         async with open_database(settings) as source:
-            target = await Database.open(url, pool=1)
+            target = await connect(url, pool=1)
             try:
                 copied = await copy_house(source, target, silent_since=time.time() - settings.lease_seconds)
             finally:

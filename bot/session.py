@@ -13,7 +13,7 @@ from discord.gateway import DiscordWebSocket
 
 from bot.client import FluxBot
 from bot.commands import COMMANDS
-from bot.traffic import Gateway
+from bot.gateway import Gateway
 from flux_core.errors import ConfigurationError, StorageUnavailable
 from flux_core.metrics.exposing import exposed
 from flux_core.service import Studio

@@ -1,24 +1,16 @@
-"""The bot's dealings with Discord, counted: requests as they are answered, and the gateway as it is."""
+"""The bot's requests to Discord, counted as they are answered."""
 
 from __future__ import annotations
 
-import math
 import re
 import time
-from collections.abc import Iterable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 import discord
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 
 from flux_core.metrics import definitions as m
-from flux_core.shards import shown
-
-if TYPE_CHECKING:
-    from bot.client import FluxBot
 
 FIRST_ANSWER = re.compile(r"/interactions/(\d+)/[^/]+/callback$")
 SCOPES = ("user", "global", "shared")
@@ -56,33 +48,3 @@ async def _end(_: Any, context: SimpleNamespace, ended: aiohttp.TraceRequestEndP
 async def _break_off(_: Any, context: SimpleNamespace, __: aiohttp.TraceRequestExceptionParams) -> None:
     if context.began is not None:
         m.UNANSWERED.inc()
-
-
-class Gateway(Collector):
-    """The shards of a client."""
-
-    def __init__(self, client: FluxBot) -> None:
-        self._client = client
-
-    def collect(self) -> Iterable[Metric]:
-        """Return for each shard whether it is connected, and how long its last heartbeat took."""
-        up, latency = m.SHARD_UP.family(), m.LATENCY.family()
-        for id, shard in self._client.shards.items():
-            closed = shard.is_closed()
-            up.add_metric((str(id),), 0.0 if closed else 1.0)
-            # Infinite until the first heartbeat is answered.
-            if not closed and math.isfinite(shard.latency):
-                latency.add_metric((str(id),), shard.latency)
-        unkept = m.SHARD_UNKEPT.family()
-        if self._client.keeping is not None:
-            for id in self._client.keeping.missing:
-                unkept.add_metric((str(id),), 1.0)
-        return [up, latency, unkept]
-
-    async def trouble(self) -> str | None:
-        """Return why the bot hears nothing of its members; None while every shard is connected."""
-        shards = self._client.shards
-        if not shards:
-            return "not connected yet"
-        closed = [id for id in self._client.kept_shards if id not in shards or shards[id].is_closed()]
-        return f"not connected: shard {shown(closed)}" if closed else None

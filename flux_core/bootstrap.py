@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from flux_core.database.connecting import connect
 from flux_core.database.engine import Database
 from flux_core.database.queue import JobQueue
 from flux_core.errors import ConfigurationError
@@ -30,7 +31,7 @@ ALL = "all"
 @asynccontextmanager
 async def open_database(settings: Settings) -> AsyncIterator[Database]:
     """Open the configured database, migrated to this version, and close it at the end."""
-    database = await Database.open(settings.database, pool=settings.database_pool)
+    database = await connect(settings.database, pool=settings.database_pool)
     try:
         yield database
     finally:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from flux_core.database.connecting import connect
 from flux_core.database.postgres import PostgresDatabase
 from flux_core.waiting import happened
 from tests.database.postgres import new_database
@@ -63,7 +64,7 @@ async def test_the_standard_library_swallows_such_a_cancellation() -> None:
 
 async def test_who_watches_a_server_for_changes_can_always_be_cancelled() -> None:
     # As a worker does that is told to stop in the moment in which somebody else writes.
-    db = await PostgresDatabase.open(await new_database())
+    db = await connect(await new_database())
     version = await db.changed(None, 0)
 
     async def watch() -> None:

@@ -1,4 +1,4 @@
-"""Open a database, run transactions on it, and notice what other processes wrote: SQLite in a file, or PostgreSQL.
+"""Run transactions on a database, and notice what other processes wrote: SQLite in a file, or PostgreSQL.
 
 Queries are plain functions over a SQLAlchemy connection, the same for both; ``read`` and ``write`` run one in one
 transaction. On SQLite one writer works at a time. On PostgreSQL many do, so a query that others may not interfere with
@@ -7,7 +7,6 @@ says so: see ``flux_core.database.locks``.
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,13 +14,10 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
 
-from flux_core.errors import ConfigurationError, StorageUnavailable
+from flux_core.errors import StorageUnavailable
 
-POOL = 5
-"""Connections of one process to a server, besides the one that listens."""
 CLOCKS_APART = 2.0
 """Seconds between two clocks that leases bear: they last for LEASE_SECONDS, and are renewed several times in it."""
 
@@ -30,36 +26,10 @@ T = TypeVar("T")
 
 
 class Database(ABC):
-    """One database, shared by everything in this process. Open it with ``await Database.open(url)``."""
+    """One database, shared by everything in this process. ``connecting.connect`` opens one."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
-
-    @staticmethod
-    async def open(url: str, *, pool: int = POOL, clock: Callable[[], float] = time.time) -> Database:
-        """Open the database at ``url``, creating a file and running migrations when they are missing.
-
-        ``pool``: most transactions at once on a server. Raises ConfigurationError for a URL that cannot work,
-        StorageUnavailable when the database does not answer.
-        """
-        try:
-            parsed = make_url(url)
-        except (ArgumentError, ValueError):
-            raise ConfigurationError(
-                "DATABASE_URL is no database URL. Examples: sqlite:////srv/flux-bot/flux-bot.db, "
-                "postgresql://flux@db/flux"
-            ) from None
-        match parsed.get_backend_name():
-            case "sqlite":
-                from flux_core.database.sqlite import SqliteDatabase
-
-                return await SqliteDatabase.open_file(parsed, clock=clock)
-            case "postgresql":
-                from flux_core.database.postgres import PostgresDatabase
-
-                return await PostgresDatabase.connect(parsed, pool=pool, clock=clock)
-            case other:
-                raise ConfigurationError(f"DATABASE_URL names {other!r}; flux-bot works with sqlite and postgresql.")
 
     @abstractmethod
     async def close(self) -> None:

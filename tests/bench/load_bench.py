@@ -18,6 +18,7 @@ import psutil
 import sqlalchemy as sa
 
 from flux_core.catalogue import Catalogue
+from flux_core.database.connecting import connect
 from flux_core.database.engine import Database
 from flux_core.database.tables import jobs
 from flux_core.generation import RequestOptions, resolve
@@ -65,7 +66,7 @@ async def jobs_a_second(url: str, folder: Path, workers: int) -> float:
     """Return how many jobs a second worker processes end whose drawings only take time."""
     environment = child_environment(DATABASE_URL=url, DATA_DIR=str(folder), LOG_LEVEL="warning")
     total = workers * JOBS_EACH
-    db = await Database.open(url)
+    db = await connect(url)
     try:
         studio = Studio(db, PictureStore(str(folder)), CATALOGUE, queue_bench.RULES)
         async with running([["tests.bench.scripted_worker", str(STEP_SECONDS)]] * workers, environment):
@@ -143,7 +144,7 @@ async def client(url: str) -> None:
     """Do many jobs from submit to delivery; tell how many, and the resident bytes, after the first and in the end."""
     process, began, done = psutil.Process(), time.monotonic(), 0
     with tempfile.TemporaryDirectory() as folder:
-        db = await Database.open(url)
+        db = await connect(url)
         for until in (EARLY, LATE):
             few = done == 0  # also where it takes long: there is nothing to compare before
             while done < until and (few or time.monotonic() - began < MEMORY_SECONDS):

@@ -14,7 +14,7 @@ import time
 from procrastinate import App, PsycopgConnector
 from procrastinate.jobs import Status
 
-from flux_core.database.engine import POOL
+from flux_core.database.connecting import POOL
 from tests.bench.queue_bench import SUBMITTERS, a_request
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from flux_core.catalogue import Catalogue
 from flux_core.database import turns
+from flux_core.database.connecting import connect
 from flux_core.database.engine import Database
 from flux_core.database.jobs import values_of
 from flux_core.database.queue import JobQueue, WorkerInfo
@@ -89,7 +90,7 @@ async def cycles(db: Database, folder: Path, first: int, count: int, *, deliver:
 
 async def cycles_per_second(folder: Path) -> float:
     """Return how many jobs a second one process submits, claims and ends."""
-    db = await Database.open(f"sqlite:///{folder / 'cycles.db'}")
+    db = await connect(f"sqlite:///{folder / 'cycles.db'}")
     await cycles(db, folder, 0, 200)
     began = time.perf_counter()
     await cycles(db, folder, 200, CYCLES)
@@ -135,7 +136,7 @@ def load(connection: Connection, rows: list[dict[str, Any]]) -> None:
 
 async def waiting_database(folder: Path, count: int) -> Database:
     """Open a database in which ``count`` jobs wait."""
-    db = await Database.open(f"sqlite:///{folder / f'waiting-{count}.db'}")
+    db = await connect(f"sqlite:///{folder / f'waiting-{count}.db'}")
     for guild in range(GUILDS):
         await db.write(turns.enter, guild)
     for rows in waiting_rows(count):

@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from flux_core.database import turns
+from flux_core.database.connecting import connect
 from flux_core.database.engine import Database
 from flux_core.database.jobs import values_of
 from flux_core.database.queue import JobQueue
@@ -49,7 +50,7 @@ async def client(url: str, number: int, cycles: int) -> None:
     Say how many seconds it took, and how many of a processor.
     """
     with tempfile.TemporaryDirectory() as folder:
-        db = await Database.open(url)
+        db = await connect(url)
         await queue_bench.cycles(db, Path(folder), number * STRIDE, 50)
         sys.stdout.write("ready\n")
         sys.stdout.flush()
@@ -149,7 +150,7 @@ def load(connection: Connection, first: int, last: int) -> None:
 
 async def waiting_database(server: Server, count: int) -> Database:
     """Open a database in which ``count`` jobs wait."""
-    db = await Database.open(await server.new_database())
+    db = await connect(await server.new_database())
     for guild in range(GUILDS):
         await db.write(turns.enter, guild)
     for first in range(0, count, AT_ONCE):

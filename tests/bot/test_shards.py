@@ -13,13 +13,13 @@ import pytest
 from discord.gateway import DiscordWebSocket
 
 from bot import session_starts
+from bot.gateway import Gateway
 from bot.posting import Poster, Way
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import labels_of, text_of
 from bot.sandbox.server import Sandbox
 from bot.sandbox.world import Limits
 from bot.session import run_bot
-from bot.traffic import Gateway
 from flux_core.errors import ConfigurationError
 from flux_core.jobs import Job
 from flux_core.service import bots

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from flux_core.catalogue import Catalogue
-from flux_core.database.engine import POOL, Database
+from flux_core.database.connecting import POOL, connect
+from flux_core.database.engine import Database
 from flux_core.database.queue import JobQueue, WorkerInfo
 from flux_core.database.tables import jobs, ledger, spending
 from flux_core.generation import GenerationRequest, RequestOptions, resolve
@@ -189,7 +190,7 @@ async def a_scene(
     """Open a scene on the database at ``url``."""
     clock = Clock()
     known = rules(zone=ZoneInfo(zone), **changed_rules)
-    db = await Database.open(url, pool=pool, clock=clock)
+    db = await connect(url, pool=pool, clock=clock)
     try:
         store = PictureStore(str(folder / "pictures"))
         queue = JobQueue(db, max_attempts=3, lease_seconds=30.0, policy=policy, zone=known.zone)

@@ -16,7 +16,7 @@ from sqlalchemy.util import await_only
 
 from flux_core import outgrown
 from flux_core.database import schema
-from flux_core.database.engine import Database
+from flux_core.database.connecting import connect
 from flux_core.database.tables import pauses, program
 from flux_core.errors import ConfigurationError, FluxError, StorageUnavailable
 from tests.database.postgres import new_database
@@ -46,7 +46,7 @@ async def new_url(database_url: str, tmp_path: Path) -> str:
 
 async def test_the_folder_is_made_and_data_outlives_closing(new_url: str) -> None:
     for expected in ([], [1]):
-        db = await Database.open(new_url)
+        db = await connect(new_url)
         assert await db.read(guilds) == expected
         if not expected:
             await db.write(put, 1)
@@ -58,12 +58,12 @@ async def test_the_folder_is_made_and_data_outlives_closing(new_url: str) -> Non
 )
 async def test_a_url_that_cannot_work_is_explained(url: str) -> None:
     with pytest.raises(ConfigurationError, match="DATABASE_URL"):
-        await Database.open(url)
+        await connect(url)
 
 
 async def test_any_sqlite_driver_in_the_url_means_the_same_file(tmp_path: Path) -> None:
     for url in (f"sqlite+aiosqlite:///{tmp_path / 'a.db'}", f"sqlite:///{tmp_path / 'a.db'}"):
-        db = await Database.open(url)
+        db = await connect(url)
         seen = await db.read(guilds)
         await db.write(put, len(seen))
         await db.close()
@@ -173,10 +173,10 @@ async def test_a_write_of_another_process_is_noticed(scene: Scene, database_url:
     version = await scene.db.changed(None, 0)
     program = (
         "import asyncio, sys\n"
-        "from flux_core.database.engine import Database\n"
+        "from flux_core.database.connecting import connect\n"
         "from tests.database.test_engine import put\n"
         "async def main():\n"
-        "    db = await Database.open(sys.argv[1])\n"
+        "    db = await connect(sys.argv[1])\n"
         "    await db.write(put, 5)\n"
         "    await db.close()\n"
         "asyncio.run(main())\n"
@@ -190,11 +190,11 @@ async def test_a_write_of_another_process_is_noticed(scene: Scene, database_url:
 async def test_several_processes_may_open_a_new_database_at_once(new_url: str) -> None:
     program = (
         "import asyncio, sys\n"
-        "from flux_core.database.engine import Database\n"
+        "from flux_core.database.connecting import connect\n"
         "from tests.database.test_engine import put\n"
         "async def main():\n"
         "    sys.stdin.readline()\n"
-        "    db = await Database.open(sys.argv[1])\n"
+        "    db = await connect(sys.argv[1])\n"
         "    await db.write(put, int(sys.argv[2]))\n"
         "    await db.close()\n"
         "asyncio.run(main())\n"
@@ -207,13 +207,13 @@ async def test_several_processes_may_open_a_new_database_at_once(new_url: str) -
     ]
     assert await asyncio.gather(*(other.communicate(b"go\n") for other in others))
     assert [other.returncode for other in others] == [0, 0, 0, 0]
-    db = await Database.open(new_url)
+    db = await connect(new_url)
     assert await db.read(guilds) == [0, 1, 2, 3]
     await db.close()
 
 
 async def test_one_process_may_open_a_new_database_twice(new_url: str) -> None:
-    databases = await asyncio.gather(*(Database.open(new_url) for _ in range(3)))
+    databases = await asyncio.gather(*(connect(new_url) for _ in range(3)))
     await asyncio.gather(*(db.write(put, number) for number, db in enumerate(databases)))
     assert await databases[0].read(guilds) == [0, 1, 2]
     await asyncio.gather(*(db.close() for db in databases))
@@ -221,7 +221,7 @@ async def test_one_process_may_open_a_new_database_twice(new_url: str) -> None:
 
 async def brought_to(database_url: str, revision: str, oldest: str) -> None:
     """Let a database be one that a newer program has migrated."""
-    db = await Database.open(database_url)
+    db = await connect(database_url)
 
     def go_on(connection: Connection) -> None:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = :new"), {"new": revision})
@@ -235,7 +235,7 @@ async def test_a_newer_database_that_only_has_more_is_used_as_it_is(
     database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     await brought_to(database_url, "9999", schema.head())
-    db = await Database.open(database_url)
+    db = await connect(database_url)
     assert "9999" in caplog.text
     assert await db.read(schema.revision_of) == "9999"
     await db.write(put, 7)
@@ -249,14 +249,14 @@ async def test_a_database_that_has_lost_what_this_program_needs_is_left_alone(
 ) -> None:
     await brought_to(database_url, revision, oldest)
     with pytest.raises(ConfigurationError, match=oldest if revision.isdecimal() else revision):
-        await Database.open(database_url)
+        await connect(database_url)
 
 
 async def test_a_running_program_notices_that_the_database_has_gone_on_without_it(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outgrown, "LOOK_SECONDS", 0.01)
-    db = await Database.open(database_url)
+    db = await connect(database_url)
     watching = asyncio.create_task(outgrown.until_outgrown(db))
     await brought_to(database_url, "9999", schema.head())
     assert not (await asyncio.wait({watching}, timeout=0.1))[0], "what only has more is no reason to end"
@@ -270,13 +270,13 @@ async def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
     path = tmp_path / "letter.db"
     path.write_text("Dear reader, " * 1000)
     with pytest.raises(StorageUnavailable, match="not a database"):
-        await Database.open(f"sqlite:///{path}")
+        await connect(f"sqlite:///{path}")
 
 
 async def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageUnavailable):
-        await Database.open(f"sqlite:///{tmp_path / 'file' / 'x.db'}")
+        await connect(f"sqlite:///{tmp_path / 'file' / 'x.db'}")
 
 
 async def test_a_closed_database_says_so(scene: Scene) -> None:
@@ -292,7 +292,7 @@ async def test_a_lock_that_is_never_let_go_becomes_storage_unavailable(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("flux_core.database.sqlite.BUSY_SECONDS", 0.05)
-    db = await Database.open(database_url)
+    db = await connect(database_url)
     other = sqlite3.connect(sa.make_url(database_url).database or "", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StorageUnavailable, match="locked"):

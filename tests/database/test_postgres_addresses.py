@@ -12,7 +12,7 @@ import sqlalchemy as sa
 import trustme
 
 from flux_core.database.address import taken_apart
-from flux_core.database.engine import Database
+from flux_core.database.connecting import connect
 from flux_core.database.postgres import PostgresDatabase
 from flux_core.errors import ConfigurationError, StorageUnavailable
 from tests.database.postgres import Server, new_database, shared
@@ -73,12 +73,12 @@ async def test_connections_are_private_and_the_server_is_who_it_says(tmp_path: P
     url = f"postgresql://postgres@127.0.0.1:{listening.getsockname()[1]}/{name}"
     serving = asyncio.create_task(front.serve(listening))
     try:
-        db = await Database.open(f"{url}?sslmode=verify-full&sslrootcert={tmp_path / 'authority.pem'}", pool=1)
+        db = await connect(f"{url}?sslmode=verify-full&sslrootcert={tmp_path / 'authority.pem'}", pool=1)
         await db.write(put, 1)
         assert front.private == 2, "the one that listens, too"
         await db.close()
         with pytest.raises(StorageUnavailable, match=r"(?i)certificate"):
-            await Database.open(f"{url}?sslmode=verify-full&sslrootcert={tmp_path / 'another.pem'}")
+            await connect(f"{url}?sslmode=verify-full&sslrootcert={tmp_path / 'another.pem'}")
         assert front.private == 2
     finally:
         serving.cancel()
@@ -90,7 +90,7 @@ async def test_the_first_of_several_servers_that_takes_writes_is_used() -> None:
     url = sa.make_url(await new_database())
     hosts = "host=/nowhere/at/all:5432&host=" + f"{shared().folder}:5432"
     several = f"postgresql://postgres@/{url.database}?{hosts}&target_session_attrs=read-write"
-    db = await Database.open(several, pool=1)
+    db = await connect(several, pool=1)
     await db.write(put, 1)
     assert await db.read(guilds) == [1]
     await db.close()
@@ -99,7 +99,7 @@ async def test_the_first_of_several_servers_that_takes_writes_is_used() -> None:
 @pytest.mark.parametrize("word", ["colour=blue", "channel_binding=require", "prepared_statement_cache_size=0"])
 async def test_what_an_address_may_not_ask_for_is_named(word: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"{word.partition('=')[0]}\. What it may ask for: .*sslrootcert"):
-        await Database.open(f"{await new_database(migrated=False)}&{word}")
+        await connect(f"{await new_database(migrated=False)}&{word}")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ async def test_what_an_address_may_not_ask_for_is_named(word: str) -> None:
 )
 async def test_mistakes_about_tls_are_told_before_anybody_connects(words: str, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
-        await Database.open(f"postgresql://flux@127.0.0.1:1/flux?{words}")
+        await connect(f"postgresql://flux@127.0.0.1:1/flux?{words}")
 
 
 def test_an_address_without_more_is_left_as_it_is() -> None:
@@ -124,7 +124,7 @@ async def test_connections_to_a_server_that_takes_no_writes_any_more_are_given_u
     url = await new_database()
     name = sa.make_url(url).database
     end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
-    db = await Database.open(url, pool=2)
+    db = await connect(url, pool=2)
     assert isinstance(db, PostgresDatabase)
     await db.write(put, 1)
     # What an address leads to for a moment after a fail-over: sessions that begin now take no writes, for ever.
@@ -142,7 +142,7 @@ async def test_connections_to_a_server_that_takes_no_writes_any_more_are_given_u
 async def test_silent_connections_stay_on_a_server_that_ends_such() -> None:
     url = await new_database()
     await shared().run(f"ALTER DATABASE {sa.make_url(url).database} SET idle_session_timeout = '50ms'")
-    db = await Database.open(url, pool=1)
+    db = await connect(url, pool=1)
     assert isinstance(db, PostgresDatabase)
     pid = sa.text("SELECT pg_backend_pid()")
     before = await db.read(lambda connection: connection.execute(pid).scalar_one()), db._wire._connection
@@ -159,7 +159,7 @@ async def test_connections_over_a_network_are_kept_alive_and_those_of_the_dead_a
         port = free.getsockname()[1]
     server = Server("listen_addresses=127.0.0.1", f"port={port}")
     try:
-        db = await Database.open(f"postgresql://postgres@127.0.0.1:{port}/postgres", pool=1)
+        db = await connect(f"postgresql://postgres@127.0.0.1:{port}/postgres", pool=1)
         names = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count")
         shown = await db.read(lambda c: [c.execute(sa.text(f"SHOW {name}")).scalar_one() for name in names])
         assert shown == ["60", "10", "3"]

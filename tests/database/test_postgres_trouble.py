@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from sqlalchemy.util import await_only
 
 from flux_core.database import locks, postgres, wire
+from flux_core.database.connecting import connect
 from flux_core.database.engine import Database
 from flux_core.database.tables import pauses
 from flux_core.errors import ConfigurationError, StorageUnavailable
@@ -39,7 +40,7 @@ async def url() -> str:
 
 @pytest.fixture
 async def db(url: str) -> AsyncIterator[Database]:
-    db = await Database.open(url, pool=2)
+    db = await connect(url, pool=2)
     yield db
     await db.close()
 
@@ -68,7 +69,7 @@ async def test_a_server_that_is_down_refuses_and_comes_back(server: Server, tmp_
         job = await scene.submit()
         claimed = await scene.claim()
         await scene.submit(BERT)  # it waits for the disk, and so the claim is there as well (``may_be_undone``)
-        listened = await Database.open(server.url_of(sa.make_url(await _url_of(scene.db)).database or ""))
+        listened = await connect(server.url_of(sa.make_url(await _url_of(scene.db)).database or ""))
         server.stop()
         for use in (scene.submit(), scene.studio.job(job.id), scene.queue.heartbeat("w1", [job.id])):
             began = time.monotonic()
@@ -101,17 +102,17 @@ async def _url_of(db: Database) -> str:
 )
 async def test_a_server_that_is_not_there_is_told(url: str, said: str) -> None:
     with pytest.raises(StorageUnavailable, match=said):
-        await Database.open(url)
+        await connect(url)
 
 
 async def test_what_the_server_says_to_a_wrong_name_is_told() -> None:
     with pytest.raises(StorageUnavailable, match='database "nobodys" does not exist'):
-        await Database.open(shared().url_of("nobodys"))
+        await connect(shared().url_of("nobodys"))
 
 
 async def test_an_option_that_does_not_exist_is_told(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"DATABASE_URL.*colour"):
-        await Database.open(f"{url}&colour=blue")
+        await connect(f"{url}&colour=blue")
 
 
 async def test_the_password_is_told_to_nobody(caplog: pytest.LogCaptureFixture) -> None:
@@ -124,7 +125,7 @@ async def test_the_password_is_told_to_nobody(caplog: pytest.LogCaptureFixture) 
         "@ss@db/flux",
     ):
         with pytest.raises((StorageUnavailable, ConfigurationError)) as caught:
-            await Database.open(f"postgresql://flux:{SECRET}{rest}")
+            await connect(f"postgresql://flux:{SECRET}{rest}")
         assert SECRET not in str(caught.value) + repr(caught.value)
         assert SECRET not in "".join(traceback.format_exception_only(caught.value))
     assert SECRET not in caplog.text
@@ -150,7 +151,7 @@ async def test_a_connection_that_breaks_in_the_middle_undoes_the_transaction(db:
 
 
 async def test_who_listens_listens_again(db: Database, url: str) -> None:
-    other = await Database.open(url)
+    other = await connect(url)
     assert await end_connections(url, listening=True) >= 1
     async with asyncio.timeout(20):
         version, number = await db.changed(None, 0), 0
@@ -171,7 +172,7 @@ async def test_a_connection_that_is_tried_while_something_is_told_stays(
 ) -> None:
     for name in ("ALIVE_SECONDS", "TELL_SECONDS", "QUIET_SECONDS"):
         monkeypatch.setattr(wire, name, 0.0)
-    db = await Database.open(url)
+    db = await connect(url)
     for guild in range(30):
         await db.write(put, guild)
     await db.close()
@@ -180,7 +181,7 @@ async def test_a_connection_that_is_tried_while_something_is_told_stays(
 
 async def test_what_is_written_last_is_told_before_leaving(db: Database, url: str) -> None:
     version = await db.changed(None, 0)
-    other = await Database.open(url)
+    other = await connect(url)
     await other.write(put, 1)
     await other.close()
     assert await db.changed(version, 10) != version
@@ -190,7 +191,7 @@ async def test_a_lock_that_is_never_let_go_becomes_storage_unavailable(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres, "STATEMENT_SECONDS", 0.3)
-    patient, hasty = await Database.open(url), await Database.open(url)
+    patient, hasty = await connect(url), await connect(url)
     held, done = asyncio.Event(), asyncio.Event()
 
     def hold(connection: Connection) -> None:
@@ -217,7 +218,7 @@ async def test_a_transaction_whose_machine_is_gone_does_not_keep_the_house_shut(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres, "STATEMENT_SECONDS", 0.5)
-    gone, other = await Database.open(url), await Database.open(url)
+    gone, other = await connect(url), await connect(url)
 
     def fall_silent(connection: Connection) -> None:
         put(connection, 1)
@@ -259,7 +260,7 @@ async def test_two_that_wait_for_one_another_are_both_done(db: Database) -> None
 
 
 async def test_a_caller_that_gives_up_leaves_a_sound_pool(url: str) -> None:
-    db = await Database.open(url, pool=1)
+    db = await connect(url, pool=1)
 
     def slow(connection: Connection) -> None:
         put(connection, 1)
@@ -279,7 +280,7 @@ async def test_a_caller_that_gives_up_leaves_a_sound_pool(url: str) -> None:
 
 async def test_a_pool_that_is_taken_says_so(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "POOL_SECONDS", 0.2)
-    db = await Database.open(url, pool=1)
+    db = await connect(url, pool=1)
     slow = asyncio.create_task(db.read(lambda connection: connection.exec_driver_sql("SELECT pg_sleep(1)").scalar()))
     await asyncio.sleep(0.05)
     with pytest.raises(StorageUnavailable, match="taken"):
@@ -290,7 +291,7 @@ async def test_a_pool_that_is_taken_says_so(url: str, monkeypatch: pytest.Monkey
 
 
 async def test_no_more_connections_than_were_allowed(url: str) -> None:
-    db = await Database.open(url, pool=3)
+    db = await connect(url, pool=3)
     await asyncio.gather(*(db.read(guilds) for _ in range(30)))
     name = sa.make_url(url).database or ""
     [[number]] = await shared().run(f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}'")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from flux_core.database.engine import Database
+from flux_core.database.connecting import connect
 from flux_core.database.queue import JobQueue
 from flux_core.images.store import PictureStore
 from flux_core.maintenance import STRAY_KEPT, chores
@@ -19,7 +19,7 @@ async def test_what_a_killed_worker_stored_goes_and_what_is_shown_stays(
 ) -> None:
     store, clock = PictureStore(f"{bucket}/house"), Clock()
     clock.now = time.time() - 60  # a bucket's clock cannot be set, and tells whole seconds
-    db = await Database.open(f"sqlite:///{tmp_path / 'flux-bot.db'}", clock=clock)
+    db = await connect(f"sqlite:///{tmp_path / 'flux-bot.db'}", clock=clock)
     try:
         queue = JobQueue(db, max_attempts=3, lease_seconds=30.0, policy=AT_ONCE, zone=rules().zone)
         scene = Scene(db, Studio(db, store, CATALOGUE, rules(), policy=AT_ONCE), queue, store, clock)

@@ -17,6 +17,7 @@ from PIL import Image
 from sqlalchemy import Connection
 
 from flux_core.catalogue import Catalogue
+from flux_core.database.connecting import connect
 from flux_core.database.engine import Database
 from flux_core.database.queue import JobQueue
 from flux_core.database.tables import ledger
@@ -136,7 +137,7 @@ def database_url(tmp_path: Path) -> str:
 
 @pytest.fixture
 async def floor(database_url: str, tmp_path: Path) -> AsyncIterator[Floor]:
-    db = await Database.open(database_url)
+    db = await connect(database_url)
     store = PictureStore(str(tmp_path / "pictures"))
     rules = QuotaRules(allowance=1_000_000, zone=ZoneInfo("UTC"), max_waiting=100)
     studio = Studio(db, store, CATALOGUE, rules, lease_seconds=5.0)

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from flux_core.batching import TRIALS, shape_of
 from flux_core.database import batches, workers
+from flux_core.database.connecting import connect
 from flux_core.database.engine import Database
 from flux_core.database.queue import JobQueue, WorkerInfo
 from flux_core.database.sqlite import SqliteDatabase
@@ -142,12 +143,12 @@ class Ground:
     async def _emptied(self) -> Database:
         if self.kind == "postgresql":
             if self._steady is None:
-                self._steady = await Database.open(await new_database(), pool=2, clock=self.clock)
+                self._steady = await connect(await new_database(), pool=2, clock=self.clock)
             await self._steady.write(_empty)
             await self._steady.write(_furnish)
             return self._steady
         if not self._template.exists():
-            template = await Database.open(f"sqlite:///{self._template}")
+            template = await connect(f"sqlite:///{self._template}")
             await template.write(_furnish)
             await template.close()
         await self._let_go()
@@ -155,7 +156,7 @@ class Ground:
         for old in self.folder.glob("life.db*"):
             old.unlink()
         shutil.copy(self._template, file)
-        self._steady = await Database.open(f"sqlite:///{file}", clock=self.clock)
+        self._steady = await connect(f"sqlite:///{file}", clock=self.clock)
         return self._steady
 
     async def _let_go(self) -> None:
