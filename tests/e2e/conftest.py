@@ -25,14 +25,6 @@ async def installation(sandbox, tmp_path):
 
 
 @pytest.fixture
-async def running(installation):
-    """A bot and a worker that are up."""
-    await installation.bot()
-    await installation.worker()
-    return installation
-
-
-@pytest.fixture
 async def ada(sandbox):
     async with Person(sandbox.base_url, "Ada") as person:
         yield person

@@ -51,7 +51,7 @@ class Installation:
         One with shards of its own logs apart: ``log("bot-0-1")`` for the shards 0-1. Several may be started at once.
         """
         name = f"bot-{shards}" if shards else "bot"
-        process = await self._start("bot", log=name, SHARDS=shards, SHARD_COUNT=str(shard_count))
+        process = await self._start(name, "bot", "bot", SHARDS=shards, SHARD_COUNT=str(shard_count))
         wanted = None
         if shard_count:
             wanted = {(id, shard_count) for id in (parse(shards) if shards else range(shard_count))}
@@ -65,19 +65,27 @@ class Installation:
 
     async def worker(self) -> asyncio.subprocess.Process:
         """Start a worker; it claims jobs as soon as it is up."""
-        return await self._start("worker")
+        return await self._start("worker", "bot", "worker")
+
+    async def scripted(self, step_seconds: float = 0.1) -> asyncio.subprocess.Process:
+        """Start a worker that draws flat colours: for tests that are about what becomes of pictures.
+
+        It is the worker in everything but the drawing, and takes a tenth of the processor time to start: no torch.
+        """
+        return await self._start("worker", "tests.worker.scripted_worker", str(step_seconds))
 
     async def hosted(self) -> asyncio.subprocess.Process:
         """Start the worker for every hosted provider that is configured; restarted, it is the same one again."""
-        return await self._start("worker", "--providers", "all", "--id", "hosted", log="hosted")
+        return await self._start("hosted", "bot", "worker", "--providers", "all", "--id", "hosted")
 
-    async def _start(
-        self, part: str, *options: str, log: str | None = None, **settings: str
-    ) -> asyncio.subprocess.Process:
-        command = [sys.executable, "-m", "bot", part, *options]
-        with (self.data_dir / f"{log or part}.log").open("ab") as said:
+    async def _start(self, log: str, *words: str, **settings: str) -> asyncio.subprocess.Process:
+        """Start ``python -m`` with these words; what it says goes to the log of this name."""
+        with (self.data_dir / f"{log}.log").open("ab") as said:
             process = await asyncio.create_subprocess_exec(
-                *command, env=child_environment(**self._settings | settings), cwd=ROOT, stderr=said
+                *(sys.executable, "-m", *words),
+                env=child_environment(**self._settings | settings),
+                cwd=ROOT,
+                stderr=said,
             )
         self._processes.append(process)
         return process

@@ -20,7 +20,7 @@ async def test_pictures_go_from_a_worker_to_discord_through_the_bucket(sandbox, 
     )
     try:
         await installation.bot()
-        await installation.worker()
+        await installation.scripted()
         card = await finished(ada, await ada.command("imagine", prompt="a red circle --n 2"))
         assert [picture.size for picture in await pictures(ada, card)] == [(512, 512)] * len(pictures_of(card))
         stored = {key for key in bucket_server.keys(bucket) if key.startswith("house/pictures/")}

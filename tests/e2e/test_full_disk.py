@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-import sys
 from asyncio.subprocess import Process
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +18,7 @@ import pytest
 from bot.sandbox.reading import labels_of, pictures_of, text_of
 from flux_core.images.store import PictureStore
 from flux_core.jobs import Account, JobState
-from flux_core.settings import child_environment
 from tests.bot.scenes import is_private
-from tests.e2e.installation import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 LONG = 240
@@ -45,16 +42,7 @@ def disk_full(*processes: Process) -> Iterator[None]:
 @pytest.fixture
 async def worker(installation):
     """A worker that draws by script, a tenth of a second a step."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.worker.scripted_worker", "0.1"),
-        env=child_environment(**installation._settings),
-        cwd=ROOT,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    yield process
-    if process.returncode is None:
-        process.terminate()
-    await process.wait()
+    return await installation.scripted()
 
 
 async def test_a_full_disk_refuses_orders_and_loses_nothing(installation, ada, linus, worker):

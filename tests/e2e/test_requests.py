@@ -15,7 +15,10 @@ LONG = 240
 
 
 @needs_description
-async def test_every_request_of_a_full_tour_is_as_discord_describes_it(running, sandbox, ada, linus, grace):
+async def test_every_request_of_a_full_tour_is_as_discord_describes_it(installation, sandbox, ada, linus, grace):
+    await installation.bot()
+    await installation.scripted()
+
     async def result(person, interaction):
         first = await person.response(interaction, LONG)
         return await person.wait_for(lambda m: m["id"] == first["id"] and "Reroll" in labels_of(m), LONG)

@@ -46,7 +46,7 @@ async def test_two_bots_share_the_servers_and_one_stands_in_for_the_other(instal
     async with Person(sandbox.base_url, "Ada", "studio") as ada, Person(sandbox.base_url, "Linus", "studio-2") as linus:
         orders = {ada: await ordered(ada), linus: await ordered(linus)}
         await kill(first)  # Linus's bot, with his order in the queue
-        await installation.worker()
+        await installation.scripted()
         for person, message_id in orders.items():
             assert len(pictures_of(await finished(person, message_id))) == 1
             results = [message for message in await person.messages() if "Reroll" in labels_of(message)]
