@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from flux_core.database.connecting import connect
-from flux_core.errors import ConfigurationError, FluxError, ModelUnavailable
+from flux_core.errors import ConfigurationError, FluxError, ModelUnavailable, StorageUnavailable
 from flux_core.logs import configure_logging, mask
 from flux_core.settings import Settings, load_settings
 
@@ -57,8 +57,12 @@ def main() -> None:
         )
         sys.exit(2)
     except ConfigurationError as error:
-        Console(stderr=True).print(f"[bold red]flux-bot cannot run.[/] {escape(mask(str(error)))}", highlight=False)
+        _say_why(str(error))
         sys.exit(2)
+    except StorageUnavailable as error:
+        # Whoever gives a command looks after the storage: what members read would leave them with nothing to go by.
+        _say_why(f"{str(error).rstrip('.')}. `flux-bot doctor` says what to look at.")
+        sys.exit(1)
     except FluxError as error:
         from bot.wording import sentence
 
@@ -327,6 +331,12 @@ def copy(
 
     settings = _settings(data_dir)
     _start(settings, go())
+
+
+def _say_why(reason: str) -> None:
+    # Not wrapped: it is read in logs of containers as well.
+    said = f"[bold red]flux-bot cannot run.[/] {escape(mask(reason))}"
+    Console(stderr=True).print(said, highlight=False, soft_wrap=True)
 
 
 def _settings(data_dir: Path | None, **changes: Any) -> Settings:

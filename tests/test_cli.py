@@ -1,0 +1,43 @@
+"""The flux-bot command ends with a sentence for whoever has to put something right, never with a secret."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot import cli
+
+PASSWORD = "hunter-two-2718"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Keep the settings and the logs of whoever runs the tests out of this."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("bot.cli.configure_logging", lambda settings: None)
+
+
+@pytest.mark.parametrize(
+    ("url", "status", "reason"),
+    [
+        (f"postgresql://flux:{PASSWORD}@127.0.0.1:1/flux", 1, "The database does not answer: "),
+        ("sqlite:////dev/null/house/flux-bot.db", 1, "The folder of the database cannot be made: "),
+        ("sqlite:///junk.db", 1, "The database does not answer: file is not a database. "),
+        (f"mysql://flux:{PASSWORD}@db/flux", 2, "DATABASE_URL names 'mysql'"),
+    ],
+)
+@pytest.mark.parametrize("command", [["db", "upgrade"], ["bot"]], ids=["db upgrade", "bot"])
+def test_an_operator_reads_why_the_database_cannot_be_used(
+    url, status, reason, command, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "junk.db").write_text("Neither a database nor an empty file.\n" * 100)
+    monkeypatch.setattr("sys.argv", ["flux-bot", *command])
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("DISCORD_TOKEN", "a-token-that-nobody-looks-at")
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    said = capsys.readouterr().err
+    assert said.startswith(f"flux-bot cannot run. {reason}")
+    assert said.count("\n") == 1, "logs of containers have one line for it"
+    assert ("`flux-bot doctor` says what to look at." in said) == (status == 1)
+    assert end.value.code == status
+    assert PASSWORD not in said
