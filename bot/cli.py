@@ -6,6 +6,7 @@ Each command imports what it needs: a worker runs without discord.py, and the bo
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import time
 from collections.abc import Coroutine
@@ -20,6 +21,8 @@ from flux_core.database.connecting import connect
 from flux_core.errors import ConfigurationError, FluxError, ModelUnavailable, StorageUnavailable
 from flux_core.logs import configure_logging, mask
 from flux_core.settings import Settings, load_settings
+
+log = logging.getLogger(__name__)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -350,3 +353,9 @@ def _start(settings: Settings, work: Coroutine[Any, Any, None]) -> None:
     except KeyboardInterrupt:
         # Ctrl-C that came before the work listened for it: it has been cancelled and awaited by now.
         raise SystemExit(130) from None
+    except (FluxError, ModuleNotFoundError, typer.Exit):
+        raise
+    except Exception:
+        # Through the log, so that it is masked and in the form that whoever collects logs expects.
+        log.critical("flux-bot ends, through something that nobody foresaw", exc_info=True)
+        raise SystemExit(1) from None

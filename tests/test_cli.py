@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import logging
+
 import pytest
 
 from bot import cli
@@ -13,7 +16,10 @@ PASSWORD = "hunter-two-2718"
 def elsewhere(tmp_path, monkeypatch):
     """Keep the settings and the logs of whoever runs the tests out of this."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("bot.cli.configure_logging", lambda settings: None)
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", root.handlers.copy())
+    monkeypatch.setattr(root, "level", root.level)
+    monkeypatch.setenv("DISCORD_TOKEN", "a-token-that-nobody-looks-at")
 
 
 @pytest.mark.parametrize(
@@ -26,13 +32,10 @@ def elsewhere(tmp_path, monkeypatch):
     ],
 )
 @pytest.mark.parametrize("command", [["db", "upgrade"], ["bot"]], ids=["db upgrade", "bot"])
-def test_an_operator_reads_why_the_database_cannot_be_used(
-    url, status, reason, command, tmp_path, monkeypatch, capsys
-):
+def test_an_operator_reads_why_the_database_cannot_be_used(url, status, reason, command, tmp_path, monkeypatch, capsys):
     (tmp_path / "junk.db").write_text("Neither a database nor an empty file.\n" * 100)
     monkeypatch.setattr("sys.argv", ["flux-bot", *command])
     monkeypatch.setenv("DATABASE_URL", url)
-    monkeypatch.setenv("DISCORD_TOKEN", "a-token-that-nobody-looks-at")
     with pytest.raises(SystemExit) as end:
         cli.main()
     said = capsys.readouterr().err
@@ -41,3 +44,18 @@ def test_an_operator_reads_why_the_database_cannot_be_used(
     assert ("`flux-bot doctor` says what to look at." in said) == (status == 1)
     assert end.value.code == status
     assert PASSWORD not in said
+
+
+def test_what_nobody_foresaw_ends_in_a_line_of_the_log_and_keeps_its_secrets(tmp_path, monkeypatch, capsys):
+    async def stumble(settings):
+        raise RuntimeError(f"cannot read postgresql://flux:{PASSWORD}@db/flux")
+
+    monkeypatch.setattr("bot.house.bot", stumble)
+    monkeypatch.setattr("sys.argv", ["flux-bot", "bot"])
+    monkeypatch.setenv("LOG_FORMAT", "json")
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 1
+    said = json.loads(capsys.readouterr().err)
+    assert said["level"] == "critical"
+    assert "RuntimeError: cannot read postgresql://flux:***@db/flux" in said["exception"]
