@@ -54,9 +54,11 @@ def main() -> None:
         if half is None:
             raise
         Console(stderr=True).print(
-            f"This command needs {error.name}, which is not installed. In flux-bot's folder: pip install '.[{half}]'",
+            f"This command needs {error.name}, which is not installed. In flux-bot's folder: "
+            f"pip install -c constraints.txt '.[{half}]'",
             highlight=False,
             markup=False,
+            soft_wrap=True,
         )
         sys.exit(2)
     except ConfigurationError as error:

@@ -184,7 +184,7 @@ def output_check(settings: Settings) -> Classifier | None:
         from flux_core.gpu.classifier import Classifier
     except ImportError as error:
         raise ConfigurationError(
-            f"OUTPUT_CHECK_MODEL needs what a worker needs: pip install '.[worker]' ({error})."
+            f"OUTPUT_CHECK_MODEL needs what a worker needs: pip install -c constraints.txt '.[worker]' ({error})."
         ) from error
     token = settings.hf_token
     return Classifier(
