@@ -453,10 +453,16 @@ class Settings(BaseSettings):
 def load_settings(**changes: Any) -> Settings:
     """Read the settings, those of the providers as well, with ``changes`` over them.
 
-    Raises ConfigurationError with one line for each setting that is wrong, never with its value: it may be a secret.
+    Raises ConfigurationError with one line for each setting that is wrong, never with its value: it may be a secret;
+    and for a file .env that cannot be read.
     """
     try:
         settings = Settings(**changes)
+    except UnicodeDecodeError:
+        raise ConfigurationError("The file .env is not written in UTF-8. Save it again in that encoding.") from None
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise ConfigurationError(f"The file .env in {Path.cwd()} cannot be read: {why}.") from None
     except ValidationError as error:
         lines = [f"{'.'.join(str(part) for part in e['loc']).upper()}: {e['msg']}" for e in error.errors()]
         raise ConfigurationError("These settings need a look:\n  " + "\n  ".join(lines)) from None
