@@ -30,10 +30,10 @@ STORE_SECRETS = frozenset(
     {
         *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY"),
         *("AZURE_STORAGE_CLIENT_SECRET", "AZURE_CLIENT_SECRET", "AZURE_STORAGE_SAS_KEY", "AZURE_STORAGE_SAS_TOKEN"),
-        *("AZURE_STORAGE_TOKEN", "GOOGLE_SERVICE_ACCOUNT_KEY"),
+        *("AZURE_STORAGE_TOKEN", "GOOGLE_SERVICE_ACCOUNT_KEY", "PGPASSWORD"),
     }
 )
-"""Variables of obstore's that hold a secret, as its stores' documentation names them."""
+"""Variables that hold a secret and are read by others: obstore's, as its stores' documentation names them, and libpq's."""
 
 
 class Settings(BaseSettings):
@@ -394,7 +394,7 @@ class Settings(BaseSettings):
 
     @property
     def store_secrets(self) -> set[str]:
-        """Return the keys with which obstore reaches a bucket, which it reads by itself, to be kept out of logs."""
+        """Return the keys of bucket and database that their libraries read by themselves, to be kept out of logs."""
         return {value for name, value in os.environ.items() if name.upper() in STORE_SECRETS and value}
 
     @property
