@@ -33,7 +33,7 @@ STORE_SECRETS = frozenset(
         *("AZURE_STORAGE_TOKEN", "GOOGLE_SERVICE_ACCOUNT_KEY", "PGPASSWORD"),
     }
 )
-"""Variables that hold a secret and are read by others: obstore's, as its stores' documentation names them, and libpq's."""
+"""Variables that hold a secret and are read by libraries: obstore's, as its stores' documents name them; libpq's."""
 
 
 class Settings(BaseSettings):

@@ -26,6 +26,7 @@ def elsewhere(tmp_path, monkeypatch):
     ("url", "status", "reason"),
     [
         (f"postgresql://flux:{PASSWORD}@127.0.0.1:1/flux", 1, "The database does not answer: "),
+        (f"postgres://flux:{PASSWORD}@127.0.0.1:1/flux", 1, "The database does not answer: "),
         ("sqlite:////dev/null/house/flux-bot.db", 1, "The folder of the database cannot be made: "),
         ("sqlite:///junk.db", 1, "The database does not answer: file is not a database. "),
         (f"mysql://flux:{PASSWORD}@db/flux", 2, "DATABASE_URL names 'mysql'"),
