@@ -49,7 +49,7 @@ soak: $(VENV)/.installed-dev
 
 # torchao and bitsandbytes on top of what is in .venv, and apart from it: torch starts more slowly with them.
 $(CUDA)/.installed: $(VENV)/.installed-dev
-	$(PYTHON) -m venv $(CUDA)
+	$(BIN)/python -m venv $(CUDA)
 	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
 		> "$$($(CUDA)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/below.pth"
 	$(CUDA)/bin/pip install -q --no-deps $$(grep -E '^(torchao|bitsandbytes)==' constraints.txt)
@@ -59,6 +59,8 @@ clean:
 	rm -rf $(VENV) $(CUDA) build dist *.egg-info
 
 $(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "flux-bot needs Python 3.11 or newer, and \
+	$(PYTHON) is none. Name another one, such as: make run PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 # torch comes first and pinned, so that no other package's looser wish chooses a different build.

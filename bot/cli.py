@@ -6,6 +6,7 @@ Each command imports what it needs: a worker runs without discord.py, and the bo
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import time
 from collections.abc import Coroutine
@@ -17,9 +18,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from flux_core.database.connecting import connect
-from flux_core.errors import ConfigurationError, FluxError, ModelUnavailable
+from flux_core.errors import ConfigurationError, FluxError, ModelUnavailable, StorageUnavailable
 from flux_core.logs import configure_logging, mask
 from flux_core.settings import Settings, load_settings
+
+log = logging.getLogger(__name__)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,14 +54,20 @@ def main() -> None:
         if half is None:
             raise
         Console(stderr=True).print(
-            f"This command needs {error.name}, which is not installed. In flux-bot's folder: pip install '.[{half}]'",
+            f"This command needs {error.name}, which is not installed. In flux-bot's folder: "
+            f"pip install -c constraints.txt '.[{half}]'",
             highlight=False,
             markup=False,
+            soft_wrap=True,
         )
         sys.exit(2)
     except ConfigurationError as error:
-        Console(stderr=True).print(f"[bold red]flux-bot cannot run.[/] {escape(mask(str(error)))}", highlight=False)
+        _say_why(str(error))
         sys.exit(2)
+    except StorageUnavailable as error:
+        # Whoever gives a command looks after the storage: what members read would leave them with nothing to go by.
+        _say_why(f"{str(error).rstrip('.')}. `flux-bot doctor` says what to look at.")
+        sys.exit(1)
     except FluxError as error:
         from bot.wording import sentence
 
@@ -329,6 +338,12 @@ def copy(
     _start(settings, go())
 
 
+def _say_why(reason: str) -> None:
+    # Not wrapped: it is read in logs of containers as well.
+    said = f"[bold red]flux-bot cannot run.[/] {escape(mask(reason))}"
+    Console(stderr=True).print(said, highlight=False, soft_wrap=True)
+
+
 def _settings(data_dir: Path | None, **changes: Any) -> Settings:
     return load_settings(**changes, **({} if data_dir is None else {"data_dir": data_dir}))
 
@@ -340,3 +355,9 @@ def _start(settings: Settings, work: Coroutine[Any, Any, None]) -> None:
     except KeyboardInterrupt:
         # Ctrl-C that came before the work listened for it: it has been cancelled and awaited by now.
         raise SystemExit(130) from None
+    except (FluxError, ModuleNotFoundError, typer.Exit):
+        raise
+    except Exception:
+        # Through the log, so that it is masked and in the form that whoever collects logs expects.
+        log.critical("flux-bot ends, through something that nobody foresaw", exc_info=True)
+        raise SystemExit(1) from None

@@ -169,7 +169,9 @@ def _bucket_advice(error: StorageUnavailable) -> str:
     if any(code in str(error.__cause__) for code in NO_BUCKET):  # below the line that we tell
         return "make the bucket, or correct PICTURE_STORE"
     if any(word in str(error) for word in DENIED):
-        return "check its keys, and that they may read, write and delete there"
+        return (
+            "check its keys, which the environment names and not .env, and that they may read, write and delete there"
+        )
     return "check that it runs, that the network leads there, and its address"
 
 
@@ -303,7 +305,8 @@ async def _workers(settings: Settings) -> list[Finding]:
             Finding(
                 "torch",
                 None,
-                "Not installed: workers run elsewhere, or after pip install '.[worker]' in flux-bot's folder.",
+                "Not installed: workers run elsewhere, or after "
+                "pip install -c constraints.txt '.[worker]' in flux-bot's folder.",
             )
         )
     return findings

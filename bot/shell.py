@@ -51,7 +51,7 @@ async def imagine(
         if local and find_spec("torch") is None:
             raise ConfigurationError(
                 f"To draw {request.model} here, torch is needed, which is not installed. In flux-bot's folder: "
-                "pip install '.[worker]'"
+                "pip install -c constraints.txt '.[worker]'"
             )
         job = await studio.submit(Submission(account=SHELL_ACCOUNT, request=request, origin=Origin.SHELL))
         try:

@@ -30,10 +30,10 @@ STORE_SECRETS = frozenset(
     {
         *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY"),
         *("AZURE_STORAGE_CLIENT_SECRET", "AZURE_CLIENT_SECRET", "AZURE_STORAGE_SAS_KEY", "AZURE_STORAGE_SAS_TOKEN"),
-        *("AZURE_STORAGE_TOKEN", "GOOGLE_SERVICE_ACCOUNT_KEY"),
+        *("AZURE_STORAGE_TOKEN", "GOOGLE_SERVICE_ACCOUNT_KEY", "PGPASSWORD"),
     }
 )
-"""Variables of obstore's that hold a secret, as its stores' documentation names them."""
+"""Variables that hold a secret and are read by libraries: obstore's, as its stores' documents name them; libpq's."""
 
 
 class Settings(BaseSettings):
@@ -394,7 +394,7 @@ class Settings(BaseSettings):
 
     @property
     def store_secrets(self) -> set[str]:
-        """Return the keys with which obstore reaches a bucket, which it reads by itself, to be kept out of logs."""
+        """Return the keys of bucket and database that their libraries read by themselves, to be kept out of logs."""
         return {value for name, value in os.environ.items() if name.upper() in STORE_SECRETS and value}
 
     @property
@@ -453,10 +453,16 @@ class Settings(BaseSettings):
 def load_settings(**changes: Any) -> Settings:
     """Read the settings, those of the providers as well, with ``changes`` over them.
 
-    Raises ConfigurationError with one line for each setting that is wrong, never with its value: it may be a secret.
+    Raises ConfigurationError with one line for each setting that is wrong, never with its value: it may be a secret;
+    and for a file .env that cannot be read.
     """
     try:
         settings = Settings(**changes)
+    except UnicodeDecodeError:
+        raise ConfigurationError("The file .env is not written in UTF-8. Save it again in that encoding.") from None
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise ConfigurationError(f"The file .env in {Path.cwd()} cannot be read: {why}.") from None
     except ValidationError as error:
         lines = [f"{'.'.join(str(part) for part in e['loc']).upper()}: {e['msg']}" for e in error.errors()]
         raise ConfigurationError("These settings need a look:\n  " + "\n  ".join(lines)) from None

@@ -154,7 +154,8 @@ async def test_a_bucket_is_tried(healthy_settings, bucket, bucket_server):
     with bucket_server.denying():
         healthy, said = await bill(house)
     assert not healthy
-    assert "check its keys, and that they may read, write and delete there (Cannot write doctor/probe.txt" in said
+    assert "check its keys, which the environment names and not .env, and that they may" in said
+    assert "(Cannot write doctor/probe.txt" in said
     assert SECRET not in said
 
 

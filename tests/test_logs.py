@@ -35,6 +35,7 @@ def logged(monkeypatch):
     monkeypatch.setenv("CLOUD_API_KEY", PROVIDER_KEY)
     monkeypatch.setenv("GARAGE_PASSWORD", PASSWORD)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "tttttt-of-amazon/+")
+    monkeypatch.setenv("PGPASSWORD", "tttttt-of-libpq")
     monkeypatch.setenv("HTTPS_PROXY", PROXY)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
@@ -54,6 +55,7 @@ def logged(monkeypatch):
         f"the hub refused {HUB_TOKEN}",
         f"{{'headers': ['x-key', '{PROVIDER_KEY}']}}",
         f"the server at home does not take {PASSWORD}",
+        "the database does not take tttttt-of-libpq",
         f"PATCH https://discord.com/api/v10/webhooks/12345/{'t' * 60}/messages/@original -> 500",
         f"POST /interactions/12345/{'t' * 60}/callback",
         f"Authorization: Bot {'t' * 40}",

@@ -81,6 +81,22 @@ def test_what_is_wrong_is_named(monkeypatch, name, value):
     assert "secret-value" not in str(caught.value)
 
 
+def test_a_file_in_another_encoding_is_told(tmp_path):
+    (tmp_path / ".env").write_bytes("# in a café\nTIMEZONE=UTC\n".encode("latin-1"))
+    with pytest.raises(ConfigurationError, match=r"\.env is not written in UTF-8"):
+        load_settings()
+
+
+def test_a_file_that_may_not_be_read_is_told(monkeypatch, tmp_path):
+    def refused(*args, **options):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / ".env").write_text("TIMEZONE=UTC\n")
+    monkeypatch.setattr("dotenv.main.open", refused, raising=False)  # whoever tests as root may read everything
+    with pytest.raises(ConfigurationError, match=r"\.env in .* cannot be read: Permission denied"):
+        load_settings()
+
+
 def test_a_secret_in_the_wrong_place_is_not_repeated(monkeypatch):
     monkeypatch.setenv("MAX_WAITING", "a-pasted-secret")
     with pytest.raises(ConfigurationError) as caught:

@@ -33,7 +33,7 @@ async def connect(url: str, *, pool: int = POOL, clock: Callable[[], float] = ti
             from flux_core.database.sqlite import SqliteDatabase
 
             return await SqliteDatabase.open_file(parsed, clock=clock)
-        case "postgresql":
+        case "postgresql" | "postgres":  # as many who rent servers out write it
             from flux_core.database.postgres import PostgresDatabase
 
             return await PostgresDatabase.connect(parsed, pool=pool, clock=clock)

@@ -166,9 +166,9 @@ def _faster(profile: Profile, facts: Facts, size: ModelSize) -> str | None:
         return None if profile.offload is Offload.NONE else "More memory, or fewer other programs."
     advice = []
     if "torchao" not in facts.packages and (facts.capability or (0, 0)) >= FP8_CAPABILITY:
-        advice.append("torchao, for mode fast in 8 bits (pip install '.[worker-cuda]')")
+        advice.append("torchao, for mode fast in 8 bits (pip install -c constraints.txt '.[worker-cuda]')")
     if "bitsandbytes" not in facts.packages and (profile.offload is not Offload.NONE or profile.encoders != "resident"):
-        advice.append("bitsandbytes, to hold the model in 4 bits (pip install '.[worker-cuda]')")
+        advice.append("bitsandbytes, to hold the model in 4 bits (pip install -c constraints.txt '.[worker-cuda]')")
     if "triton" not in facts.packages:
         advice.append("triton and a C compiler (gcc), to compile the network")
     if (facts.capability or (0, 0))[0] == 9 and "flash_attn_interface" not in facts.packages:

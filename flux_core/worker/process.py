@@ -105,6 +105,8 @@ async def _work(settings: Settings, posts: Sequence[Post], stop: asyncio.Event) 
     # A wrong setting shall be seen in the log at once, not with the first picture.
     preparing = None if check is None else asyncio.create_task(check.prepare(), name="output check")
     try:
+        if stop.is_set():  # while the libraries were read, which takes many seconds: no model is loaded for that
+            return
         async with open_database(settings) as database:
             queue, pictures = job_queue(settings, database), PictureStore(settings.pictures)
             workers = [
@@ -182,7 +184,7 @@ def output_check(settings: Settings) -> Classifier | None:
         from flux_core.gpu.classifier import Classifier
     except ImportError as error:
         raise ConfigurationError(
-            f"OUTPUT_CHECK_MODEL needs what a worker needs: pip install '.[worker]' ({error})."
+            f"OUTPUT_CHECK_MODEL needs what a worker needs: pip install -c constraints.txt '.[worker]' ({error})."
         ) from error
     token = settings.hf_token
     return Classifier(

@@ -151,7 +151,8 @@ async def test_the_shell_says_that_torch_is_missing_and_orders_nothing(
     options = RequestOptions(prompt="a red circle", model="flux-tiny")
     async with asyncio.timeout(60):
         with pytest.raises(
-            ConfigurationError, match=r"draw flux-tiny here, torch is needed.*pip install '\.\[worker\]'"
+            ConfigurationError,
+            match=r"draw flux-tiny here, torch is needed.*pip install -c constraints\.txt '\.\[worker\]'",
         ):
             await shell.imagine(settings, options, output=tmp_path / "a.png", image=None)
     async with open_studio(settings) as studio:

@@ -92,7 +92,7 @@ def test_the_bot_runs_without_torch_and_a_worker_says_what_it_lacks(image: Image
     assert "No module named 'torch'" in image.run("python", "-c", "import torch").stderr
     assert image.run("flux-bot", "--help").returncode == 0
     told = image.run("flux-bot", "worker")
-    assert (told.returncode, "pip install '.[worker]'" in told.stderr) == (2, True)
+    assert (told.returncode, "pip install -c constraints.txt '.[worker]'" in told.stderr) == (2, True)
 
 
 def test_the_doctor_finds_its_way(image: Image) -> None:

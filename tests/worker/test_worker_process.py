@@ -17,8 +17,11 @@ import pytest
 
 from flux_core.images.encoding import read_provenance
 from flux_core.jobs import JobState
+from flux_core.providers.scripted import ScriptedProvider
+from flux_core.settings import Settings
+from flux_core.worker.process import Post, _work
 from tests.metrics.asking import ask, value, values
-from tests.worker.conftest import Floor
+from tests.worker.conftest import CATALOGUE, Floor
 
 ROOT = Path(__file__).parents[2]
 
@@ -77,6 +80,19 @@ async def test_it_draws_and_ends_in_order_when_told(floor: Floor, started) -> No
         assert (await floor.studio.place((await floor.submit(model="flux-schnell")).id)).workers == 0
         process.send_signal(signal.SIGTERM)
         assert await ends(process) == 0
+
+
+async def test_told_to_end_while_its_libraries_are_read_it_begins_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = ScriptedProvider(CATALOGUE)
+    closed = asyncio.Event()
+    monkeypatch.setattr(provider, "close", lambda: asyncio.to_thread(closed.set))
+    away = Settings(database_url="postgresql://flux@127.0.0.1:1/flux", data_dir=tmp_path, _env_file=None)
+    stop = asyncio.Event()
+    stop.set()
+    await _work(away, [Post("late", provider)], stop)  # it does not even look for the database
+    assert closed.is_set()
 
 
 @pytest.mark.parametrize("setting", ["true", "false"])
