@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import asyncpg
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util import greenlet_spawn
 
 from flux_core.database import locks
@@ -225,6 +226,12 @@ def _engine(address: URL, besides: dict[str, Any], pool: int) -> AsyncEngine:
     def give_up(context: sa.engine.ExceptionContext) -> None:
         # Where one connection leads to a server that takes no writes, all may: they are made anew.
         context.is_disconnect |= _code(context.original_exception) == READ_ONLY
+
+    @sa.event.listens_for(engine.sync_engine, "checkout")
+    def begin_anew(_adapted: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+        # Where one has ended while nobody used it, all have: a restarted server must not cost an order for each.
+        if cast("OpeningConnection", record.driver_connection).is_closed():
+            raise sa.exc.InvalidatePoolError
 
     return engine
 

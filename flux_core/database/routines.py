@@ -67,8 +67,7 @@ class Direct:
         driver = driver_of(connection)
         if not (driver.in_a_message or driver.is_in_transaction()):
             connection.execute(_BEGINS)
-        if not driver.is_closed():
-            driver.begun = True
+        driver.begun = True
         records = _run(connection, lambda driver: driver.fetch(words, *arguments))
         make = self._row._make
         return [make(record) for record in records]

@@ -96,7 +96,9 @@ class Wire:
             began = asyncio.get_running_loop().time()
             try:
                 await self._listen_once()
-            except _TROUBLE as error:
+            except Exception as error:
+                # Whatever it is: nobody would notice that it ended. While none of several servers takes writes, asyncpg
+                # raises what it has for its own mistakes.
                 log.warning("cannot listen to the database: %s", type(error).__name__)
             if asyncio.get_running_loop().time() - began > ALIVE_SECONDS:
                 failures = 0

@@ -139,6 +139,30 @@ async def test_broken_connections_are_made_again_without_a_word(db: Database, ur
     assert await db.read(guilds) == [1]
 
 
+@pytest.mark.parametrize("what", ["look", "order", "claim"])
+async def test_a_restart_while_all_connections_rest_costs_nobody_an_error(url: str, tmp_path: Path, what: str) -> None:
+    """However many there are: each is found ended only when somebody takes it."""
+    pool = postgres.TRIES + 1
+    async with a_scene(url, tmp_path, pool=pool) as scene:
+        job = await scene.submit()
+        all_of_them = asyncio.Barrier(pool)
+        await asyncio.gather(*(scene.db.read(rest, all_of_them) for _ in range(pool)))
+        assert await end_connections(url, listening=False) == pool
+        match what:
+            case "look":
+                assert await scene.db.read(guilds) == []
+            case "order":
+                assert (await scene.submit(BERT)).id != job.id
+            case _:
+                assert (await scene.claim()).id == job.id
+
+
+def rest(connection: Connection, all_of_them: asyncio.Barrier) -> None:
+    """Connect, and let go of the connection no sooner than everybody has one."""
+    connection.exec_driver_sql("SELECT 1")
+    await_only(all_of_them.wait())
+
+
 async def test_a_connection_that_breaks_in_the_middle_undoes_the_transaction(db: Database, url: str) -> None:
     def interrupted(connection: Connection) -> None:
         put(connection, 1)
