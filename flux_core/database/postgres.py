@@ -163,7 +163,7 @@ class PostgresDatabase(Database):
         self._next = asyncio.Event()
 
     async def _run(self, engine: AsyncEngine, query: Callable[[Connection], T]) -> T:
-        """Run a transaction, again where it was in another one's way, or where its connection had ended before."""
+        """Run a transaction, again where it was in another one's way, or its connection ended before it could write."""
         driver: OpeningConnection | None = None
 
         def transaction(careful: bool) -> T:

@@ -56,6 +56,8 @@ class Direct:
     transaction has begun; else as a part of it.
     """
 
+    _writes = False
+
     def __init__(self, statement: sa.Select[Any]) -> None:
         """Run ``statement``."""
         self._statement = statement
@@ -67,7 +69,7 @@ class Direct:
         driver = driver_of(connection)
         if not (driver.in_a_message or driver.is_in_transaction()):
             connection.execute(_BEGINS)
-        driver.begun = True
+        driver.begun |= self._writes
         records = _run(connection, lambda driver: driver.fetch(words, *arguments))
         make = self._row._make
         return [make(record) for record in records]
@@ -84,6 +86,8 @@ class Direct:
 
 class Routine(Direct):
     """A statement with what precedes and follows it, as one transaction."""
+
+    _writes = True
 
     def __init__(
         self,
