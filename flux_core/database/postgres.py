@@ -234,8 +234,10 @@ def _engine(address: URL, besides: dict[str, Any], patience: float, **pool: Any)
 
     @sa.event.listens_for(engine.sync_engine, "handle_error")
     def give_up(context: sa.engine.ExceptionContext) -> None:
-        # Where one connection leads to a server that takes no writes, all may: they are made anew.
-        context.is_disconnect |= _code(context.original_exception) == READ_ONLY
+        # Where one connection leads to a server that takes no writes, all may: they are made anew. And asyncpg has its
+        # own word for one to which the server has said good-bye, as long as it is not closed.
+        error = context.original_exception
+        context.is_disconnect |= _code(error) == READ_ONLY or isinstance(error.__cause__, asyncpg.InternalClientError)
 
     @sa.event.listens_for(engine.sync_engine, "checkout")
     def begin_anew(_adapted: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
@@ -279,7 +281,7 @@ def _answers() -> Iterator[None]:
     try:
         with translated():
             yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise _unavailable(error) from error
 
 

@@ -150,7 +150,7 @@ def _run(connection: Connection, what: Callable[[Any], Awaitable[Any]]) -> Any:
         return adapted.run_async(what)
     except asyncpg.InsufficientPrivilegeError:
         raise Contended from None
-    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         _raise_as_usual(connection, adapted, error)
     except BaseException:
         connection.invalidate()  # cancelled or out of time: nobody knows what the server is doing
@@ -163,7 +163,7 @@ def _raise_as_usual(connection: Connection, adapted: Any, error: Exception) -> N
     try:
         adapted._handle_exception(error)
     except base as wrapped:
-        ended = dialect.is_disconnect(wrapped, adapted, None)
+        ended = dialect.is_disconnect(wrapped, adapted, None) or isinstance(error, asyncpg.InternalClientError)
         if ended:
             connection.invalidate(wrapped)
         raise sa.exc.DBAPIError.instance(
