@@ -121,6 +121,9 @@ def chores(db: Database, queue: JobQueue, store: PictureStore, kept: Retention =
         gone, stuck = list[str](), dict[str, StorageUnavailable]()
         for key in await db.read(pictures.discarded_keys, BATCH):
             try:
+                # Until it is its turn in a bucket, many seconds may have gone by.
+                if not await db.read(pictures.is_discarded, key):
+                    continue
                 await store.delete([key])
                 gone.append(key)
             except StorageUnavailable as error:

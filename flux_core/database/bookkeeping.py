@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from flux_core.database import members as own
 from flux_core.database import policies
+from flux_core.database.engine import takes_long
 from flux_core.database.jobs import CLAIMED_AGAIN, IS_QUEUED
 from flux_core.database.tables import guilds, jobs, ledger, members, pools, spending
 from flux_core.jobs import Lane
@@ -305,6 +306,7 @@ _CHECKS = [
 ]  # fmt: skip
 
 
+@takes_long
 def discrepancies(connection: Connection) -> list[Discrepancy]:
     """Return what ledger, counters and jobs disagree on, one for each kind of problem; nothing is changed.
 

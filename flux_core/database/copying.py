@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from flux_core.database import bots, workers
 from flux_core.database.bookkeeping import discrepancies
-from flux_core.database.engine import Database
+from flux_core.database.engine import Database, takes_long
 from flux_core.database.schema import head, revision_of
 from flux_core.database.sqlite import SqliteDatabase
 from flux_core.database.tables import metadata, program, virtual_time
@@ -34,10 +34,11 @@ async def copy_house(source: Database, target: Database, *, silent_since: float)
             return await target.write(copy, connection, silent_since)
     if isinstance(target, SqliteDatabase):
         with target.here(writes=True) as connection:
-            return await source.read(lambda original: copy(connection, original, silent_since))
+            return await source.read(takes_long(lambda original: copy(connection, original, silent_since)))
     raise ConfigurationError("One of the two databases has to be an SQLite file; servers have tools of their own.")
 
 
+@takes_long
 def copy(target: Connection, source: Connection, silent_since: float) -> Mapping[str, int]:
     """Copy everything from ``source``, as ``copy_house``."""
     if (revision := revision_of(source)) != head():

@@ -25,6 +25,20 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+_TAKES_LONG = "_takes_long"
+
+
+def takes_long(query: Callable[P, T]) -> Callable[P, T]:
+    """Mark a query that goes through everything there is. A server gives it hours, and the others seconds."""
+    setattr(query, _TAKES_LONG, True)
+    return query
+
+
+def is_long(query: Callable[..., object]) -> bool:
+    """Say whether a query is marked so."""
+    return getattr(query, _TAKES_LONG, False)
+
+
 class Database(ABC):
     """One database, shared by everything in this process. ``connecting.connect`` opens one."""
 

@@ -18,7 +18,7 @@ class OpeningConnection(asyncpg.Connection):  # type: ignore[misc]
     first: tuple[str, ...] = ()
     last: tuple[str, ...] = ()
     begun = False
-    """Whether the server has begun a transaction since this was set to False."""
+    """Whether the server may have begun to write since this was set to False: what only looks is safe to repeat."""
     careful = False
     """Whether the query has tried to go without locks before."""
     in_a_message = False
@@ -34,7 +34,6 @@ class OpeningConnection(asyncpg.Connection):  # type: ignore[misc]
     ) -> Opening | asyncpg.transaction.Transaction:
         """Return the transaction that SQLAlchemy begins with the first statement, and ends."""
         if not self.first:
-            self.begun = True
             return super().transaction(isolation=isolation, readonly=readonly, deferrable=deferrable)
         return Opening(self)
 

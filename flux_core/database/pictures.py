@@ -125,6 +125,11 @@ def discarded_keys(connection: Connection, limit: int) -> list[str]:
     return list(connection.execute(_DISCARDED, {"most": limit}).scalars())
 
 
+def is_discarded(connection: Connection, key: str) -> bool:
+    """Say whether ``key`` is still to be deleted: somebody may have uploaded it again, or have deleted it."""
+    return connection.execute(_KNOWN, {"keys": [key]}).first() is not None
+
+
 def swept(connection: Connection, keys: Sequence[str]) -> None:
     """Note that the store has let go of ``keys``."""
     connection.execute(_SWEPT, {"keys": list(keys)})

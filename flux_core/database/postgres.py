@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import asyncpg
 import sqlalchemy as sa
@@ -16,13 +16,14 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from sqlalchemy.util import greenlet_spawn
 
 from flux_core.database import locks
 from flux_core.database.address import taken_apart
-from flux_core.database.engine import CLOCKS_APART, Database, clocks_apart, translated
+from flux_core.database.engine import CLOCKS_APART, Database, clocks_apart, is_long, translated
 from flux_core.database.opening import OpeningConnection, driver_of
-from flux_core.database.schema import upgrade
+from flux_core.database.schema import head, revision_of, upgrade
 from flux_core.database.wire import Wire
 from flux_core.errors import StorageUnavailable
 from flux_core.waiting import happened
@@ -31,6 +32,8 @@ POOL_SECONDS = 15.0
 """How long a transaction waits for a connection: as long as a writer waits on SQLite."""
 STATEMENT_SECONDS = 15.0
 """How long one statement may take, or wait for a lock; ours take about a millisecond."""
+LONG_SECONDS = 6 * 3600.0
+"""The same of what goes through everything there is (``engine.takes_long``): a migration, a copy, the books."""
 SILENCE_SECONDS = 5.0
 """How much longer we wait for the server to say that a statement took too long, before we take it for gone."""
 CONNECT_SECONDS = 5.0
@@ -44,6 +47,7 @@ AGAIN = ("40001", "40P01", READ_ONLY)
 that takes no writes, once its connection is given up."""
 TRIES = 5
 
+_LOOKS = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 _TIME = sa.select(sa.extract("epoch", sa.func.clock_timestamp()))
 log = logging.getLogger(__name__)
 
@@ -57,8 +61,11 @@ class PostgresDatabase(Database):
     def __init__(self, url: URL, pool: int, clock: Callable[[], float]) -> None:
         super().__init__(clock)
         address, self._besides = taken_apart(url)
-        self._writer = engine = _engine(address, self._besides, pool)
-        self._reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self._writer = _engine(address, self._besides, STATEMENT_SECONDS, **_pool_of(pool))
+        self._reader = self._writer.execution_options(**_LOOKS)
+        # Connections for one query each: to those of the pool the server has promised little patience.
+        self._long_writer = _engine(address, self._besides, LONG_SECONDS, poolclass=NullPool)
+        self._long_reader = self._long_writer.execution_options(**_LOOKS)
         self._closed = False
         self._version = 0
         self._next = asyncio.Event()
@@ -72,7 +79,8 @@ class PostgresDatabase(Database):
         """
         database = cls(url, pool, clock)
         try:
-            await database._run(database._writer, _upgrade)
+            if await database.read(revision_of) != head():
+                await database._run(database._long_writer, _upgrade)
             await database._wire.open()
             if abs(apart := await database.apart()) > CLOCKS_APART:
                 log.warning("%s", clocks_apart(apart))
@@ -95,7 +103,8 @@ class PostgresDatabase(Database):
     ) -> T:  # fmt: skip
         """Run ``query(connection, *args)`` on one unchanging view of the data; raises StorageUnavailable."""
         self._check_open()
-        return await self._run(self._reader, lambda connection: query(connection, *args, **kwargs))
+        engine = self._long_reader if is_long(query) else self._reader
+        return await self._run(engine, lambda connection: query(connection, *args, **kwargs))
 
     async def write(
         self, query: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
@@ -111,7 +120,7 @@ class PostgresDatabase(Database):
             return query(connection, *args, **kwargs)
 
         try:
-            result = await self._run(self._writer, transaction)
+            result = await self._run(self._long_writer if is_long(query) else self._writer, transaction)
         except asyncio.CancelledError:
             self._wrote()
             raise
@@ -154,7 +163,7 @@ class PostgresDatabase(Database):
         self._next = asyncio.Event()
 
     async def _run(self, engine: AsyncEngine, query: Callable[[Connection], T]) -> T:
-        """Run a transaction, again where it was in another one's way, or where its connection had ended before."""
+        """Run a transaction, again where it was in another one's way, or its connection ended before it could write."""
         driver: OpeningConnection | None = None
 
         def transaction(careful: bool) -> T:
@@ -199,38 +208,48 @@ class PostgresDatabase(Database):
         """Return a connection that is not of the pool."""
         _, how = self._writer.dialect.create_connect_args(self._writer.url)
         # What is told is not kept: nobody need wait for the disk.
-        settings = _server_settings() | {"synchronous_commit": "off"}
+        settings = _server_settings(STATEMENT_SECONDS) | {"synchronous_commit": "off"}
         return await asyncpg.connect(**how, **self._besides, timeout=CONNECT_SECONDS, server_settings=settings)
 
 
-def _engine(address: URL, besides: dict[str, Any], pool: int) -> AsyncEngine:
+def _pool_of(size: int) -> dict[str, Any]:
+    return {"pool_size": size, "max_overflow": 0, "pool_timeout": POOL_SECONDS}
+
+
+def _engine(address: URL, besides: dict[str, Any], patience: float, **pool: Any) -> AsyncEngine:
     engine = create_async_engine(
         address,
         # Parameters hold interaction tokens; errors and logs must not.
         hide_parameters=True,
-        pool_size=pool,
-        max_overflow=0,
-        pool_timeout=POOL_SECONDS,
+        **pool,
         connect_args={
             **besides,
             "timeout": CONNECT_SECONDS,
-            "command_timeout": STATEMENT_SECONDS + SILENCE_SECONDS,
+            "command_timeout": patience + SILENCE_SECONDS,
             "prepared_statement_cache_size": STATEMENTS,
-            "server_settings": _server_settings(),
+            "server_settings": _server_settings(patience),
             "connection_class": OpeningConnection,
         },
     )
 
     @sa.event.listens_for(engine.sync_engine, "handle_error")
     def give_up(context: sa.engine.ExceptionContext) -> None:
-        # Where one connection leads to a server that takes no writes, all may: they are made anew.
-        context.is_disconnect |= _code(context.original_exception) == READ_ONLY
+        # Where one connection leads to a server that takes no writes, all may: they are made anew. And asyncpg has its
+        # own word for one to which the server has said good-bye, as long as it is not closed.
+        error = context.original_exception
+        context.is_disconnect |= _code(error) == READ_ONLY or isinstance(error.__cause__, asyncpg.InternalClientError)
+
+    @sa.event.listens_for(engine.sync_engine, "checkout")
+    def begin_anew(_adapted: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+        # Where one has ended while nobody used it, all have: a restarted server must not cost an order for each.
+        if cast("OpeningConnection", record.driver_connection).is_closed():
+            raise sa.exc.InvalidatePoolError
 
     return engine
 
 
-def _server_settings() -> dict[str, str]:
-    patience = str(round(STATEMENT_SECONDS * 1000))
+def _server_settings(seconds: float) -> dict[str, str]:
+    patience = str(round(seconds * 1000))
     return {
         "application_name": "flux-bot",
         "statement_timeout": patience,
@@ -262,7 +281,7 @@ def _answers() -> Iterator[None]:
     try:
         with translated():
             yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise _unavailable(error) from error
 
 

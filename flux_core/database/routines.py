@@ -56,6 +56,8 @@ class Direct:
     transaction has begun; else as a part of it.
     """
 
+    _writes = False
+
     def __init__(self, statement: sa.Select[Any]) -> None:
         """Run ``statement``."""
         self._statement = statement
@@ -67,8 +69,7 @@ class Direct:
         driver = driver_of(connection)
         if not (driver.in_a_message or driver.is_in_transaction()):
             connection.execute(_BEGINS)
-        if not driver.is_closed():
-            driver.begun = True
+        driver.begun |= self._writes
         records = _run(connection, lambda driver: driver.fetch(words, *arguments))
         make = self._row._make
         return [make(record) for record in records]
@@ -85,6 +86,8 @@ class Direct:
 
 class Routine(Direct):
     """A statement with what precedes and follows it, as one transaction."""
+
+    _writes = True
 
     def __init__(
         self,
@@ -147,7 +150,7 @@ def _run(connection: Connection, what: Callable[[Any], Awaitable[Any]]) -> Any:
         return adapted.run_async(what)
     except asyncpg.InsufficientPrivilegeError:
         raise Contended from None
-    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         _raise_as_usual(connection, adapted, error)
     except BaseException:
         connection.invalidate()  # cancelled or out of time: nobody knows what the server is doing
@@ -160,7 +163,7 @@ def _raise_as_usual(connection: Connection, adapted: Any, error: Exception) -> N
     try:
         adapted._handle_exception(error)
     except base as wrapped:
-        ended = dialect.is_disconnect(wrapped, adapted, None)
+        ended = dialect.is_disconnect(wrapped, adapted, None) or isinstance(error, asyncpg.InternalClientError)
         if ended:
             connection.invalidate(wrapped)
         raise sa.exc.DBAPIError.instance(

@@ -139,6 +139,28 @@ async def test_connections_to_a_server_that_takes_no_writes_any_more_are_given_u
     await db.close()
 
 
+async def test_who_listens_outlasts_a_time_in_which_none_of_the_servers_takes_writes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A fail-over takes its time: those that are up already are standbys."""
+    url = sa.make_url(await new_database())
+    hosts = f"host={shared().folder}:5432&host={shared().folder}:5432"
+    db = await connect(f"postgresql://postgres@/{url.database}?{hosts}&target_session_attrs=read-write", pool=1)
+    await shared().run(f"ALTER DATABASE {url.database} SET default_transaction_read_only = on")
+    await shared().run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{url.database}'")
+    async with asyncio.timeout(30):
+        while "cannot listen to the database: TargetServer" not in caplog.text:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # the log tells nobody
+        await shared().run(f"ALTER DATABASE {url.database} RESET default_transaction_read_only")
+        other = await connect(str(url.render_as_string(hide_password=False)), pool=1)
+        version, number = await db.changed(None, 0), 0
+        while await db.changed(version, 0.2) == version:
+            number += 1
+            await other.write(put, number)
+    await other.close()
+    await db.close()
+
+
 async def test_silent_connections_stay_on_a_server_that_ends_such() -> None:
     url = await new_database()
     await shared().run(f"ALTER DATABASE {sa.make_url(url).database} SET idle_session_timeout = '50ms'")

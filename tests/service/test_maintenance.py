@@ -167,6 +167,26 @@ async def test_an_upload_that_comes_again_is_not_deleted(scene: Scene) -> None:
     assert await scene.store.get(again.key) == b"1"
 
 
+async def test_an_upload_that_comes_again_while_others_are_being_deleted_stays(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploads = [VettedPicture(png=png, width=64, height=64) for png in (b"1", b"2")]
+    kept = [await scene.studio.store_input(upload) for upload in uploads]
+    scene.clock.now += DAY + 1
+    assert await do(scene, "uploads") == [2]
+    first, second = sorted(zip(kept, uploads, strict=True), key=lambda one: one[0].key)
+    delete = scene.store.delete
+
+    async def slow(keys: list[str]) -> None:
+        await delete(keys)
+        if keys == [first[0].key]:
+            await scene.studio.store_input(second[1])
+
+    monkeypatch.setattr(scene.store, "delete", slow)
+    assert await do(scene, "discarded", "discarded") == [1, 0]
+    assert await scene.store.get(second[0].key) == second[1].png
+
+
 async def test_what_the_store_keeps_is_tried_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     job = await scene.submit()
     await scene.claim()
