@@ -32,6 +32,8 @@ LORA = ("*.safetensors",)
 BRANCH = "main"
 SPARE = 1 << 30
 """Bytes that stay free on the disk."""
+LISTING_SECONDS = 20.0
+"""How long the hub may be silent when it is asked what a repository holds: its client would wait for ever."""
 
 
 class DownloadBroken(Exception):
@@ -133,7 +135,7 @@ def _listed(
     source: str, token: str | None, parts: tuple[str, ...], endpoint: str | None
 ) -> tuple[str, list[RemoteFile]]:
     """Return the newest revision of a repository and those of its files that match ``parts``."""
-    info = HfApi(endpoint=endpoint).model_info(source, files_metadata=True, token=token)
+    info = HfApi(endpoint=endpoint).model_info(source, files_metadata=True, token=token, timeout=LISTING_SECONDS)
     files = [
         RemoteFile(one.rfilename, one.size or 0, one.lfs.sha256 if one.lfs is not None else None)
         for one in info.siblings or ()

@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -153,6 +154,17 @@ def test_a_hub_that_is_busy_is_no_reason_not_to_draw_with_what_is_whole(hub: Hub
     folder = get(hub, tmp_path)
     hub.status = status
     assert get(hub, tmp_path) == folder
+
+
+def test_a_hub_that_never_answers_is_away(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the call and says nothing: whoever loads a model would else wait for ever, and nobody would know."""
+    monkeypatch.setattr(downloads, "LISTING_SECONDS", 0.3)
+    folder = get(hub, tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        assert fetch(NAME, endpoint=endpoint, cache=tmp_path) == folder
+        with pytest.raises(LocalEntryNotFoundError):
+            fetch(NAME, endpoint=endpoint, cache=tmp_path / "empty")
 
 
 def test_a_part_is_not_taken_for_the_whole_while_the_hub_is_away(
