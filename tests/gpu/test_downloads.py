@@ -276,6 +276,28 @@ def test_a_lora_on_the_hub_is_fetched_by_its_one_file(
         file_of(Lora("ink", NAME))
 
 
+def test_one_lora_of_several_in_a_repository_is_fetched_by_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = Hub(NAME, {"ink.safetensors": b"ink", "oil.safetensors": b"oil", "old/wax.safetensors": b"wax"})
+    monkeypatch.setattr(lora_files, "fetch", partial(fetch, endpoint=hub.url, cache=tmp_path))
+    for file in ("ink.safetensors", "old/wax.safetensors"):
+        assert file_of(Lora("one", f"{NAME}/{file}")).read_bytes() == hub.files[file]
+    assert {file for file, _ in hub.sent} == {"ink.safetensors", "old/wax.safetensors"}
+    for missing, why in [
+        ("pen.safetensors", "holds nothing of pen"),
+        ("*.safetensors", "there is no studio/tiny-flux/"),
+    ]:
+        with pytest.raises(LoraUnusable, match=why):
+            file_of(Lora("one", f"{NAME}/{missing}"))
+    with pytest.raises(LoraUnusable, match=rf"there is no \./{NAME}/ink\.safetensors"):
+        file_of(Lora("one", f"./{NAME}/ink.safetensors"))
+    hub.close()
+    with pytest.raises(LoraUnusable, match=r"oil\.safetensors was not downloaded yet; check the network"):
+        file_of(Lora("one", f"{NAME}/oil.safetensors"))
+    assert file_of(Lora("one", f"{NAME}/ink.safetensors")).read_bytes() == b"ink"
+
+
 def test_the_hub_is_asked_once_for_a_lora_that_is_put_on_again_and_again(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -378,10 +400,11 @@ def test_weights_that_there_are_not_are_refused_by_name(
 def test_a_lora_is_fetched_beforehand_by_its_name(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloads, "fetch", partial(fetch, endpoint=hub.url, cache=tmp_path))
     (tmp_path / "oil.safetensors").write_bytes(b"")
-    listed = f"ink={NAME},oil={tmp_path}/oil.safetensors,pen=studio/nothing,wax=./not/here"
+    listed = f"ink={NAME},oil={tmp_path}/oil.safetensors,pen=studio/nothing,wax=./not/here,art={NAME}/whole.safetensors"
     settings, console = Settings(loras=listed, _env_file=None), Console(file=io.StringIO(), force_terminal=True)
     folder = weights.download(settings, "ink", console)
     assert [file.name for file in folder.iterdir()] == ["whole.safetensors"]
+    assert weights.download(settings, "art", console) == folder
     assert weights.download(settings, "oil", console) == tmp_path / "oil.safetensors"
     for name, told in (("pen", "nor a hub repository studio/nothing; check LORAS"), ("wax", "no ./not/here")):
         with pytest.raises(ModelUnavailable, match=told):
