@@ -60,13 +60,14 @@ def _lora(lora: Lora, token: str | None, console: Console) -> Path:
     place = Path(lora.source).expanduser()
     if place.exists():
         return place
-    if not downloads.HUB_ID.fullmatch(lora.source):
+    if (on_hub := downloads.place_on_hub(lora.source)) is None:
         raise ModelUnavailable(f"{lora.name}: there is no {lora.source}; check LORAS.")
+    repository, file = on_hub
     try:
-        return _fetch(lora.source, token=token, parts=downloads.LORA, console=console)
+        return _fetch(repository, token=token, parts=downloads.LORA if file is None else (file,), console=console)
     except Exception as error:
         # The hub's client has errors of its own for each of its troubles.
-        raise ModelUnavailable(downloads.advice(error, lora.name, lora.source, "LORAS")) from error
+        raise ModelUnavailable(downloads.advice(error, lora.name, repository, "LORAS")) from error
 
 
 def _fetch(source: str, *, token: str | None, console: Console, parts: tuple[str, ...] = downloads.PARTS) -> Path:

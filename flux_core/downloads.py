@@ -29,9 +29,12 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 PARTS = ("*/*.json", "*/*.safetensors", "*/*.txt", "*/*.model", "model_index.json")
 """What diffusers loads. The same weights often lie beside it once more, as one file in the root."""
 LORA = ("*.safetensors",)
+_HUB_FILE = re.compile(rf"(?!\.)({HUB_ID.pattern})/([^*?\[\]]+\.safetensors)")
 BRANCH = "main"
 SPARE = 1 << 30
 """Bytes that stay free on the disk."""
+LISTING_SECONDS = 20.0
+"""How long the hub may be silent when it is asked what a repository holds: its client would wait for ever."""
 
 
 class DownloadBroken(Exception):
@@ -133,7 +136,7 @@ def _listed(
     source: str, token: str | None, parts: tuple[str, ...], endpoint: str | None
 ) -> tuple[str, list[RemoteFile]]:
     """Return the newest revision of a repository and those of its files that match ``parts``."""
-    info = HfApi(endpoint=endpoint).model_info(source, files_metadata=True, token=token)
+    info = HfApi(endpoint=endpoint).model_info(source, files_metadata=True, token=token, timeout=LISTING_SECONDS)
     files = [
         RemoteFile(one.rfilename, one.size or 0, one.lfs.sha256 if one.lfs is not None else None)
         for one in info.siblings or ()
@@ -340,6 +343,16 @@ def comes_from_hub(spec: ModelSpec) -> bool:
     """Say whether what draws for ``spec`` may have to be fetched."""
     sources = [one.source for one in (spec, spec.base) if one is not None]
     return any(one and HUB_ID.fullmatch(one) and not Path(one).expanduser().is_dir() for one in sources)
+
+
+def place_on_hub(source: str) -> tuple[str, str | None] | None:
+    """Return the repository that ``source`` names, and the file in it: None for the only one. None: it names neither.
+
+    A repository is written as ``owner/name``, a file as ``owner/name/file.safetensors``.
+    """
+    if (named := _HUB_FILE.fullmatch(source)) is not None:
+        return named[1], named[2]
+    return (source, None) if HUB_ID.fullmatch(source) else None
 
 
 def folder_of(spec: ModelSpec, token: str | None = None, fetch: Callable[..., Path] = fetch) -> Path:

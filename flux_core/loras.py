@@ -23,7 +23,7 @@ class Lora:
 
     name: str
     source: str
-    """A .safetensors file, a folder with one, or a repository of the hub with one."""
+    """A .safetensors file, a folder with one, or a repository of the hub with one, or with the file behind it."""
     model: str | None = None
     """The only model it is for; None: any, and one that it does not fit refuses it when it draws."""
 

@@ -138,9 +138,10 @@ class Settings(BaseSettings):
     )
     loras: Annotated[Mapping[str, Lora], NoDecode] = Field(
         default_factory=dict,
-        description="LoRAs that a worker has, separated by commas: name=path-or-hub-id, with :model behind it where it "
-        "is for one model only. Workers may have different ones. Members may ask for what a living worker has, and for "
-        "what the bot's own list says of models that none draws at the moment.",
+        description="LoRAs that a worker has, separated by commas: name=path-or-hub-id (of several in a repository, "
+        "owner/repository/file.safetensors), with :model behind it where it is for one model only. Workers "
+        "may have different ones. Members may ask for what a living worker has, and for what the bot's own list says "
+        "of models that none draws at the moment.",
     )
     hf_token: SecretStr | None = Field(
         default=None,

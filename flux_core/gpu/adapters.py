@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+from peft.tuners.lora import LoraLayer
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -43,6 +45,8 @@ class Wardrobe:
         self._model = model
         self.worn: Lora | None = None
         self._weight: float | None = None
+        self._whole: dict[LoraLayer, float] = {}
+        """By what each layer multiplies what it adds, where the weight is 1: alpha over rank, each LoRA's own."""
 
     def change(self, use: LoraUse | None, known: LoraFiles) -> None:
         """Put on what ``use`` asks for, in place of what was on; None, or a weight of 0, takes everything off.
@@ -56,15 +60,14 @@ class Wardrobe:
         if self.worn != lora:
             self._put_on(lora, known)
         if self._weight != use.weight:
-            self._pipeline.set_adapters(ADAPTER, use.weight)
+            self._weigh(use.weight)
             self._weight = use.weight
 
     def take_off(self) -> None:
         """Leave the network as it was loaded, to the bit."""
         if self.worn is None:
             return
-        self._pipeline.unload_lora_weights()
-        self.worn = self._weight = None
+        self._undress()
 
     def _put_on(self, lora: Lora, known: LoraFiles) -> None:
         try:
@@ -79,6 +82,7 @@ class Wardrobe:
                 self.worn, self._weight = lora, None
                 if not _has_layers(self._pipeline.transformer):
                     raise ValueError("it has nothing for this network")
+                self._measure()
         except LoraUnusable:
             raise
         except Exception as error:
@@ -99,11 +103,30 @@ class Wardrobe:
             log.info("%s: a LoRA cannot take the place of %s, so it is loaded anew: %s", self._model, self.worn, error)
             return False
         self._weight = None
+        self._measure()
         return True
 
+    def _measure(self) -> None:
+        """Keep what the LoRA that was just written into the layers multiplies by: its weight is 1 now."""
+        layers = (layer for layer in self._pipeline.transformer.modules() if isinstance(layer, LoraLayer))
+        self._whole = {layer: float(layer.scaling[ADAPTER]) for layer in layers if ADAPTER in layer.scaling}
+
+    def _weigh(self, weight: float) -> None:
+        """Let the LoRA speak as strongly as ``weight``.
+
+        Not with ``set_adapters``: that reckons with alpha and rank of the LoRA whose place this one took, and puts
+        numbers in the place of the tensors that let compiled layers be.
+        """
+        for layer, whole in self._whole.items():
+            if isinstance(known := layer.scaling[ADAPTER], torch.Tensor):
+                known.fill_(whole * weight)
+            else:
+                layer.scaling[ADAPTER] = whole * weight
+
     def _undress(self) -> None:
-        """Take off whatever a loading that broke has left behind."""
+        """Take off what is there, or whatever a loading that broke has left behind."""
         self._pipeline.unload_lora_weights()
+        self._whole = {}
         self.worn = self._weight = None
 
 

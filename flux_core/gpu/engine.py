@@ -265,6 +265,8 @@ class Engine:
         return drawn
 
     def _words(self, model: LoadedModel, reader: Reader, prompt: str) -> Words:
+        if reader.knows(prompt):  # which says nothing of how long reading takes
+            return reader.read(prompt)
         return self._paced(model, "reading a prompt", lambda: reader.read(prompt))
 
     def _illustrated(self, model: LoadedModel, words: Words, picture: Image.Image) -> Words:

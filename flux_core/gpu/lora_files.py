@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from flux_core.downloads import HUB_ID, LORA, advice, fetch
+from flux_core.downloads import LORA, advice, fetch, place_on_hub
 from flux_core.errors import LoraUnusable
 from flux_core.loras import Lora
 
@@ -46,24 +46,33 @@ class LoraFiles:
 def file_of(lora: Lora, hub_token: str | None = None) -> Path:
     """Return the .safetensors file of ``lora``, fetched where it is on the hub.
 
-    Raises LoraUnusable where there is not exactly one.
+    On the hub that is one file of a repository where the source names it. Raises LoraUnusable where there is not
+    exactly one.
     """
     place = Path(lora.source).expanduser()
     if place.is_file():
         return place
-    if not place.exists() and HUB_ID.fullmatch(lora.source):
+    if not place.exists() and (on_hub := place_on_hub(lora.source)) is not None:
+        repository, file = on_hub
         try:
-            place = fetch(lora.source, token=hub_token, parts=LORA)
+            place = fetch(repository, token=hub_token, parts=LORA if file is None else (file,))
         except Exception as error:
             # The hub's client has errors of its own for each of its troubles.
-            raise LoraUnusable(advice(error, lora.name, lora.source, "LORAS"), lora=lora.name) from error
+            raise LoraUnusable(advice(error, lora.name, repository, "LORAS"), lora=lora.name) from error
+        if file is not None:
+            place /= file
+            if not place.is_file():  # the hub is away, and another file of it was fetched before
+                raise LoraUnusable(
+                    f"{lora.name}: {lora.source} was not downloaded yet; check the network.", lora=lora.name
+                )
+            return place
     if not place.is_dir():
         raise LoraUnusable(f"{lora.name}: there is no {lora.source}; check LORAS.", lora=lora.name)
     files = sorted(place.glob("*.safetensors"))
     if len(files) != 1:
         raise LoraUnusable(
             f"{lora.name}: {lora.source} holds {len(files)} .safetensors files where one is needed; name the file "
-            "itself in LORAS.",
+            f"itself in LORAS, as in {lora.source}/file.safetensors.",
             lora=lora.name,
         )
     return files[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 import torch
 
@@ -50,8 +51,11 @@ class Shelf:
         model = self.loaded.pop(held, None)
         moved = model is not None and base is not None and model.pipeline is not base.pipeline
         if model is None or model.spec != spec or model.profile.weights != profile.weights or moved:
-            model = None  # its memory is wanted
             self._readers.pop(held, None)
+            if model is not None:  # its memory is wanted, and others may draw with its weights
+                self._forget([name for name, one in self.loaded.items() if one.pipeline is model.pipeline])
+                model = None
+                collect(self._device)  # a compiled network refers to itself
             if base is None and self.loaded and not self._room_for(profile):
                 self.clear()
             if spec.source not in (None, RANDOM):
@@ -102,6 +106,11 @@ class Shelf:
             return False
         collect(self._device)
         return True
+
+    def _forget(self, names: Iterable[str]) -> None:
+        for name in names:
+            del self.loaded[name]
+            self._readers.pop(name, None)
 
     def clear(self) -> None:
         """Forget every model and give its memory back."""

@@ -39,6 +39,10 @@ class Reader:
                 self._size -= self._known.popitem(last=False)[1].bytes
         return words
 
+    def knows(self, prompt: str) -> bool:
+        """Say whether ``prompt`` was read already, at once."""
+        return (prompt, self._model.spec.max_sequence_length) in self._known
+
     def _encoded(self, prompt: str) -> Words:
         with torch.inference_mode():
             words = encoded(self._model.pipeline, prompt, self._model.spec.max_sequence_length)

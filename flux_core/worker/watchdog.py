@@ -12,6 +12,9 @@ from contextlib import contextmanager
 
 FACTOR = 20.0
 """A step may take this many times as long as the longest of its kind so far, before it counts as hung."""
+FIRST_FACTOR = 3.0
+"""A step may take this many times as long as the very first of its kind, too. That may have waited for the compiler;
+but in turbo, it may also be the only one so far that left nothing out."""
 FIRST_SECONDS = 1800.0
 """What the first step of a kind may take: nothing is known of it, and it may have to be compiled. As long as a job may
 take unless JOB_TIMEOUT says otherwise."""
@@ -100,20 +103,20 @@ class StepPace:
         """Allow every step ``stall_seconds`` at least."""
         self._stall_seconds = stall_seconds
         self._longest: dict[tuple[object, ...], float] = {}
-        self._first: set[tuple[object, ...]] = set()
-        """Kinds of which one step alone was seen."""
+        self._first: dict[tuple[object, ...], float] = {}
 
     def bound(self, kind: tuple[object, ...]) -> float:
         """Return how many seconds a step of ``kind`` may take."""
-        longest = self._longest.get(kind)
-        return FIRST_SECONDS if longest is None else max(self._stall_seconds, FACTOR * longest)
+        first, longest = self._first.get(kind), self._longest.get(kind)
+        if first is None:
+            return FIRST_SECONDS
+        # The first one waited for the compiler, perhaps: twenty times that would be hours for a hang to go on.
+        known = FACTOR * first if longest is None else max(FACTOR * longest, FIRST_FACTOR * first)
+        return max(self._stall_seconds, known)
 
     def took(self, kind: tuple[object, ...], seconds: float) -> None:
         """Note that a step of ``kind`` took ``seconds``."""
-        if kind not in self._longest:
-            self._first.add(kind)
-        elif kind in self._first:
-            # The first one waited for the compiler, perhaps: twenty times that would be hours for a hang to go on.
-            self._first.discard(kind)
-            del self._longest[kind]
-        self._longest[kind] = max(seconds, self._longest.get(kind, 0.0))
+        if kind in self._first:
+            self._longest[kind] = max(seconds, self._longest.get(kind, 0.0))
+        else:
+            self._first[kind] = seconds

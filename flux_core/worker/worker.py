@@ -29,8 +29,8 @@ from flux_core.jobs import Job
 from flux_core.metrics import work as metrics
 from flux_core.moderation.output import OutputCheck
 from flux_core.offers import Offer
-from flux_core.providers.base import DrawsTogether, Loads, Provider
-from flux_core.skills import skills_of
+from flux_core.providers.base import DrawsTogether, Fetches, Loads, Provider
+from flux_core.skills import model_of, skill_for, skills_of
 from flux_core.waiting import happened
 from flux_core.worker.assignment import Assignment, Phase
 from flux_core.worker.easel import Company, Easel
@@ -202,11 +202,21 @@ class Worker:
                 await self._queue.beat(self._id, closed=self._said)
             job = await self._queue.claim_hosted(self._id)
             return [] if job is None else [job]
-        skills = skills_of(self._readiness.offered)
+        skills = self._without_fetched(skills_of(self._readiness.offered))
         if not skills:
             return []
         loaded = self._provider.loaded if isinstance(self._provider, Loads) else None
         return await self._queue.claim_together(self._id, skills, self._provider.device, self._batch_pictures, loaded)
+
+    def _without_fetched(self, skills: Sequence[str]) -> list[str]:
+        """Leave out what files are being brought for: more jobs of that kind would take the places of all others."""
+        waiting = [held.job.request for held in self._held.values() if held.phase is Phase.FETCHING]
+        if not waiting or not isinstance(self._provider, Fetches):
+            return list(skills)
+        needed = {skill_for(request) for request in waiting}
+        has = self._provider.has_files
+        models = {one.model for one in waiting if not has(one.model_copy(update={"lora": None}))}
+        return [skill for skill in skills if skill not in needed and model_of(skill) not in models]
 
     def _has_room(self) -> bool:
         """Whether to claim another job.

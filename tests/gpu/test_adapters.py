@@ -22,8 +22,15 @@ Ask = Callable[..., GenerationRequest]
 PARTS = ("attn.to_q", "attn.to_v", "ff.net.0.proj")
 
 
-def lora_file(file: Path, *, rank: int = 4, seed: int = 0, extra: dict[str, torch.Tensor] | None = None) -> Path:
-    """Write a random LoRA for flux-tiny, as trainers write them: two thin matrices for each layer."""
+def lora_file(
+    file: Path,
+    *,
+    rank: int = 4,
+    seed: int = 0,
+    alpha: float | None = None,
+    extra: dict[str, torch.Tensor] | None = None,
+) -> Path:
+    """Write a random LoRA for flux-tiny, as trainers write them: two thin matrices for each layer, and their alpha."""
     chance = torch.Generator().manual_seed(seed)
     weights: dict[str, torch.Tensor] = {}
     for name, module in build_transformer().named_modules():
@@ -31,6 +38,8 @@ def lora_file(file: Path, *, rank: int = 4, seed: int = 0, extra: dict[str, torc
             down, up = (rank, module.in_features), (module.out_features, rank)
             weights[f"transformer.{name}.lora_A.weight"] = torch.randn(down, generator=chance) * 0.2
             weights[f"transformer.{name}.lora_B.weight"] = torch.randn(up, generator=chance) * 0.2
+            if alpha is not None:
+                weights[f"transformer.{name}.alpha"] = torch.tensor(alpha)
     save_file(weights | (extra or {}), file)
     return file
 
@@ -42,6 +51,7 @@ def loras(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Lora]:
     lora_file(folder / "ink" / "weights.safetensors")
     lora_file(folder / "oil.safetensors", seed=1)
     lora_file(folder / "wide.safetensors", seed=2, rank=6)
+    lora_file(folder / "loud.safetensors", seed=3, alpha=8.0)
     words = {"text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_A.weight": torch.ones(4, 96)}
     lora_file(folder / "wordy.safetensors", extra=words)
     save_file(
@@ -52,7 +62,8 @@ def loras(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Lora]:
         folder / "large.safetensors",
     )
     (folder / "broken.safetensors").write_bytes(b"no weights")
-    places = {name: str(folder / f"{name}.safetensors") for name in ("oil", "wide", "wordy", "large", "broken", "gone")}
+    names = ("oil", "wide", "loud", "wordy", "large", "broken", "gone")
+    places = {name: str(folder / f"{name}.safetensors") for name in names}
     places["ink"] = str(folder / "ink")
     return {name: Lora(name, place) for name, place in places.items()}
 
@@ -106,6 +117,17 @@ def test_one_of_another_rank_is_loaded_all_the_same(draw: Draw) -> None:
     alone = draw("wide")
     draw("ink", 0.7)
     assert draw("wide") == alone
+
+
+def test_each_speaks_as_loudly_as_it_was_trained_whoever_came_before(draw: Draw) -> None:
+    """Alpha over rank belongs to the LoRA, and not to the layers in which it takes the place of another."""
+    alone, half = draw("loud"), draw("loud", 0.5)
+    draw()
+    ink = draw("ink")
+    assert draw("loud") == alone
+    draw("ink")
+    assert draw("loud", 0.5) == half
+    assert draw("ink") == ink
 
 
 def test_what_is_for_text_encoders_is_left_aside(draw: Draw) -> None:

@@ -14,8 +14,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from flux_core.errors import ConfigurationError, InvalidSize, OutOfMemory, OutOfRange, UnknownMode
+from flux_core.errors import ConfigurationError, InvalidSize, ModelUnavailable, OutOfMemory, OutOfRange, UnknownMode
 from flux_core.family import FLUX_DEV
+from flux_core.generation import GenerationRequest
 from flux_core.gpu.bench import command, trial
 from flux_core.gpu.bench.plan import Plan
 from flux_core.gpu.bench.report import RANDOM_WEIGHTS, Bench, show
@@ -70,6 +71,21 @@ def test_a_quick_bench_tells_what_it_found_to_people_and_to_machines(settings: S
     console = Console(width=160, file=StringIO(), record=True)
     show(found.model_copy(update={"weights": RANDOM_WEIGHTS}), console)
     assert "tells nothing of turbo" in console.export_text()
+
+
+def test_weights_are_fetched_before_the_clock_runs(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A download is no part of a cold start, and takes none of its minutes."""
+
+    async def fetch(self: LocalProvider, request: GenerationRequest) -> None:
+        raise ModelUnavailable(f"{request.model} was to be fetched.", model=request.model)
+
+    async def draw(self: LocalProvider, task: DrawTask, progress: Progress) -> Drawing:
+        raise AssertionError("It would be fetched while it is measured.")
+
+    monkeypatch.setattr(LocalProvider, "fetch", fetch)
+    monkeypatch.setattr(LocalProvider, "draw", draw)
+    with pytest.raises(ModelUnavailable, match="flux-schnell was to be fetched"):
+        measured(settings.model_copy(update={"flux_schnell_path": "studio/nothing"}), model="flux-schnell")
 
 
 def test_what_a_worker_here_would_do_is_what_is_measured(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

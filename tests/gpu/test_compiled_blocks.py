@@ -120,8 +120,8 @@ def test_a_lora_takes_the_place_of_another_and_nothing_is_compiled_anew(
     }
     engine = Engine(torch.device("cpu"), profile="cpu-compiled", loras=loras)
 
-    def draw(name: str, mode: Mode = Mode.QUALITY) -> None:
-        use = LoraUse(name=name, weight=1.0)
+    def draw(name: str, mode: Mode = Mode.QUALITY, weight: float = 1.0) -> None:
+        use = LoraUse(name=name, weight=weight)
         request = ask(steps=2).model_copy(update={"lora": use, "mode": mode})
         engine.draw(catalogue[request.model], request, None, Watcher())
 
@@ -130,3 +130,5 @@ def test_a_lora_takes_the_place_of_another_and_nothing_is_compiled_anew(
     assert model.profile.compiled
     for name, mode in [("oil", Mode.QUALITY), ("wide", Mode.QUALITY), ("ink", Mode.TURBO)]:
         assert compiler.during(lambda name=name, mode=mode: draw(name, mode)) == 0  # type: ignore[misc]
+    for weight in (0.5, 1.2):
+        assert compiler.during(lambda weight=weight: draw("oil", weight=weight)) == 0  # type: ignore[misc]

@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -155,6 +156,17 @@ def test_a_hub_that_is_busy_is_no_reason_not_to_draw_with_what_is_whole(hub: Hub
     assert get(hub, tmp_path) == folder
 
 
+def test_a_hub_that_never_answers_is_away(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the call and says nothing: whoever loads a model would else wait for ever, and nobody would know."""
+    monkeypatch.setattr(downloads, "LISTING_SECONDS", 0.3)
+    folder = get(hub, tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        assert fetch(NAME, endpoint=endpoint, cache=tmp_path) == folder
+        with pytest.raises(LocalEntryNotFoundError):
+            fetch(NAME, endpoint=endpoint, cache=tmp_path / "empty")
+
+
 def test_a_part_is_not_taken_for_the_whole_while_the_hub_is_away(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,6 +276,28 @@ def test_a_lora_on_the_hub_is_fetched_by_its_one_file(
         file_of(Lora("ink", NAME))
 
 
+def test_one_lora_of_several_in_a_repository_is_fetched_by_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = Hub(NAME, {"ink.safetensors": b"ink", "oil.safetensors": b"oil", "old/wax.safetensors": b"wax"})
+    monkeypatch.setattr(lora_files, "fetch", partial(fetch, endpoint=hub.url, cache=tmp_path))
+    for file in ("ink.safetensors", "old/wax.safetensors"):
+        assert file_of(Lora("one", f"{NAME}/{file}")).read_bytes() == hub.files[file]
+    assert {file for file, _ in hub.sent} == {"ink.safetensors", "old/wax.safetensors"}
+    for missing, why in [
+        ("pen.safetensors", "holds nothing of pen"),
+        ("*.safetensors", "there is no studio/tiny-flux/"),
+    ]:
+        with pytest.raises(LoraUnusable, match=why):
+            file_of(Lora("one", f"{NAME}/{missing}"))
+    with pytest.raises(LoraUnusable, match=rf"there is no \./{NAME}/ink\.safetensors"):
+        file_of(Lora("one", f"./{NAME}/ink.safetensors"))
+    hub.close()
+    with pytest.raises(LoraUnusable, match=r"oil\.safetensors was not downloaded yet; check the network"):
+        file_of(Lora("one", f"{NAME}/oil.safetensors"))
+    assert file_of(Lora("one", f"{NAME}/ink.safetensors")).read_bytes() == b"ink"
+
+
 def test_the_hub_is_asked_once_for_a_lora_that_is_put_on_again_and_again(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -366,10 +400,11 @@ def test_weights_that_there_are_not_are_refused_by_name(
 def test_a_lora_is_fetched_beforehand_by_its_name(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloads, "fetch", partial(fetch, endpoint=hub.url, cache=tmp_path))
     (tmp_path / "oil.safetensors").write_bytes(b"")
-    listed = f"ink={NAME},oil={tmp_path}/oil.safetensors,pen=studio/nothing,wax=./not/here"
+    listed = f"ink={NAME},oil={tmp_path}/oil.safetensors,pen=studio/nothing,wax=./not/here,art={NAME}/whole.safetensors"
     settings, console = Settings(loras=listed, _env_file=None), Console(file=io.StringIO(), force_terminal=True)
     folder = weights.download(settings, "ink", console)
     assert [file.name for file in folder.iterdir()] == ["whole.safetensors"]
+    assert weights.download(settings, "art", console) == folder
     assert weights.download(settings, "oil", console) == tmp_path / "oil.safetensors"
     for name, told in (("pen", "nor a hub repository studio/nothing; check LORAS"), ("wax", "no ./not/here")):
         with pytest.raises(ModelUnavailable, match=told):

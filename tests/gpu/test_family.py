@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -15,9 +18,11 @@ from PIL import Image, ImageChops
 from flux_core.errors import Cancelled, ModelUnavailable
 from flux_core.generation import GenerationRequest, InputPicture
 from flux_core.gpu import loading
+from flux_core.gpu.descent import AGAIN_SECONDS, Descent
+from flux_core.gpu.device import facts_of
 from flux_core.gpu.engine import Engine
 from flux_core.gpu.fitting import large_encoder
-from flux_core.gpu.loading import load
+from flux_core.gpu.loading import LoadedModel, load
 from flux_core.gpu.pipelines import Start
 from flux_core.gpu.profile import Profile
 from flux_core.gpu.rehearsal import rehearsals, rehearse
@@ -195,6 +200,34 @@ def test_redux_falls_as_dev_does_where_memory_runs_out(members: dict[str, Member
     finally:
         hook.remove()
     assert tried == [torch.float32, torch.bfloat16, torch.bfloat16]
+    assert engine.loaded == ["flux-dev", "flux-redux-dev"]
+
+
+def test_nothing_is_left_of_a_model_when_it_is_held_as_before_again(
+    members: dict[str, Member], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both at once would not fit: it would fall again, and stay lean for good."""
+    engine, member, now = Engine(CPU), members["redux"], [0.0]
+    engine.profiles = engine.models._profiles = Descent(facts_of(CPU), clock=lambda: now[0])
+    assert engine.profiles.fall(member.spec, Mode.QUALITY)
+    engine.draw(member.spec, asked(member), member.picture, Watcher())
+    lean = weakref.ref(engine.models.loaded["flux-dev"].pipeline.transformer)
+    lean().forward = lean().forward  # type: ignore[union-attr]  # it refers to itself, as a compiled network does
+    left: list[object] = []
+
+    def loading(spec: ModelSpec, *how: Any, **base: Any) -> LoadedModel:
+        left.append(lean())
+        return load(spec, *how, **base)
+
+    monkeypatch.setattr("flux_core.gpu.shelf.load", loading)
+    now[0] += AGAIN_SECONDS
+    gc.disable()
+    try:
+        engine.draw(member.spec, asked(member), member.picture, Watcher())
+    finally:
+        gc.enable()
+    assert left == [None, None]
+    assert engine.profiles.fallen(member.spec) is None
     assert engine.loaded == ["flux-dev", "flux-redux-dev"]
 
 

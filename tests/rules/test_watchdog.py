@@ -6,7 +6,7 @@ import threading
 import time
 from itertools import count
 
-from flux_core.worker.watchdog import FACTOR, FIRST_SECONDS, StepPace, Watchdog
+from flux_core.worker.watchdog import FACTOR, FIRST_FACTOR, FIRST_SECONDS, StepPace, Watchdog
 
 
 def test_who_gives_no_sign_of_life_is_told_of_once() -> None:
@@ -50,10 +50,18 @@ def test_what_the_compiler_took_is_no_measure_of_a_step() -> None:
     pace, kind = StepPace(60), ("flux-dev", 1024)
     pace.took(kind, 600)
     assert pace.bound(kind) == FACTOR * 600, "it may just be a slow machine"
-    pace.took(kind, 4)
-    assert pace.bound(kind) == FACTOR * 4
+    pace.took(kind, 100)
+    assert pace.bound(kind) == FACTOR * 100
     pace.took(kind, 1)
-    assert pace.bound(kind) == FACTOR * 4
+    assert pace.bound(kind) == FACTOR * 100
+
+
+def test_a_step_that_leaves_most_out_is_no_measure_for_one_that_does_not() -> None:
+    """Turbo on a processor: the first step takes two minutes, the second next to nothing, the third two minutes."""
+    pace, kind = StepPace(60), ("flux-dev", 1024, "turbo")
+    pace.took(kind, 120)
+    pace.took(kind, 2)
+    assert pace.bound(kind) == FIRST_FACTOR * 120
 
 
 def test_nothing_is_watched_where_nobody_wants_to_know() -> None:

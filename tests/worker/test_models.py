@@ -224,29 +224,30 @@ def test_a_model_is_tried_again_after_longer_and_longer_pauses() -> None:
 
 
 class Fetching(ScriptedProvider):
-    """Has to bring files for jobs with an even seed."""
+    """Has to bring the files of flux-schnell."""
 
     def __init__(self, error: Exception | None = None) -> None:
         super().__init__(CATALOGUE)
         self.error = error
-        self.began, self.go = asyncio.Event(), asyncio.Event()
+        self.began, self.go, self.here = asyncio.Event(), asyncio.Event(), False
 
     def has_files(self, request: GenerationRequest) -> bool:
-        return request.seed % 2 == 1
+        return self.here or request.model != "flux-schnell"
 
     async def fetch(self, request: GenerationRequest) -> None:
         self.began.set()
         await self.go.wait()
         if self.error is not None:
             raise self.error
+        self.here = True
 
 
 async def test_others_are_drawn_while_files_are_fetched_for_one(floor: Floor) -> None:
     provider = Fetching()
     async with floor.worker(provider):
-        first = await floor.submit(seed=2)
+        first = await floor.submit(model="flux-schnell")
         await provider.began.wait()
-        others = [await floor.submit(seed=3, user=user) for user in (2, 3)]
+        others = [await floor.submit(user=user) for user in (2, 3)]
         for other in others:
             assert (await floor.ended(other)).state is JobState.SUCCEEDED
         assert (await floor.job(first)).state is JobState.RUNNING
@@ -254,11 +255,25 @@ async def test_others_are_drawn_while_files_are_fetched_for_one(floor: Floor) ->
         assert (await floor.ended(first)).state is JobState.SUCCEEDED
 
 
+async def test_many_who_wait_for_the_same_files_do_not_fill_a_workers_hands(floor: Floor) -> None:
+    """A model of 30 GiB takes an hour to come: those who want another one are drawn meanwhile."""
+    provider = Fetching()
+    async with floor.worker(provider):
+        many = [await floor.submit(model="flux-schnell", user=user) for user in range(10, 16)]
+        await provider.began.wait()
+        for user in (2, 3, 4):
+            assert (await floor.ended(await floor.submit(user=user))).state is JobState.SUCCEEDED
+        states = [(await floor.job(one)).state for one in many]
+        assert states.count(JobState.QUEUED) == len(many) - 1, "a worker that has the files may still take them"
+        provider.go.set()
+        assert {(await floor.ended(one)).state for one in many} == {JobState.SUCCEEDED}
+
+
 async def test_files_that_cannot_be_had_end_the_job_with_the_credits_back(floor: Floor) -> None:
     provider = Fetching(LoraUnusable("ink: it is gated.", lora="ink"))
     provider.go.set()
     async with floor.worker(provider):
-        ended = await floor.ended(await floor.submit(seed=2))
+        ended = await floor.ended(await floor.submit(model="flux-schnell"))
     assert (ended.state, ended.error_code) == (JobState.FAILED, "lora_unusable")
     assert await floor.spent() == 0
 
@@ -266,7 +281,7 @@ async def test_files_that_cannot_be_had_end_the_job_with_the_credits_back(floor:
 async def test_a_worker_that_stops_hands_back_what_it_fetches_files_for(floor: Floor) -> None:
     provider = Fetching()
     async with floor.worker(provider):
-        job = await floor.submit(seed=2)
+        job = await floor.submit(model="flux-schnell")
         await provider.began.wait()
     back = await floor.job(job)
     assert (back.state, back.attempts) == (JobState.QUEUED, 0)

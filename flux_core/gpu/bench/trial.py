@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from flux_core.catalogue import Catalogue
+from flux_core.downloads import comes_from_hub
 from flux_core.errors import ConfigurationError, ModelUnavailable
 from flux_core.generation import GenerationRequest
 from flux_core.gpu import fidelity
@@ -110,6 +111,9 @@ class Trial:
         offered = provider.offers[self.spec.id].modes
         self._found = self._described(provider, [mode for mode in plan.modes if mode not in offered])
         try:
+            if comes_from_hub(self.spec):
+                tell("nothing yet: the weights are fetched")
+                await provider.fetch(self._asked(plan.sizes_for(self.spec)[0], Mode.QUALITY, 1, plan))
             first = await self._rounds(plan, [mode for mode in plan.modes if mode in offered], tell, keep)
         finally:
             await provider.close()
