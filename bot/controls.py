@@ -31,7 +31,7 @@ from flux_core.errors import (
     UnknownProvider,
 )
 from flux_core.generation import GenerationRequest
-from flux_core.jobs import Account, Job, JobState, Origin, Whereabouts
+from flux_core.jobs import Account, Job, Origin, Whereabouts
 from flux_core.service import Studio
 from flux_core.variations import reroll_request, variation_request
 
@@ -244,8 +244,8 @@ async def _show(studio: Studio, interaction: Interaction, press: Press) -> None:
     if loaded:
         card = result(job, [one.shown for one in loaded])
         await interaction.edit_original_response(view=card, attachments=uploads.files(loaded))
-    if job.state is JobState.SUCCEEDED and job.delivered_at is None:
-        await studio.delivered(job.id)
+    # Only what was given up: others still wait for the public answer, which is on its way.
+    await studio.looked_up(job.id)
     if not loaded:
         raise PictureGone()
 

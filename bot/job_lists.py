@@ -43,7 +43,7 @@ async def jobs_page(studio: Studio, account: Account, offset: int = 0) -> Card:
     for job in page:
         # One that ended and could not be delivered: without pictures to show, the list itself tells how it ended.
         if job.id in known and job.state.ended and job.state is not JobState.SUCCEEDED:
-            await studio.delivered(job.id)
+            await studio.looked_up(job.id)
     rows = page_buttons(
         "jobs",
         back=str(max(0, offset - PAGE)) if offset else None,

@@ -9,11 +9,12 @@ import pytest
 import sqlalchemy as sa
 
 from bot import delivery
-from bot.posting import Poster
+from bot.posting import Poster, Way
 from bot.sandbox.driver import Person
+from bot.sandbox.reading import text_of
 from flux_core.database.tables import jobs
 from tests.bot.conftest import Stage
-from tests.bot.scenes import ask, delivered, finished
+from tests.bot.scenes import ask, delivered, finished, is_private, press
 
 
 async def test_an_upload_that_outlasts_its_lease_stays_with_whoever_sends_it(
@@ -46,3 +47,32 @@ async def test_an_upload_that_outlasts_its_lease_stays_with_whoever_sends_it(
     await delivered(stage, job.id)
     kept = sa.select(jobs.c.delivery_owner).where(jobs.c.id == job.id)
     assert await stage.easel.queue._db.read(lambda connection: connection.execute(kept).scalar_one()) is None
+
+
+async def test_pictures_that_are_deleted_while_they_are_being_posted_do_not_stay(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sending, go_on = asyncio.Event(), asyncio.Event()
+    send = Poster.send
+
+    async def slowly(self: Poster, way: Any, job: Any, *card: Any) -> int | None:
+        if way is Way.CHANNEL:
+            sending.set()
+            await go_on.wait()
+        return await send(self, way, job, *card)
+
+    monkeypatch.setattr(Poster, "send", slowly)
+    card = await ask(ada, prompt="a mistake", count=1)
+    job = await stage.easel.take()
+    await stage.easel.step(job, 2)
+    waiting = await ada.wait_for(lambda m: m["id"] == card["id"] and "step 2" in text_of(m), 30)
+    stage.sandbox.inject(expire_tokens=True)
+    await stage.easel.finish(job)
+    await asyncio.wait_for(sending.wait(), 30)
+    details = await ada.response(await ada.command("jobs"))
+    shown = await press(ada, details, "Show")
+    await ada.press(shown, "Delete")
+    await ada.wait_gone(waiting["id"], 30)
+    go_on.set()
+    posted = await ada.wait_for(lambda m: f"flux-{job.id}" in str(m["attachments"]) and not is_private(m), 30)
+    await ada.wait_gone(posted["id"], 30)

@@ -222,6 +222,53 @@ async def test_what_cannot_be_delivered_waits_in_jobs(stage: Stage, ada: Person)
     await delivered(stage, job.id)
 
 
+async def test_looking_at_pictures_that_are_still_to_be_posted_takes_them_from_nobody(
+    stage: Stage, ada: Person, linus: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await ask(ada, prompt="for everybody", count=1)
+    job = await stage.easel.take()
+    refused = asyncio.Event()
+
+    async def trouble(*_: Any) -> int | None:
+        refused.set()
+        raise TimeoutError
+
+    with monkeypatch.context() as away:
+        away.setattr(delivery.Poster, "send", trouble)
+        await stage.easel.finish(job)
+        await asyncio.wait_for(refused.wait(), 30)
+        listed = await ada.response(await ada.command("jobs"))
+        assert "not posted yet" in text_of(listed)
+        assert len(pictures_of(await press(ada, listed, "Show"))) == 1
+        assert (await stage.studio.job(job.id)).delivered_at is None
+    posted = await linus.wait_for(lambda m: m["id"] == first["id"] and "Details" in labels_of(m), 30)
+    assert len(pictures_of(posted)) == 1
+
+
+async def test_what_was_posted_before_the_database_went_away_is_not_posted_again_however_long_it_stays(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted, away = stage.studio.delivered, asyncio.Event()
+
+    async def unnoted(job_id: str) -> None:
+        if away.is_set():
+            await noted(job_id)
+            return
+        away.set()
+        stage.sandbox.world.messages._nonces.clear()  # as Discord does after some minutes
+        raise StorageUnavailable("away")
+
+    monkeypatch.setattr(stage.studio, "delivered", unnoted)
+    await ask(ada, prompt="once", count=1)
+    job = await stage.easel.take()
+    stage.sandbox.inject(expire_tokens=True)
+    await stage.easel.finish(job)
+    await delivered(stage, job.id)
+    assert away.is_set()
+    posts = [one for one in stage.sandbox.records if one.method == "POST" and one.path.endswith("/messages")]
+    assert len(posts) == 1
+
+
 async def test_a_failure_that_cannot_be_told_is_read_in_jobs(stage: Stage, ada: Person) -> None:
     await ask(ada, prompt="stranded", private=True)
     job = await stage.easel.take()
