@@ -9,6 +9,7 @@ import secrets
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import discord
@@ -67,6 +68,10 @@ class CommandTree(app_commands.CommandTree["FluxBot"]):
             raise app_commands.AppCommandError(f"{type(error).__name__} in reading it") from error
 
 
+class _Again(Exception):
+    """Ends an attempt to connect. discord.py makes the next one within it: after an hour they would be too deep."""
+
+
 class FluxBot(discord.AutoShardedClient):
     """The studio's face on Discord. It holds no state that a restart could lose."""
 
@@ -109,6 +114,8 @@ class FluxBot(discord.AutoShardedClient):
         self._starts = SessionStarts(self, studio)
         self._delivery: asyncio.Task[None] | None = None
         self._loops: list[asyncio.Task[None]] = []
+        self._launching: set[int] = set()
+        """Shards that connect for the first time."""
         self._away: set[int] = set()
         """Shards whose connection ended and has not come back yet."""
         self.exports = asyncio.Semaphore(1)
@@ -160,9 +167,18 @@ class FluxBot(discord.AutoShardedClient):
         await super().connect(reconnect=reconnect)
 
     async def launch_shard(self, gateway: yarl.URL, shard_id: int, *, initial: bool = False) -> None:
-        """Connect a shard, once it may start a session."""
-        await self._starts.line_up(shard_id)
-        await super().launch_shard(gateway, shard_id, initial=initial)
+        """Connect a shard, once it may start a session, and again until it is connected."""
+        if shard_id in self._launching:
+            raise _Again
+        self._launching.add(shard_id)
+        try:
+            while True:
+                await self._starts.line_up(shard_id)
+                with suppress(_Again):
+                    await super().launch_shard(gateway, shard_id, initial=initial)
+                    return
+        finally:
+            self._launching.discard(shard_id)
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
         """Wait until it is the shard's turn, among those of all processes."""
