@@ -25,6 +25,7 @@ from bot.delivery import Delivery
 from bot.in_hand import answered
 from bot.keeping import Keeping
 from bot.permissions import owners
+from bot.posting import passing
 from bot.removals import Removing
 from bot.reviews.posting import Posting
 from bot.rush import Rush
@@ -129,13 +130,22 @@ class FluxBot(discord.AutoShardedClient):
         self.owners = owners(self.application, self.settings.owner_ids)
         keeping = self.keeping = Keeping(self.studio, await self._introduction(self.application_id))
         await keeping.begin()
-        await upload(self.tree, self.studio, application_id=self.application_id, api=self.settings.discord_api_base)
+        await self._upload(self.application_id)
         self._delivery = asyncio.create_task(Delivery(self, self.studio, share=keeping.part).run(), name="delivery")
         self._loops = [
             asyncio.create_task(keeping.run(), name="keeping"),
             asyncio.create_task(Posting(self, self.studio, share=keeping.part).run(), name="reviews"),
             asyncio.create_task(Removing(self, self.studio, share=keeping.part).run(), name="removals"),
         ]
+
+    async def _upload(self, application_id: int) -> None:
+        """Upload the commands. Where Discord refuses them, go on: what was accepted is still to be delivered."""
+        try:
+            await upload(self.tree, self.studio, application_id=application_id, api=self.settings.discord_api_base)
+        except discord.HTTPException as error:
+            if passing(error):
+                raise
+            log.error("Discord refuses the bot's commands, so members keep those from before, if any: %s", error)
 
     async def _introduction(self, application_id: int) -> Keeper:
         """Settle how many shards there are, and return what the other processes are told of this one."""

@@ -10,6 +10,7 @@ import aiohttp
 import discord
 import pytest
 import sqlalchemy as sa
+from discord import app_commands
 
 from bot import delivery, orders
 from bot.client import FluxBot
@@ -21,6 +22,7 @@ from flux_core.errors import OutOfMemory, Refused, StorageUnavailable
 from flux_core.generation import RequestOptions, resolve
 from flux_core.jobs import JobState, Origin, ReplyTo
 from flux_core.service import Submission
+from tests.bot import conftest
 from tests.bot.conftest import Stage
 from tests.bot.scenes import account_of, ask, delivered, finished, is_private, outbox_empty, png, press, spent
 
@@ -313,6 +315,24 @@ async def test_the_bot_does_not_upload_its_commands_twice(stage: Stage) -> None:
     await stage.stop_bot()
     await stage.start_bot()
     assert uploads() == 1
+
+
+async def test_commands_that_discord_refuses_keep_no_bot_from_its_work(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    choices = [app_commands.Choice(name=f"{number:0>100}", value=f"{number:0>100}") for number in range(25)]
+
+    @app_commands.command(description="More than the 8,000 characters that Discord takes.")
+    @app_commands.choices(one=choices, other=choices)
+    async def verbose(_: discord.Interaction, one: str, other: str) -> None: ...
+
+    first = await ask(ada, prompt="a", count=1)
+    await stage.stop_bot()
+    monkeypatch.setattr(conftest, "COMMANDS", [*conftest.COMMANDS, verbose])
+    await stage.start_bot()
+    assert "Discord refuses the bot's commands" in caplog.text
+    await stage.easel.finish(await stage.easel.take())
+    await finished(ada, first["id"])
 
 
 async def test_delivery_outlasts_faults_at_discord(stage: Stage, ada: Person) -> None:
