@@ -11,6 +11,7 @@ import logging
 import random
 import secrets
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from structlog.contextvars import bind_contextvars
 
 from bot import cards, uploads
 from bot.notices import nonce, notice
-from bot.posting import Poster, Way, passing, progress_way, too_large, upload_limits, ways
+from bot.posting import Poster, Way, passing, progress_way, token_lives, too_large, upload_limits, ways
 from bot.turns import turn_of
 from flux_core.errors import FluxError, JobNotFound, PictureGone, StorageUnavailable
 from flux_core.jobs import Job, JobState
@@ -50,6 +51,9 @@ ACKNOWLEDGED_WITHIN = 4.0
 LEASE = 30.0
 """Seconds for which a delivery belongs to this process, renewed while it is at it; after a crash, the next one waits
 that long."""
+POSTS_AT_ONCE = 4
+"""Answers to one channel on their way with the bot's own token. Discord takes about five in five seconds there, and
+after an hour away those of a busy channel would keep all others waiting."""
 SEND_TIMEOUT = 60.0
 """Seconds for one request with its uploads. Where it outlasts a lease that could not be renewed, what two bots send is
 the same post."""
@@ -112,6 +116,8 @@ class Delivery:
         self._messages: dict[str, _Message] = {}
         self._edits = asyncio.Semaphore(4)
         self._finals = asyncio.Semaphore(at_once)
+        self._posting: Counter[int] = Counter()
+        """Channel → answers that are on their way to it with the bot's own token."""
         self._touched = asyncio.Event()
         self._next_page = 0.0
         self._page_after = ""
@@ -205,7 +211,7 @@ class Delivery:
         if job.state.ended:
             message.next_look = max(message.hold_until, one.next_delivery_at or 0.0, _answered_by(job))
             if message.next_look <= now:
-                self._start(message, f"deliver-{job.id}", self._deliver(one, message))
+                self._send_when_free(one, message, now)
         elif message.frozen:
             message.next_look = float("inf")
         elif now >= message.next_look:
@@ -215,6 +221,26 @@ class Delivery:
         elif job.state is JobState.RUNNING:
             # It waited in the queue with long gaps between looks; now it moves.
             message.next_look = min(message.next_look, now + EDIT_GAP)
+
+    def _send_when_free(self, one: LiveJob, message: _Message, now: float) -> None:
+        """Begin to deliver, unless its channel has enough on the way; the end of any of those is a reason to look."""
+        reply = one.job.reply_to
+        channel = None if reply is None or token_lives(reply, now) else reply.channel_id
+        if channel is not None:
+            if self._posting[channel] >= POSTS_AT_ONCE:
+                message.next_look = float("inf")
+                return
+            self._posting[channel] += 1
+
+        async def deliver() -> None:
+            try:
+                await self._deliver(one, message)
+            finally:
+                if channel is not None:
+                    self._posting.subtract((channel,))
+                    self._posting = +self._posting  # forgets those with none
+
+        self._start(message, f"deliver-{one.job.id}", deliver())
 
     def _start(self, message: _Message, name: str, work: Coroutine[Any, Any, None]) -> None:
         message.task = asyncio.create_task(work, name=name)

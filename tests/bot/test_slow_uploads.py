@@ -76,3 +76,45 @@ async def test_pictures_that_are_deleted_while_they_are_being_posted_do_not_stay
     go_on.set()
     posted = await ada.wait_for(lambda m: f"flux-{job.id}" in str(m["attachments"]) and not is_private(m), 30)
     await ada.wait_gone(posted["id"], 30)
+
+
+async def test_a_channel_that_has_much_to_catch_up_with_keeps_no_other_waiting(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(delivery.Delivery.__init__.__kwdefaults__, "at_once", 3)
+    monkeypatch.setattr(delivery, "POSTS_AT_ONCE", 2)
+    go_on, underway, most = asyncio.Event(), 0, 0
+    send = Poster.send
+
+    async def slowly(self: Poster, way: Any, job: Any, *card: Any) -> int | None:
+        nonlocal underway, most
+        if way is not Way.CHANNEL:
+            return await send(self, way, job, *card)
+        underway += 1
+        most = max(most, underway)
+        await go_on.wait()
+        try:
+            return await send(self, way, job, *card)
+        finally:
+            underway -= 1
+
+    monkeypatch.setattr(Poster, "send", slowly)
+    late = []
+    for number in range(5):
+        await ask(ada, prompt=f"late {number}", count=1)
+        late.append(await stage.easel.take())
+    await stage.stop_bot()
+    for job in late:
+        await stage.easel.finish(job)
+    expire = sa.update(jobs).values(token_expires_at=0.0)
+    await stage.easel.queue._db.write(lambda connection: connection.execute(expire).rowcount)
+    await stage.start_bot()
+    async with stage.person("Linus", "general") as linus:
+        card = await ask(linus, prompt="fresh", count=1)
+        await stage.easel.finish(await stage.easel.take())
+        await finished(linus, card["id"])
+        assert most == 2
+        go_on.set()
+    for job in late:
+        await delivered(stage, job.id)
+    assert most == 2
