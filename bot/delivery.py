@@ -11,7 +11,6 @@ import logging
 import random
 import secrets
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -23,7 +22,8 @@ from structlog.contextvars import bind_contextvars
 
 from bot import cards, uploads
 from bot.notices import nonce, notice
-from bot.posting import Poster, Way, passing, progress_way, token_lives, too_large, upload_limits, ways
+from bot.own_token import Lane, OwnToken
+from bot.posting import Poster, Way, passing, progress_way, too_large, upload_limits, ways
 from bot.turns import turn_of
 from flux_core.errors import FluxError, JobNotFound, PictureGone, StorageUnavailable
 from flux_core.jobs import Job, JobState
@@ -51,9 +51,6 @@ ACKNOWLEDGED_WITHIN = 4.0
 LEASE = 30.0
 """Seconds for which a delivery belongs to this process, renewed while it is at it; after a crash, the next one waits
 that long."""
-POSTS_AT_ONCE = 4
-"""Answers to one channel on their way with the bot's own token. Discord takes about five in five seconds there, and
-after an hour away those of a busy channel would keep all others waiting."""
 SEND_TIMEOUT = 60.0
 """Seconds for one request with its uploads. Where it outlasts a lease that could not be renewed, what two bots send is
 the same post."""
@@ -116,8 +113,7 @@ class Delivery:
         self._messages: dict[str, _Message] = {}
         self._edits = asyncio.Semaphore(4)
         self._finals = asyncio.Semaphore(at_once)
-        self._posting: Counter[int] = Counter()
-        """Channel → answers that are on their way to it with the bot's own token."""
+        self._own_token = OwnToken()
         self._touched = asyncio.Event()
         self._next_page = 0.0
         self._page_after = ""
@@ -208,44 +204,30 @@ class Delivery:
         message.met = self._round
         if message.task is not None:
             return
+        lane = self._own_token.lane_of(job, now)
         if job.state.ended:
             message.next_look = max(message.hold_until, one.next_delivery_at or 0.0, _answered_by(job))
-            if message.next_look <= now:
-                self._send_when_free(one, message, now)
+            if message.next_look <= now and self._own_token.is_full(lane):
+                message.next_look = float("inf")  # the end of any of those is a reason to look
+            elif message.next_look <= now:
+                self._start(message, f"deliver-{job.id}", self._deliver(one, message), lane)
         elif message.frozen:
             message.next_look = float("inf")
         elif now >= message.next_look:
             message.next_look = now + (EDIT_GAP if job.state is JobState.RUNNING else turn_gap)
-            if job.state is JobState.QUEUED or _progress_of(job) != message.shown:
-                self._start(message, f"progress-{job.id}", self._progress(job, message))
+            told = job.state is not JobState.QUEUED and _progress_of(job) == message.shown
+            if not told and not self._own_token.is_full(lane):
+                self._start(message, f"progress-{job.id}", self._progress(job, message), lane)
         elif job.state is JobState.RUNNING:
             # It waited in the queue with long gaps between looks; now it moves.
             message.next_look = min(message.next_look, now + EDIT_GAP)
 
-    def _send_when_free(self, one: LiveJob, message: _Message, now: float) -> None:
-        """Begin to deliver, unless its channel has enough on the way; the end of any of those is a reason to look."""
-        reply = one.job.reply_to
-        channel = None if reply is None or token_lives(reply, now) else reply.channel_id
-        if channel is not None:
-            if self._posting[channel] >= POSTS_AT_ONCE:
-                message.next_look = float("inf")
-                return
-            self._posting[channel] += 1
-
-        async def deliver() -> None:
-            try:
-                await self._deliver(one, message)
-            finally:
-                if channel is not None:
-                    self._posting.subtract((channel,))
-                    self._posting = +self._posting  # forgets those with none
-
-        self._start(message, f"deliver-{one.job.id}", deliver())
-
-    def _start(self, message: _Message, name: str, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, message: _Message, name: str, work: Coroutine[Any, Any, None], lane: Lane | None) -> None:
         message.task = asyncio.create_task(work, name=name)
+        self._own_token.enter(lane)
 
         def ended(task: asyncio.Task[None]) -> None:
+            self._own_token.leave(lane)
             message.task = None
             if not task.cancelled() and (error := task.exception()) is not None:
                 log.error("%s failed", name, exc_info=error)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from bot import delivery
+from bot import delivery, own_token
 from bot.posting import Poster, Way
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import text_of
@@ -82,7 +82,7 @@ async def test_a_channel_that_has_much_to_catch_up_with_keeps_no_other_waiting(
     stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(delivery.Delivery.__init__.__kwdefaults__, "at_once", 3)
-    monkeypatch.setattr(delivery, "POSTS_AT_ONCE", 2)
+    monkeypatch.setattr(own_token, "POSTS_AT_ONCE", 2)
     go_on, underway, most = asyncio.Event(), 0, 0
     send = Poster.send
 
@@ -118,3 +118,33 @@ async def test_a_channel_that_has_much_to_catch_up_with_keeps_no_other_waiting(
     for job in late:
         await delivered(stage, job.id)
     assert most == 2
+
+
+async def test_cards_that_a_channel_takes_slowly_keep_nothing_else_waiting(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editing, go_on = asyncio.Event(), asyncio.Event()
+    send = Poster.send
+
+    async def slowly(self: Poster, way: Any, job: Any, *card: Any) -> int | None:
+        if way is Way.EDIT:
+            editing.set()
+            await go_on.wait()
+        return await send(self, way, job, *card)
+
+    monkeypatch.setattr(Poster, "send", slowly)
+    for number in range(8):
+        await ask(ada, prompt=f"late {number}", count=1)
+    await stage.stop_bot()
+    expire = sa.update(jobs).values(token_expires_at=0.0)
+    await stage.easel.queue._db.write(lambda connection: connection.execute(expire).rowcount)
+    await stage.start_bot()
+    await asyncio.wait_for(editing.wait(), 30)
+    async with stage.person("Linus", "general") as linus:
+        card = await ask(linus, prompt="fresh", count=1)
+        taken = {job.request.prompt: job for job in [await stage.easel.take() for _ in range(5)]}
+        await stage.easel.step(taken["fresh"], 2)
+        await linus.wait_for(lambda m: m["id"] == card["id"] and "step 2" in text_of(m), 30)
+        late = await stage.easel.finish(taken["late 2"])  # the card of the first is being edited
+        await ada.wait_for(lambda m: f"flux-{late.id}" in str(m["attachments"]), 30)
+    go_on.set()
