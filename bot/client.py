@@ -9,6 +9,7 @@ import secrets
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import discord
@@ -24,6 +25,7 @@ from bot.delivery import Delivery
 from bot.in_hand import answered
 from bot.keeping import Keeping
 from bot.permissions import owners
+from bot.posting import passing
 from bot.removals import Removing
 from bot.reviews.posting import Posting
 from bot.rush import Rush
@@ -65,6 +67,10 @@ class CommandTree(app_commands.CommandTree["FluxBot"]):
         except Exception as error:
             # Commands wrap what goes wrong in them; this is discord.py, stumbling over a form that it does not expect.
             raise app_commands.AppCommandError(f"{type(error).__name__} in reading it") from error
+
+
+class _Again(Exception):
+    """Ends an attempt to connect. discord.py makes the next one within it: after an hour they would be too deep."""
 
 
 class FluxBot(discord.AutoShardedClient):
@@ -109,6 +115,8 @@ class FluxBot(discord.AutoShardedClient):
         self._starts = SessionStarts(self, studio)
         self._delivery: asyncio.Task[None] | None = None
         self._loops: list[asyncio.Task[None]] = []
+        self._launching: set[int] = set()
+        """Shards that connect for the first time."""
         self._away: set[int] = set()
         """Shards whose connection ended and has not come back yet."""
         self.exports = asyncio.Semaphore(1)
@@ -122,13 +130,22 @@ class FluxBot(discord.AutoShardedClient):
         self.owners = owners(self.application, self.settings.owner_ids)
         keeping = self.keeping = Keeping(self.studio, await self._introduction(self.application_id))
         await keeping.begin()
-        await upload(self.tree, self.studio, application_id=self.application_id, api=self.settings.discord_api_base)
+        await self._upload(self.application_id)
         self._delivery = asyncio.create_task(Delivery(self, self.studio, share=keeping.part).run(), name="delivery")
         self._loops = [
             asyncio.create_task(keeping.run(), name="keeping"),
             asyncio.create_task(Posting(self, self.studio, share=keeping.part).run(), name="reviews"),
             asyncio.create_task(Removing(self, self.studio, share=keeping.part).run(), name="removals"),
         ]
+
+    async def _upload(self, application_id: int) -> None:
+        """Upload the commands. Where Discord refuses them, go on: what was accepted is still to be delivered."""
+        try:
+            await upload(self.tree, self.studio, application_id=application_id, api=self.settings.discord_api_base)
+        except discord.HTTPException as error:
+            if passing(error):
+                raise
+            log.error("Discord refuses the bot's commands, so members keep those from before, if any: %s", error)
 
     async def _introduction(self, application_id: int) -> Keeper:
         """Settle how many shards there are, and return what the other processes are told of this one."""
@@ -160,9 +177,18 @@ class FluxBot(discord.AutoShardedClient):
         await super().connect(reconnect=reconnect)
 
     async def launch_shard(self, gateway: yarl.URL, shard_id: int, *, initial: bool = False) -> None:
-        """Connect a shard, once it may start a session."""
-        await self._starts.line_up(shard_id)
-        await super().launch_shard(gateway, shard_id, initial=initial)
+        """Connect a shard, once it may start a session, and again until it is connected."""
+        if shard_id in self._launching:
+            raise _Again
+        self._launching.add(shard_id)
+        try:
+            while True:
+                await self._starts.line_up(shard_id)
+                with suppress(_Again):
+                    await super().launch_shard(gateway, shard_id, initial=initial)
+                    return
+        finally:
+            self._launching.discard(shard_id)
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
         """Wait until it is the shard's turn, among those of all processes."""

@@ -20,6 +20,7 @@ from bot.cards import result
 from bot.custom_ids import CUSTOM_ID, Action, Press, from_match
 from bot.job_lists import jobs_page
 from bot.permissions import moderates
+from bot.posting import limits_from, too_large
 from bot.whereabouts import roles_of, whereabouts
 from flux_core.errors import (
     AlreadySo,
@@ -31,7 +32,7 @@ from flux_core.errors import (
     UnknownProvider,
 )
 from flux_core.generation import GenerationRequest
-from flux_core.jobs import Account, Job, JobState, Origin, Whereabouts
+from flux_core.jobs import Account, Job, Origin, Whereabouts
 from flux_core.service import Studio
 from flux_core.variations import reroll_request, variation_request
 
@@ -240,12 +241,21 @@ async def _delete(studio: Studio, interaction: Interaction, press: Press) -> Non
 async def _show(studio: Studio, interaction: Interaction, press: Press) -> None:
     job = await _own(studio, interaction, press.job_id)
     await think(interaction)
-    loaded = await uploads.load(studio, job, limit=interaction.filesize_limit)
-    if loaded:
+    loaded: list[uploads.Upload] = []
+    limits = limits_from(interaction.filesize_limit)
+    for limit in limits:
+        loaded = await uploads.load(studio, job, limit=limit)
+        if not loaded:
+            break
         card = result(job, [one.shown for one in loaded])
-        await interaction.edit_original_response(view=card, attachments=uploads.files(loaded))
-    if job.state is JobState.SUCCEEDED and job.delivered_at is None:
-        await studio.delivered(job.id)
+        try:
+            await interaction.edit_original_response(view=card, attachments=uploads.files(loaded))
+            break
+        except discord.HTTPException as refused:
+            if not too_large(refused) or limit == limits[-1]:
+                raise
+    # Only what was given up: others still wait for the public answer, which is on its way.
+    await studio.looked_up(job.id)
     if not loaded:
         raise PictureGone()
 

@@ -22,6 +22,7 @@ from structlog.contextvars import bind_contextvars
 
 from bot import cards, uploads
 from bot.notices import nonce, notice
+from bot.own_token import Lane, OwnToken
 from bot.posting import Poster, Way, passing, progress_way, too_large, upload_limits, ways
 from bot.turns import turn_of
 from flux_core.errors import FluxError, JobNotFound, PictureGone, StorageUnavailable
@@ -55,7 +56,9 @@ SEND_TIMEOUT = 60.0
 the same post."""
 NOTICE_TIMEOUT = 10.0
 """Seconds for telling a member in a direct message that their pictures are there."""
-LONGEST_RETRY = 300.0
+LONGEST_RETRY = 100.0
+"""Seconds, half of it more or less by chance: a post whose receipt was lost is tried again while Discord knows its
+nonce, which it does for "the past few minutes"."""
 GIVE_UP_AFTER = 24 * 3600.0
 """Seconds after its end at which a job that Discord keeps refusing for passing reasons waits in /jobs instead."""
 CLOSE_WITHIN = 10.0
@@ -82,6 +85,8 @@ class _Message:
     """Until when the final answer waits, because somebody else is sending it or the database did not answer."""
     frozen: bool = False
     """Discord takes no more edits; only the final answer is left."""
+    sent: tuple[Way, int | None] | None = None
+    """How the final answer went, and as which message: kept where the database was away before it was noted."""
 
 
 class Delivery:
@@ -108,6 +113,7 @@ class Delivery:
         self._messages: dict[str, _Message] = {}
         self._edits = asyncio.Semaphore(4)
         self._finals = asyncio.Semaphore(at_once)
+        self._own_token = OwnToken()
         self._touched = asyncio.Event()
         self._next_page = 0.0
         self._page_after = ""
@@ -198,24 +204,30 @@ class Delivery:
         message.met = self._round
         if message.task is not None:
             return
+        lane = self._own_token.lane_of(job, now)
         if job.state.ended:
             message.next_look = max(message.hold_until, one.next_delivery_at or 0.0, _answered_by(job))
-            if message.next_look <= now:
-                self._start(message, f"deliver-{job.id}", self._deliver(one, message))
+            if message.next_look <= now and self._own_token.is_full(lane):
+                message.next_look = float("inf")  # the end of any of those is a reason to look
+            elif message.next_look <= now:
+                self._start(message, f"deliver-{job.id}", self._deliver(one, message), lane)
         elif message.frozen:
             message.next_look = float("inf")
         elif now >= message.next_look:
             message.next_look = now + (EDIT_GAP if job.state is JobState.RUNNING else turn_gap)
-            if job.state is JobState.QUEUED or _progress_of(job) != message.shown:
-                self._start(message, f"progress-{job.id}", self._progress(job, message))
+            told = job.state is not JobState.QUEUED and _progress_of(job) == message.shown
+            if not told and not self._own_token.is_full(lane):
+                self._start(message, f"progress-{job.id}", self._progress(job, message), lane)
         elif job.state is JobState.RUNNING:
             # It waited in the queue with long gaps between looks; now it moves.
             message.next_look = min(message.next_look, now + EDIT_GAP)
 
-    def _start(self, message: _Message, name: str, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, message: _Message, name: str, work: Coroutine[Any, Any, None], lane: Lane | None) -> None:
         message.task = asyncio.create_task(work, name=name)
+        self._own_token.enter(lane)
 
         def ended(task: asyncio.Task[None]) -> None:
+            self._own_token.leave(lane)
             message.task = None
             if not task.cancelled() and (error := task.exception()) is not None:
                 log.error("%s failed", name, exc_info=error)
@@ -317,7 +329,7 @@ class Delivery:
         async with self._finals:
             try:
                 async with self._leased(job.id):
-                    handed_over = await self._hand_over(job)
+                    handed_over = await self._hand_over(job, message)
                 if not handed_over:
                     message.hold_until = self._clock() + TURN_GAP
             except Exception as error:
@@ -342,13 +354,19 @@ class Delivery:
             renewing.cancel()
             await asyncio.gather(renewing, return_exceptions=True)
 
-    async def _hand_over(self, job: Job) -> bool:
+    async def _hand_over(self, job: Job, message: _Message) -> bool:
         """Try every way in turn, and give up when all are closed; False when another bot is at it.
 
         Raises what may pass.
         """
         reply = job.reply_to
         assert reply is not None
+        if message.sent is not None:
+            # Discord forgets a nonce after minutes, and the database may have been away for longer.
+            if not await self._studio.claim_delivery(job.id, self._owner, LEASE):
+                return False
+            await self._done(job, *message.sent)
+            return True
         closed: list[str] = []
         for way in ways(job, self._clock()):
             for limit in upload_limits(reply, way):
@@ -366,6 +384,7 @@ class Delivery:
                     if loaded and too_large(error):
                         continue
                     break
+                message.sent = way, message_id
                 await self._done(job, way, message_id)
                 return True
         if job.state is JobState.CANCELLED:
@@ -380,6 +399,9 @@ class Delivery:
     async def _done(self, job: Job, way: Way, message_id: int | None) -> None:
         reply = job.reply_to
         assert reply is not None
+        if way is Way.CHANNEL and message_id is not None and await self._deleted(job, message_id):
+            await self._studio.removals.note(job.account.guild_id, reply.channel_id, message_id)
+            return
         if way is not Way.DIRECT and message_id is not None and message_id != reply.message_id:
             # A new post, or the first answer, whose id had not reached us: who deletes the picture has to find it.
             attach = self._studio.replace_message if way is Way.CHANNEL else self._studio.attach_message
@@ -390,6 +412,11 @@ class Delivery:
         await self._studio.delivered(job.id)
         m.DELIVERIES.labels(way.name.lower()).inc()
         m.DELIVERY.observe(max(0.0, self._clock() - (job.ended_at or self._clock())))
+
+    async def _deleted(self, job: Job, message_id: int) -> bool:
+        """Tell whether ``job`` was deleted while its post ``message_id`` was on its way: nothing else ends that."""
+        now = await self._studio.job(job.id)
+        return now.delivered_at is not None and (now.reply_to is None or now.reply_to.message_id != message_id)
 
     async def _notify(self, job: Job) -> None:
         """Send a direct message about a delivered job; a courtesy, so what is in its way is in nobody else's."""
@@ -408,7 +435,7 @@ class Delivery:
             await self._studio.give_up_delivery(one.job.id, reason)
             m.DELIVERIES.labels("given_up").inc()
             return
-        wait = min(LONGEST_RETRY, 2.0**one.delivery_attempts) * random.uniform(0.5, 1.5)
+        wait = min(LONGEST_RETRY, 2.0 ** min(one.delivery_attempts, 10)) * random.uniform(0.5, 1.5)
         log.info("delivering job %s again in %.1f s: %s", one.job.id, wait, reason)
         await self._studio.delivery_failed(one.job.id, now + wait, reason)
         m.DELIVERIES.labels("later").inc()

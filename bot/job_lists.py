@@ -14,9 +14,8 @@ from bot.cards import Card
 from bot.listings import PAGE, Entry
 from bot.paging import page_buttons, paged
 from bot.phrasing import quoted
-from bot.turns import turn_of
+from bot.turns import turns_of
 from bot.whereabouts import account_of
-from flux_core.errors import JobNotFound
 from flux_core.jobs import Account, Job, JobState
 from flux_core.service import Studio
 
@@ -39,11 +38,14 @@ async def jobs_page(studio: Studio, account: Account, offset: int = 0) -> Card:
     offset = offset if offset < len(listed) else 0
     page = listed[offset : offset + PAGE]
     first = {job.lane: job.id for job in reversed(active) if job.state is JobState.QUEUED and job.held is None}
-    entries = [await _entry(studio, job, can_move=first.get(job.lane) != job.id) for job in page]
+    living = [job for job in page if not job.state.ended]
+    turns = dict(zip([job.id for job in living], await turns_of(studio, living), strict=True))
+    movable = {job.id for job in living if job.state is JobState.QUEUED and job.held is None} - set(first.values())
+    entries = [Entry(job, turns.get(job.id), can_move=job.id in movable) for job in page]
     for job in page:
         # One that ended and could not be delivered: without pictures to show, the list itself tells how it ended.
         if job.id in known and job.state.ended and job.state is not JobState.SUCCEEDED:
-            await studio.delivered(job.id)
+            await studio.looked_up(job.id)
     rows = page_buttons(
         "jobs",
         back=str(max(0, offset - PAGE)) if offset else None,
@@ -58,16 +60,6 @@ def _order(job: Job) -> tuple[Any, ...]:
     if job.state is JobState.QUEUED:
         return (1, job.lane, job.start_tag, job.id)
     return (2, 0, 0.0, job.id)
-
-
-async def _entry(studio: Studio, job: Job, *, can_move: bool) -> Entry:
-    if job.state.ended:
-        return Entry(job)
-    try:
-        turn = await turn_of(studio, job)
-    except JobNotFound:
-        turn = None
-    return Entry(job, turn, can_move=can_move and job.state is JobState.QUEUED and job.held is None)
 
 
 @paged("jobs")

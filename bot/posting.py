@@ -90,7 +90,11 @@ def upload_limits(reply: ReplyTo, way: Way) -> list[int]:
 
     A server may have lost its boosts since the order was given, and with them the limit that Discord told then.
     """
-    first = min(reply.upload_limit, DM_UPLOAD_LIMIT) if way is Way.DIRECT else reply.upload_limit
+    return limits_from(min(reply.upload_limit, DM_UPLOAD_LIMIT) if way is Way.DIRECT else reply.upload_limit)
+
+
+def limits_from(first: int) -> list[int]:
+    """Return ``first``, the bytes per file that Discord tells, and what to try where it takes less than it tells."""
     return [first, *(limit for limit in (DM_UPLOAD_LIMIT, SMALLEST_UPLOAD_LIMIT) if limit < first)]
 
 

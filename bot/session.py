@@ -14,6 +14,7 @@ from discord.gateway import DiscordWebSocket
 from bot.client import FluxBot
 from bot.commands import COMMANDS
 from bot.gateway import Gateway
+from bot.posting import passing
 from flux_core.errors import ConfigurationError, StorageUnavailable
 from flux_core.metrics.exposing import exposed
 from flux_core.service import Studio
@@ -90,8 +91,14 @@ async def _login(bot: FluxBot, token: str, settings: Settings) -> None:
                 raise
             log.warning("the bot cannot start yet: %s", error)
             await asyncio.sleep(min(20.0, 2.0**attempt))
-        except (aiohttp.ClientError, OSError, discord.DiscordServerError, discord.GatewayNotFound) as error:
-            log.warning("cannot reach Discord yet: %s", type(error).__name__)
+        except (aiohttp.ClientError, OSError, discord.HTTPException, discord.GatewayNotFound) as error:
+            status = error.status if isinstance(error, discord.HTTPException) else None
+            if status is not None and not passing(error):
+                raise ConfigurationError(
+                    f"{settings.discord_api_base} answers the bot's login with {status}, which Discord does not. Check "
+                    "DISCORD_API_BASE and whatever stands between."
+                ) from None
+            log.warning("cannot reach Discord yet: %s", type(error).__name__ if status is None else f"it says {status}")
             await asyncio.sleep(min(20.0, 2.0**attempt))
         else:
             return

@@ -12,7 +12,7 @@ import discord
 from bot.cards import Shown, picture_name
 from flux_core.errors import PictureGone
 from flux_core.images.encoding import CONTENT_TYPES, EXTENSIONS, fit
-from flux_core.jobs import Job
+from flux_core.jobs import Job, Picture
 from flux_core.service import Studio
 
 _EXTENSIONS = {CONTENT_TYPES[kind]: EXTENSIONS[kind] for kind in CONTENT_TYPES}
@@ -28,20 +28,23 @@ class Upload:
 
 async def load(studio: Studio, job: Job, *, limit: int) -> list[Upload]:
     """Return the pictures of ``job`` that still exist, each in at most ``limit`` bytes. Raises StorageUnavailable."""
-    uploads = []
-    for picture in await studio.pictures(job.id):
-        if picture.key is None:
-            continue
-        try:
-            data = await studio.picture_bytes(picture.key)
-        except PictureGone:
-            continue
-        extension = _EXTENSIONS.get(picture.content_type, "webp")
-        if len(data) > limit:
-            fitted = await asyncio.to_thread(fit, data, limit)
-            data, extension = fitted.data, fitted.extension
-        uploads.append(Upload(Shown(picture, picture_name(job, picture, extension)), data))
-    return uploads
+    # All at once: a bucket takes a while for each.
+    found = await asyncio.gather(*(_load(studio, job, one, limit) for one in await studio.pictures(job.id)))
+    return [upload for upload in found if upload is not None]
+
+
+async def _load(studio: Studio, job: Job, picture: Picture, limit: int) -> Upload | None:
+    if picture.key is None:
+        return None
+    try:
+        data = await studio.picture_bytes(picture.key)
+    except PictureGone:
+        return None
+    extension = _EXTENSIONS.get(picture.content_type, "webp")
+    if len(data) > limit:
+        fitted = await asyncio.to_thread(fit, data, limit)
+        data, extension = fitted.data, fitted.extension
+    return Upload(Shown(picture, picture_name(job, picture, extension)), data)
 
 
 def files(uploads: Sequence[Upload]) -> list[discord.File]:

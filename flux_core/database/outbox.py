@@ -52,7 +52,11 @@ _FORGET = {"interaction_token": None, "delivery_owner": None, "delivery_until": 
 _DELIVERED = (
     sa.update(jobs)
     .where(_ONE, c.delivered_at.is_(None))
-    # One that was given up, and that its member has looked up by now, is no longer undeliverable.
+    .values(delivered_at=bindparam("now"), undeliverable_at=None, **_FORGET)
+)
+_LOOKED_UP = (
+    sa.update(jobs)
+    .where(_ONE, c.undeliverable_at.is_not(None))
     .values(delivered_at=bindparam("now"), undeliverable_at=None, **_FORGET)
 )
 _FAILED = (
@@ -120,6 +124,12 @@ def claim(connection: Connection, job_id: str, owner: str, now: float, seconds: 
 def delivered(connection: Connection, job_id: str, now: float) -> None:
     """Note that Discord has the answer, and forget the interaction token."""
     connection.execute(_DELIVERED, {"job": job_id, "now": now})
+
+
+@locks.beside_others
+def looked_up(connection: Connection, job_id: str, now: float) -> None:
+    """Note that a member has seen an answer that was given up; any other is still to be delivered."""
+    connection.execute(_LOOKED_UP, {"job": job_id, "now": now})
 
 
 @locks.beside_others

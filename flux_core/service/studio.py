@@ -302,6 +302,10 @@ class Studio:
         """Note that Discord has the answer; the interaction token is forgotten."""
         await self._db.write(outbox.delivered, job_id, self._db.clock())
 
+    async def looked_up(self, job_id: str) -> None:
+        """Note that a member has seen what could not be delivered; what is still to be delivered stays so."""
+        await self._db.write(outbox.looked_up, job_id, self._db.clock())
+
     async def delivery_failed(self, job_id: str, retry_at: float, reason: str) -> None:
         """Note a delivery that did not work, to be tried again at ``retry_at`` (unix seconds)."""
         await self._db.write(outbox.failed, job_id, retry_at, reason)

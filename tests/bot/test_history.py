@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from bot import posting
 from bot.job_lists import CURSOR_LENGTH, Search, read_search
 from bot.paging import PAGED
 from bot.sandbox.driver import Person
-from bot.sandbox.reading import RawMessage, labels_of, text_of
+from bot.sandbox.reading import RawMessage, labels_of, pictures_of, text_of
 from flux_core.errors import OutOfMemory
 from flux_core.generation import RequestOptions, resolve
 from flux_core.jobs import Account, Origin
 from flux_core.service import Submission
 from tests.bot.conftest import Stage
-from tests.bot.scenes import account_of, draw, is_private, order, press
+from tests.bot.scenes import account_of, ask, draw, finished, is_private, order, press
 from tests.bot.test_reviews import held, moderate
 
 
@@ -55,6 +56,21 @@ async def test_jobs_tell_place_and_move_up(stage: Stage, ada: Person, linus: Per
     # By now it is drawn: the button finds that out and tells.
     await ada.press(listed, f"flux:up:{middle.id}")
     await ada.wait_for(lambda m: m["id"] == listed["id"] and "Drawing" in text_of(m))
+
+
+async def test_pictures_are_shown_smaller_where_discord_takes_less_than_it_tells(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(posting, "DM_UPLOAD_LIMIT", 60_000)
+    card = await ask(ada, prompt="noise", count=2, format="png")
+    await stage.easel.finish(await stage.easel.take(), noisy=True)
+    await finished(ada, card["id"])
+    listed = await command(ada, "jobs")
+    stage.sandbox.inject(largest_file=60_000)
+    shown = await press(ada, listed, "Show")
+    assert is_private(shown)
+    assert len(pictures_of(shown)) == 2
+    assert max(one["size"] for one in shown["attachments"]) <= 60_000
 
 
 async def test_moving_up_draws_the_list_anew(stage: Stage, ada: Person) -> None:

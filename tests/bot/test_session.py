@@ -13,6 +13,8 @@ from typing import Any
 
 import discord
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import RawTestServer
 from discord import app_commands
 from pydantic import SecretStr
 
@@ -43,6 +45,20 @@ async def test_an_unreachable_discord_says_where_it_was_looked_for(
     settings = stage.settings.model_copy(update={"discord_api_base": "http://127.0.0.1:9/api/v10"})
     with pytest.raises(ConfigurationError, match=r"127\.0\.0\.1:9"):
         await run_bot(settings, stage.studio, token=stage.sandbox.token)
+
+
+@pytest.mark.parametrize(("status", "says"), [(429, "does not answer"), (404, "answers the bot's login with 404")])
+async def test_whatever_else_answers_in_discords_place_is_explained(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, status: int, says: str
+) -> None:
+    async def refuse(_: web.BaseRequest) -> web.Response:
+        return web.Response(status=status, text="<html>error code: 1015</html>", content_type="text/html")
+
+    monkeypatch.setattr(session, "LOGIN_TRIES", 1)
+    async with RawTestServer(refuse) as wall:
+        settings = stage.settings.model_copy(update={"discord_api_base": str(wall.make_url("/api/v10"))})
+        with pytest.raises(ConfigurationError, match=says):
+            await run_bot(settings, stage.studio, token=stage.sandbox.token)
 
 
 async def test_cancelling_ends_everything_it_started(stage: Stage) -> None:

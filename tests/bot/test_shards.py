@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import discord
@@ -273,6 +274,31 @@ async def test_two_bots_with_the_same_shard_or_other_counts_are_told_loudly(
     await crew.end(twin)
     await crew.start("2", 3)
     await soon(lambda: "Give all the same SHARD_COUNT" in caplog.text)
+
+
+@pytest.mark.parametrize("limits", [Limits(identify_seconds=0)])
+async def test_a_gateway_that_stays_away_is_tried_again_and_again(
+    crew: Crew, ada: Person, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def at_once(_: float) -> None:
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(session_starts, "TURN", 0.0)
+    monkeypatch.setattr(discord.shard, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": at_once}))
+    connect, tries = DiscordWebSocket.from_client, iter(range(5))
+
+    async def away(*given: Any, **options: Any) -> DiscordWebSocket:
+        if next(tries, None) is not None:
+            raise ConnectionRefusedError
+        return await connect(*given, **options)
+
+    monkeypatch.setattr(DiscordWebSocket, "from_client", away)
+    await crew.start()
+    told = [record.exc_info[1] for record in caplog.records if record.exc_info and "Failed to connect" in record.msg]
+    assert len(told) == 5
+    # Attempts within attempts would end in a RecursionError after an hour or so.
+    assert [error.__context__ for error in told if error is not None] == [None] * 5
+    await order(ada)
 
 
 @pytest.mark.parametrize("limits", [Limits(identify_seconds=0, guilds_per_shard=1)])

@@ -10,6 +10,7 @@ import aiohttp
 import discord
 import pytest
 import sqlalchemy as sa
+from discord import app_commands
 
 from bot import delivery, orders
 from bot.client import FluxBot
@@ -21,6 +22,7 @@ from flux_core.errors import OutOfMemory, Refused, StorageUnavailable
 from flux_core.generation import RequestOptions, resolve
 from flux_core.jobs import JobState, Origin, ReplyTo
 from flux_core.service import Submission
+from tests.bot import conftest
 from tests.bot.conftest import Stage
 from tests.bot.scenes import account_of, ask, delivered, finished, is_private, outbox_empty, png, press, spent
 
@@ -222,6 +224,53 @@ async def test_what_cannot_be_delivered_waits_in_jobs(stage: Stage, ada: Person)
     await delivered(stage, job.id)
 
 
+async def test_looking_at_pictures_that_are_still_to_be_posted_takes_them_from_nobody(
+    stage: Stage, ada: Person, linus: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await ask(ada, prompt="for everybody", count=1)
+    job = await stage.easel.take()
+    refused = asyncio.Event()
+
+    async def trouble(*_: Any) -> int | None:
+        refused.set()
+        raise TimeoutError
+
+    with monkeypatch.context() as away:
+        away.setattr(delivery.Poster, "send", trouble)
+        await stage.easel.finish(job)
+        await asyncio.wait_for(refused.wait(), 30)
+        listed = await ada.response(await ada.command("jobs"))
+        assert "not posted yet" in text_of(listed)
+        assert len(pictures_of(await press(ada, listed, "Show"))) == 1
+        assert (await stage.studio.job(job.id)).delivered_at is None
+    posted = await linus.wait_for(lambda m: m["id"] == first["id"] and "Details" in labels_of(m), 30)
+    assert len(pictures_of(posted)) == 1
+
+
+async def test_what_was_posted_before_the_database_went_away_is_not_posted_again_however_long_it_stays(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted, away = stage.studio.delivered, asyncio.Event()
+
+    async def unnoted(job_id: str) -> None:
+        if away.is_set():
+            await noted(job_id)
+            return
+        away.set()
+        stage.sandbox.world.messages._nonces.clear()  # as Discord does after some minutes
+        raise StorageUnavailable("away")
+
+    monkeypatch.setattr(stage.studio, "delivered", unnoted)
+    await ask(ada, prompt="once", count=1)
+    job = await stage.easel.take()
+    stage.sandbox.inject(expire_tokens=True)
+    await stage.easel.finish(job)
+    await delivered(stage, job.id)
+    assert away.is_set()
+    posts = [one for one in stage.sandbox.records if one.method == "POST" and one.path.endswith("/messages")]
+    assert len(posts) == 1
+
+
 async def test_a_failure_that_cannot_be_told_is_read_in_jobs(stage: Stage, ada: Person) -> None:
     await ask(ada, prompt="stranded", private=True)
     job = await stage.easel.take()
@@ -266,6 +315,24 @@ async def test_the_bot_does_not_upload_its_commands_twice(stage: Stage) -> None:
     await stage.stop_bot()
     await stage.start_bot()
     assert uploads() == 1
+
+
+async def test_commands_that_discord_refuses_keep_no_bot_from_its_work(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    choices = [app_commands.Choice(name=f"{number:0>100}", value=f"{number:0>100}") for number in range(25)]
+
+    @app_commands.command(description="More than the 8,000 characters that Discord takes.")
+    @app_commands.choices(one=choices, other=choices)
+    async def verbose(_: discord.Interaction, one: str, other: str) -> None: ...
+
+    first = await ask(ada, prompt="a", count=1)
+    await stage.stop_bot()
+    monkeypatch.setattr(conftest, "COMMANDS", [*conftest.COMMANDS, verbose])
+    await stage.start_bot()
+    assert "Discord refuses the bot's commands" in caplog.text
+    await stage.easel.finish(await stage.easel.take())
+    await finished(ada, first["id"])
 
 
 async def test_delivery_outlasts_faults_at_discord(stage: Stage, ada: Person) -> None:
