@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
-import sqlalchemy as sa
+import asyncpg
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from flux_core.database.schema import upgrade
@@ -26,6 +26,7 @@ class Server:
     def __init__(self, *settings: str) -> None:
         """Make a new one with further ``settings`` such as "fsync=on", and start it."""
         self.folder = Path(tempfile.mkdtemp(prefix="flux-pg-"))
+        self._has_template = False
         self._keeper = subprocess.Popen(
             [sys.executable, "-m", "tests.database.postgres_keeper", str(self.folder), *settings],
             stdin=subprocess.PIPE,
@@ -65,19 +66,19 @@ class Server:
         return f"postgresql://postgres@/{name}?host={quote(str(self.folder))}"
 
     async def run(self, statement: str, name: str = "postgres") -> list[tuple[object, ...]]:
-        """Run one statement as the server's owner; return its rows."""
-        engine = create_async_engine(driver(self.url_of(name)), isolation_level="AUTOCOMMIT")
-        async with engine.connect() as connection:
-            result = await connection.execute(sa.text(statement))
-            rows = [tuple(row) for row in result] if result.returns_rows else []
-        await engine.dispose()
-        return rows
+        """Run one statement as the server's owner, outside of a transaction; return its rows."""
+        connection = await asyncpg.connect(host=str(self.folder), user="postgres", database=name)
+        try:
+            return [tuple(row) for row in await connection.fetch(statement)]
+        finally:
+            await connection.close()
 
     async def new_database(self, *, migrated: bool = True) -> str:
         """Create an empty database, with all tables unless said otherwise, and return its URL."""
         name = f"flux_{os.getpid()}_{next(_numbers)}"
-        if migrated and not await self.run(f"SELECT 1 FROM pg_database WHERE datname = '{TEMPLATE}'"):
+        if migrated and not self._has_template:
             await self._make_template()
+            self._has_template = True
         await self.run(f"CREATE DATABASE {name}" + (f" TEMPLATE {TEMPLATE} STRATEGY FILE_COPY" if migrated else ""))
         return self.url_of(name)
 

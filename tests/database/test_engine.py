@@ -19,21 +19,14 @@ from flux_core.database import schema
 from flux_core.database.connecting import connect
 from flux_core.database.tables import pauses, program
 from flux_core.errors import ConfigurationError, FluxError, StorageUnavailable
+from tests.database.paused_guilds import guilds, put
 from tests.database.postgres import new_database
 from tests.database.scene import ANNE, DEV, ON_SQLITE, SCHNELL, Scene
-
-
-def put(connection: Connection, guild: int) -> None:
-    connection.execute(sa.insert(pauses), {"guild_id": guild, "reason": "x", "by_user": 1, "since": 0.0})
 
 
 def put_twice(connection: Connection) -> None:
     put(connection, 2)
     put(connection, 2)
-
-
-def guilds(connection: Connection) -> list[int]:
-    return list(connection.execute(sa.select(pauses.c.guild_id).order_by(pauses.c.guild_id)).scalars())
 
 
 @pytest.fixture
@@ -174,7 +167,7 @@ async def test_a_write_of_another_process_is_noticed(scene: Scene, database_url:
     program = (
         "import asyncio, sys\n"
         "from flux_core.database.connecting import connect\n"
-        "from tests.database.test_engine import put\n"
+        "from tests.database.paused_guilds import put\n"
         "async def main():\n"
         "    db = await connect(sys.argv[1])\n"
         "    await db.write(put, 5)\n"
@@ -191,7 +184,7 @@ async def test_several_processes_may_open_a_new_database_at_once(new_url: str) -
     program = (
         "import asyncio, sys\n"
         "from flux_core.database.connecting import connect\n"
-        "from tests.database.test_engine import put\n"
+        "from tests.database.paused_guilds import put\n"
         "async def main():\n"
         "    sys.stdin.readline()\n"
         "    db = await connect(sys.argv[1])\n"
