@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 CUDA   := .venv-cuda
 # Many tests wait for processes that they have started: two more than there are cores keep these busy.
-PROCESSES ?= $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 2)")
+PROCESSES ?= $(shell $(BIN)/python -c "import os; print((os.cpu_count() or 1) + 2)")
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Tests and benchmarks start hundreds of processes: where Python keeps no bytecode, each would compile all modules anew.

@@ -69,6 +69,9 @@ async def _guarded(check: Callable[[Settings], Awaitable[list[Finding]]], settin
         return await check(settings)
     except FluxError as error:
         return [Finding(check.__name__.strip("_"), False, str(error))]
+    except Exception as error:
+        # What nobody foresaw is a finding as well, and no reason to keep the others back.
+        return [Finding(check.__name__.strip("_"), False, f"{type(error).__name__}: {error}".partition("\n")[0])]
 
 
 async def _token(settings: Settings) -> list[Finding]:

@@ -429,3 +429,14 @@ async def test_a_server_whose_policy_cannot_be_read_is_named(healthy_settings):
     assert "Server 42" in said
     assert "pool: " in said
     assert "/admin policy import" in said
+
+
+async def test_what_nobody_foresaw_keeps_no_other_finding_back(healthy_settings, monkeypatch):
+    async def _models(settings):
+        raise RuntimeError("no way to read postgresql://flux:hunter-two-2718@db/flux\nand much more")
+
+    monkeypatch.setattr("bot.doctor._models", _models)
+    healthy, said = await bill(healthy_settings)
+    assert not healthy
+    assert re.search(r"✗ +models +RuntimeError: no way to read postgresql://flux:\*\*\*@db/flux *\n", said)
+    assert "None is running" in said, "what comes after it is looked at"

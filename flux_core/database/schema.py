@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
-from flux_core.database.tables import program
+from flux_core.database.tables import metadata, program
 from flux_core.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
@@ -29,6 +31,8 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 _one_at_a_time = threading.Lock()
 """Alembic keeps its current environment in module globals."""
 _OLDEST = sa.select(program.c.oldest_revision)
+DENIED = "42501"
+"""PostgreSQL's code of what a user may not do (insufficient_privilege)."""
 
 
 @cache
@@ -50,12 +54,17 @@ def config_for(connection: Connection) -> Config:
 def upgrade(connection: Connection) -> None:
     """Run the migrations that are missing, in the caller's transaction; none on a database that is newer.
 
-    Raises ConfigurationError for a newer database that has lost what this program needs, and for one that no version
-    of it has made.
+    Raises ConfigurationError for a newer database that has lost what this program needs, for one that no version of it
+    has made, and for one in which it may make nothing.
     """
     current = revision_of(connection)
     if current == head():
         return
+    if current is None and (others := sorted(metadata.tables.keys() & set(sa.inspect(connection).get_table_names()))):
+        raise ConfigurationError(
+            f"The database has tables of another program, such as {others[0]}. Point DATABASE_URL at one of flux-bot's "
+            "own, empty or as an earlier flux-bot left it."
+        )
     if _is_newer(connection, current):
         check(connection)
         log.warning(
@@ -65,7 +74,7 @@ def upgrade(connection: Connection) -> None:
             head(),
         )
         return
-    with _one_at_a_time:
+    with _one_at_a_time, _allowed():
         try:
             command.upgrade(config_for(connection), "head")
         except CommandError as error:
@@ -76,8 +85,23 @@ def upgrade(connection: Connection) -> None:
 
 
 def revision_of(connection: Connection) -> str | None:
-    """Return the revision of a database; None for an empty one."""
-    return MigrationContext.configure(connection).get_current_revision()
+    """Return the revision of a database; None for an empty one. Raises ConfigurationError where it may not be read."""
+    with _allowed():
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+@contextmanager
+def _allowed() -> Iterator[None]:
+    """Say what to do where the server does not allow it: whoever makes a database easily forgets to give it away."""
+    try:
+        yield
+    except sa.exc.ProgrammingError as error:
+        if getattr(error.orig, "pgcode", None) != DENIED:
+            raise
+        raise ConfigurationError(
+            f"The user in DATABASE_URL may not do there what flux-bot has to ({error.orig}). Let that user own the "
+            "database: ALTER DATABASE … OWNER TO …, and its tables, if there are any."
+        ) from error
 
 
 def check(connection: Connection) -> None:
