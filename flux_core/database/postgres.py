@@ -46,6 +46,7 @@ AGAIN = ("40001", "40P01", READ_ONLY)
 """PostgreSQL's codes for a transaction that may simply be repeated: a conflict of versions, a deadlock, and a server
 that takes no writes, once its connection is given up."""
 TRIES = 5
+"""The least of them, for a transaction that was in another one's way."""
 
 _LOOKS = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 _TIME = sa.select(sa.extract("epoch", sa.func.clock_timestamp()))
@@ -66,6 +67,7 @@ class PostgresDatabase(Database):
         # Connections for one query each: to those of the pool the server has promised little patience.
         self._long_writer = _engine(address, self._besides, LONG_SECONDS, poolclass=NullPool)
         self._long_reader = self._long_writer.execution_options(**_LOOKS)
+        self._tries = max(TRIES, pool + 1)  # each connection may be one to a server that takes no writes any more
         self._closed = False
         self._version = 0
         self._next = asyncio.Event()
@@ -177,13 +179,13 @@ class PostgresDatabase(Database):
                     result = query(connection)
                     connection.commit()
                 except (DBAPIError, asyncpg.PostgresError) as error:
-                    if _code(error) == READ_ONLY:
+                    if _code(getattr(error, "orig", error)) == READ_ONLY:
                         connection.invalidate()
                     raise
                 return result
 
         with _answers():
-            for attempt in range(TRIES):
+            for attempt in range(self._tries):
                 driver = None
                 try:
                     # All of it beside the event loop's own stack at once: SQLAlchemy's asynchronous connection would
@@ -199,9 +201,9 @@ class PostgresDatabase(Database):
                 except DBAPIError as error:
                     conflict = _code(error.orig) in AGAIN
                     ended_before = error.connection_invalidated and driver is not None and not driver.begun
-                    if attempt == TRIES - 1 or not (conflict or ended_before):
+                    if attempt == self._tries - 1 or not (conflict or ended_before):
                         raise
-                    await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))
+                    await asyncio.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, TRIES)))
         raise AssertionError("the last attempt returns or raises")
 
     async def _connect_apart(self) -> Any:

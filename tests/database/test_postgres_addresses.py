@@ -13,9 +13,11 @@ import trustme
 
 from flux_core.database.address import taken_apart
 from flux_core.database.connecting import connect
-from flux_core.database.postgres import PostgresDatabase
+from flux_core.database.postgres import TRIES, PostgresDatabase
 from flux_core.errors import ConfigurationError, StorageUnavailable
 from tests.database.postgres import Server, new_database, shared
+from tests.database.scene import ANNE, a_scene
+from tests.database.test_good_byes import rest
 from tests.database.test_postgres_trouble import guilds, put
 
 SSL_REQUEST = bytes.fromhex("0000000804d2162f")
@@ -137,6 +139,20 @@ async def test_connections_to_a_server_that_takes_no_writes_any_more_are_given_u
     await db.write(put, 3)
     assert await db.read(guilds) == [1, 3]
     await db.close()
+
+
+async def test_an_order_finds_the_way_past_all_connections_to_a_server_that_takes_no_writes(tmp_path: Path) -> None:
+    url, pool = await new_database(), TRIES + 1
+    name = sa.make_url(url).database
+    async with a_scene(url, tmp_path) as before:
+        await before.submit()  # makes the member known: from now on, an order is one message to write it down
+    await shared().run(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    async with a_scene(url, tmp_path, pool=pool) as scene:
+        all_of_them = asyncio.Barrier(pool)
+        await asyncio.gather(*(scene.db.read(rest, all_of_them) for _ in range(pool)))
+        await shared().run(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+        await scene.submit()
+        assert len(await scene.studio.jobs_of(ANNE)) == 2
 
 
 async def test_who_listens_outlasts_a_time_in_which_none_of_the_servers_takes_writes(

@@ -17,7 +17,6 @@ from sqlalchemy.util import await_only
 from flux_core.database import locks, postgres, wire
 from flux_core.database.connecting import connect
 from flux_core.database.engine import Database
-from flux_core.database.opening import OpeningConnection, driver_of
 from flux_core.database.tables import pauses
 from flux_core.errors import ConfigurationError, StorageUnavailable
 from tests.database.postgres import Server, new_database, shared
@@ -138,47 +137,6 @@ async def test_broken_connections_are_made_again_without_a_word(db: Database, ur
     await db.write(put, 1)
     assert await end_connections(url, listening=False) >= 1
     assert await db.read(guilds) == [1]
-
-
-@pytest.mark.parametrize("what", ["look", "order", "claim"])
-async def test_a_restart_while_all_connections_rest_costs_nobody_an_error(url: str, tmp_path: Path, what: str) -> None:
-    """However many there are: each is found ended only when somebody takes it."""
-    pool = postgres.TRIES + 1
-    async with a_scene(url, tmp_path, pool=pool) as scene:
-        job = await scene.submit()
-        all_of_them = asyncio.Barrier(pool)
-        resting = await asyncio.gather(*(scene.db.read(rest, all_of_them) for _ in range(pool)))
-        assert await end_connections(url, listening=False) == pool
-        while not all(one.is_closed() for one in resting):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)  # the server has said so to all, one after the other
-        match what:
-            case "look":
-                assert await scene.db.read(guilds) == []
-            case "order":
-                assert (await scene.submit(BERT)).id != job.id
-            case _:
-                assert (await scene.claim()).id == job.id
-
-
-def rest(connection: Connection, all_of_them: asyncio.Barrier) -> OpeningConnection:
-    """Connect, and let go of the connection no sooner than everybody has one."""
-    connection.exec_driver_sql("SELECT 1")
-    await_only(all_of_them.wait())
-    return driver_of(connection)
-
-
-async def test_a_look_that_a_restart_interrupts_is_taken_again(db: Database, url: str) -> None:
-    ended: list[int] = []
-
-    def look(connection: Connection) -> list[int]:
-        connection.exec_driver_sql("SELECT 1")
-        if not ended:
-            ended.append(await_only(end_connections(url, listening=False)))
-        return guilds(connection)
-
-    await db.write(put, 1)
-    assert await db.read(look) == [1]
-    assert ended
 
 
 async def test_a_connection_that_breaks_in_the_middle_undoes_the_transaction(db: Database, url: str) -> None:
