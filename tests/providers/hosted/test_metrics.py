@@ -13,8 +13,8 @@ from flux_core.providers.base import Measured
 from flux_core.providers.hosted.provider import HostedProvider
 from flux_core.providers.hosted.receipt import Sent, text_of
 from tests.metrics.counting import growth, until
+from tests.providers.hosted.provider.conftest import Job, provider_of, task
 from tests.providers.hosted.sketch import SketchNamed, SketchStandIn
-from tests.providers.hosted.test_provider import Job, provider_of, task
 from tests.providers.hosted.troubles import ResetAfterBody, Status
 
 
