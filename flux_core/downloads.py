@@ -71,8 +71,9 @@ def fetch(
     """Return the folder of the repository ``source`` with all of ``parts`` in it, fetching what is missing.
 
     ``check_all``: compare the SHA-256 of what is there already, too. ``tell`` hears of the progress, which otherwise
-    goes into the log. Without a network, what was fetched whole before is used as it is. Raises DownloadBroken for a
-    disk that is too small or a file that arrives damaged; else what huggingface_hub raises (``explain``).
+    goes into the log. What was fetched whole before is used as it is without a network, and where the hub refuses the
+    repository, unless ``check_all`` asks. Raises DownloadBroken for a disk that is too small or a file that arrives
+    damaged; else what huggingface_hub raises (``explain``).
     """
     cache = cache or Path(constants.HF_HUB_CACHE)
     try:
@@ -80,15 +81,19 @@ def fetch(
     except DownloadBroken:
         raise
     except Exception as error:
-        if isinstance(error, HfHubHTTPError) and not _is_passing(error.response.status_code):
-            raise
         # The hub is away. What was fetched whole is good for that; what was not raises LocalEntryNotFoundError.
-        known = snapshot_download(
-            source, allow_patterns=list(parts), local_files_only=True, cache_dir=cache, endpoint=endpoint
-        )
-        if _unfinished(cache, source).exists():
-            raise LocalEntryNotFoundError(f"Only a part of {source} was fetched so far.") from error
-        return Path(known)
+        refused = isinstance(error, HfHubHTTPError) and not _is_passing(error.response.status_code)
+        if refused and check_all:
+            raise
+        try:
+            known = _whole_in_cache(source, parts, endpoint, cache)
+        except LocalEntryNotFoundError as nothing:
+            if refused:
+                raise error from None
+            raise nothing from error
+        if refused:  # a token that ran out, or a repository that was taken down
+            log.warning("The hub refuses %s (%s): what was fetched before is used", source, _first_line(error))
+        return known
     missing = [file for file in files if not _is_there(source, file, revision, cache, check_all)]
     if missing:
         wanted = sum(file.size for file in missing)
@@ -103,6 +108,16 @@ def fetch(
     _unfinished(cache, source).unlink(missing_ok=True)
     folder = Path(_cached(source, files[0].path, revision, cache) or cache)
     return folder.parents[files[0].path.count("/")]
+
+
+def _whole_in_cache(source: str, parts: tuple[str, ...], endpoint: str | None, cache: Path) -> Path:
+    """Return the folder of a repository that was fetched whole; raises LocalEntryNotFoundError."""
+    known = snapshot_download(
+        source, allow_patterns=list(parts), local_files_only=True, cache_dir=cache, endpoint=endpoint
+    )
+    if _unfinished(cache, source).exists():
+        raise LocalEntryNotFoundError(f"Only a part of {source} was fetched so far.")
+    return Path(known)
 
 
 def in_cache(source: str) -> Path | None:
@@ -293,7 +308,7 @@ def _gib(size: int) -> str:
 def explain(error: BaseException, spec: ModelSpec, *, local: bool) -> str:
     """Say what an operator should do about a model that did not load."""
     if local and not isinstance(error, DownloadBroken):
-        first = str(error).strip().split("\n", 1)[0]
+        first = _first_line(error)
         return f"{spec.id}: {spec.source} is no complete diffusers folder ({first}); check {spec.setting}."
     return advice(error, spec.id, spec.source or "", spec.setting)
 
@@ -329,8 +344,11 @@ def advice(error: BaseException, name: str, source: str, setting: str) -> str:
         return f"{name}: the disk is full; make room, or set HF_HOME to a folder on a larger disk. What is there stays."
     if any(issubclass(kind, (LocalEntryNotFoundError, ConnectionError, TimeoutError)) for kind in kinds):
         return f"{name}: the hub cannot be reached and {source} was not downloaded before; check the network."
-    first = str(error).strip().split("\n", 1)[0]
-    return f"{name}: {source} cannot be loaded from the hub ({first})."
+    return f"{name}: {source} cannot be loaded from the hub ({_first_line(error)})."
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n", 1)[0]
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -159,7 +159,7 @@ class LocalProvider:
         Raises ModelUnavailable or LoraUnusable.
         """
         await self._fetch_weights(self._catalogue[request.model])
-        if request.lora is not None:
+        if request.lora is not None and request.lora.weight:
             loras = self._engine.loras
             await _in(self._fetching, loras.find, loras.named(request.lora.name, request.model))
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from rich.console import Console
 
 from bot import weights
@@ -154,6 +154,21 @@ def test_a_hub_that_is_busy_is_no_reason_not_to_draw_with_what_is_whole(hub: Hub
     folder = get(hub, tmp_path)
     hub.status = status
     assert get(hub, tmp_path) == folder
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_what_is_whole_serves_though_the_hub_refuses_it_now(
+    hub: Hub, tmp_path: Path, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A token that ran out, or a repository that was taken down: the studio goes on with what it has."""
+    folder = get(hub, tmp_path)
+    hub.status = status
+    assert get(hub, tmp_path) == folder
+    assert f"The hub refuses {NAME}" in caplog.text
+    for asked in (partial(get, hub, tmp_path, check_all=True), partial(get, hub, tmp_path / "empty")):
+        with pytest.raises(HfHubHTTPError) as caught:
+            asked()
+        assert caught.value.response.status_code == status
 
 
 def test_a_hub_that_never_answers_is_away(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,7 +349,9 @@ async def test_a_lora_is_fetched_outside_of_the_engines_thread(
     await asyncio.gather(provider.fetch(request), provider.fetch(request))
     assert provider.has_files(request)
     assert [name.partition("_")[0] for name in threads] == ["files"]
-    assert provider.has_files(resolve(RequestOptions(prompt="a", lora="gone:0"), provider._catalogue))
+    without = resolve(RequestOptions(prompt="a", lora="gone:0"), provider._catalogue)
+    assert provider.has_files(without)
+    await provider.fetch(without)
     with pytest.raises(LoraUnusable, match="gone: there is neither"):
         await provider.fetch(resolve(RequestOptions(prompt="a", lora="gone"), provider._catalogue))
     await provider.close()
