@@ -38,6 +38,9 @@ TAKEN_BACK = "Nothing came of this."
 QUICK_SECONDS = 0.75
 """How long the database may take before the acknowledgement goes out without it: Discord gives 3 seconds for all, of
 which the look before may have taken ``bot.commands.imagine.KNOWN_WITHIN``."""
+HANGS_AFTER = 10.0
+"""Seconds after which an acknowledgement is sent once more: a dead connection would keep its place among those on their
+way for minutes, and where Discord has it already, Discord says so."""
 
 UNHEARD = (discord.HTTPException, aiohttp.ClientError, OSError)
 """What a request that did not reach Discord, or was refused there, raises; a connection that hangs is a TimeoutError,
@@ -176,7 +179,7 @@ async def _acknowledge(
     """Answer with ``card``, or that there will be one, and return the message's id, if Discord tells it."""
     for again in (True, False):
         try:
-            async with rush.sending:
+            async with rush.sending, asyncio.timeout(HANGS_AFTER):
                 with sent_once():
                     if card is not None:
                         return (await interaction.response.send_message(view=card, ephemeral=private)).message_id
@@ -184,7 +187,7 @@ async def _acknowledge(
                         return deferred.message_id
             break
         except (aiohttp.ClientError, OSError):
-            # discord.py does not repeat what a closing connection swallowed.
+            # discord.py does not repeat what a closing or a dead connection swallowed.
             if not again:
                 raise
     try:

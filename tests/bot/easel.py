@@ -56,7 +56,7 @@ class Easel:
             )
         )
 
-    async def take(self, within: float = 5.0) -> Job:
+    async def take(self, within: float = 30.0) -> Job:
         """Wait for the next job and claim it."""
         async with asyncio.timeout(within):
             while True:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
+
+import pytest
 
 from bot.sandbox.community import GUILD_ID, PATRON_ROLE_ID
 from bot.sandbox.driver import Person
@@ -12,7 +15,7 @@ from bot.sandbox.reading import labels_of, text_of
 from flux_core.policy.guild import Limits, Renewal, Tier
 from tests.bot.conftest import Stage
 from tests.bot.governing import answered, as_read, decided, log, nothing_changes, offered, open_admin, reply, say
-from tests.bot.scenes import account_of, ask, order, spent
+from tests.bot.scenes import account_of, ask, is_private, order, spent
 
 PATRON = int(PATRON_ROLE_ID)
 
@@ -144,6 +147,24 @@ async def test_granting_to_a_member_and_taking_back(stage: Stage, grace: Person,
     entry = (await log(stage))[-1]
     assert (entry.action, entry.target) == ("quota grant", int(ada.id))
     assert entry.facts == {"millicredits": 5500, "reason": "a prize"}
+
+
+async def test_a_slow_database_makes_nobody_grant_twice(
+    stage: Stage, grace: Person, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grant, go_on = stage.studio.members.grant, asyncio.Event()
+
+    async def slow(*given: Any, **more: Any) -> Any:
+        await go_on.wait()
+        return await grant(*given, **more)
+
+    monkeypatch.setattr(stage.studio.members, "grant", slow)
+    given = await grace.command("admin quota grant", {"credits": 5.0, "member": ada.id})
+    assert (await grace.outcome(given)).state == "acknowledged"
+    go_on.set()
+    told = await grace.wait_for(lambda m: is_private(m) and "Gave 5 credits" in text_of(m))
+    assert "5 credits" in text_of(told)
+    assert (await stage.studio.quota(account_of(ada))).granted == 5000
 
 
 ODD_GRANTS: list[tuple[dict[str, Any], str]] = [

@@ -79,6 +79,30 @@ async def test_an_order_is_acknowledged_again_over_a_new_connection(
     assert len(pictures_of(await finished(ada, first["id"]))) == 1
 
 
+async def test_an_acknowledgement_on_a_dead_connection_is_sent_once_more(
+    stage: Stage, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orders, "HANGS_AFTER", 1.0)
+    send = discord.InteractionResponse.send_message
+    sent = 0
+
+    async def no_receipt(self: Any, *given: Any, **options: Any) -> Any:
+        nonlocal sent
+        sent += 1
+        told = await send(self, *given, **options)
+        if sent == 1:
+            self._response_type = None  # discord.py does not know it yet
+            await asyncio.Event().wait()
+        return told
+
+    monkeypatch.setattr(discord.InteractionResponse, "send_message", no_receipt)
+    first = await ask(ada, prompt="dead", count=1)
+    await stage.easel.finish(await stage.easel.take())
+    await finished(ada, first["id"])
+    assert sent == 2
+    assert [m["id"] for m in await ada.messages()] == [first["id"]]
+
+
 async def test_a_picture_refused_after_a_lost_receipt_takes_its_placeholder_away(stage: Stage, ada: Person) -> None:
     broken = await ada.upload(b"no picture at all", "broken.png")
     await ada.faults(rest_lost=1)

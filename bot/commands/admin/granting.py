@@ -10,7 +10,7 @@ import discord
 from discord import app_commands
 
 from bot import durations
-from bot.answers import answer
+from bot.answers import answer, think
 from bot.commands.admin import choosing
 from bot.commands.admin.check import check
 from bot.commands.admin.quota import quota
@@ -83,6 +83,8 @@ async def grant(
         await confirm(interaction, question, act, label="Give", guard=check)
         return
     account = Account(guild_id, member.id)
+    # Whoever is told by Discord that nobody answered gives the credits once more.
+    await think(interaction)
     try:
         left = await studio.members.grant(
             account, millicredits, by=by, reason=why, expires_at=ends, role_ids=roles_of(member)
