@@ -90,7 +90,7 @@ async def test_trouble_with_a_submit_never_sends_it_twice(case: Case) -> None:
         else:
             assert isinstance(outcome, OutcomeUnknown)
 
-    await each(case, (*UNANSWERED, *STRANGE), check, replace(PATIENT, submit_silence=0.15, whole=0.2))
+    await each(case, (*UNANSWERED, *STRANGE), check, replace(PATIENT, submit_silence=0.4, whole=0.5))
 
 
 async def test_what_may_have_been_taken_on_is_drawn_nowhere_else(case: Case) -> None:

@@ -13,6 +13,7 @@ import io
 import re
 from base64 import b64encode
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -223,6 +224,7 @@ def _webp(picture: bytes) -> str:
     return b64encode(file.getvalue()).decode()
 
 
+@cache  # reading what is installed takes a millisecond, and every request says it
 def _version() -> str:
     try:
         return version("flux-bot")
