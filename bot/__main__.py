@@ -1,5 +1,5 @@
 """Run the flux-bot command as ``python -m bot``."""
 
-from bot.cli import main
+from bot.command_line.cli import main
 
 main()

@@ -8,13 +8,13 @@ from typing import Any
 import discord
 from discord import ui
 
-from bot.answers import answer, explain, report
-from bot.confirmation import QuestionButton, is_question
-from bot.controls import JobButton
-from bot.paging import PageButton
+from bot.interactions.answers import answer, explain, report
+from bot.interactions.confirmation import QuestionButton, is_question
+from bot.interactions.controls import JobButton
+from bot.interactions.paging import PageButton
 from bot.reviews.buttons import ReviewButton
 from bot.reviews.modals import is_lost
-from bot.wording import FOREIGN_BUTTON
+from bot.words.wording import FOREIGN_BUTTON
 from flux_core.errors import Expired
 
 log = logging.getLogger(__name__)

@@ -16,22 +16,22 @@ import discord
 import yarl
 from discord import app_commands
 
-from bot.answers import report
-from bot.attachments import AttachmentReader
 from bot.buttons import KINDS, refuse_foreign, refuse_lost
-from bot.command_upload import upload
-from bot.confirmation import Questions
-from bot.delivery import Delivery
-from bot.in_hand import answered
-from bot.keeping import Keeping
-from bot.permissions import owners
-from bot.posting import passing
-from bot.removals import Removing
+from bot.connection.command_upload import upload
+from bot.connection.in_hand import answered
+from bot.connection.keeping import Keeping
+from bot.connection.rush import Rush
+from bot.connection.session_starts import SessionStarts
+from bot.connection.skipping import skip_unreadable
+from bot.connection.traffic import counted_requests
+from bot.delivery.outbox import Delivery
+from bot.delivery.posting import passing
+from bot.delivery.removals import Removing
+from bot.interactions.answers import report
+from bot.interactions.attachments import AttachmentReader
+from bot.interactions.confirmation import Questions
+from bot.interactions.permissions import owners
 from bot.reviews.posting import Posting
-from bot.rush import Rush
-from bot.session_starts import SessionStarts
-from bot.skipping import skip_unreadable
-from bot.traffic import counted_requests
 from flux_core.errors import NotThere, StorageUnavailable
 from flux_core.jobs import Account
 from flux_core.metrics import definitions as m

@@ -13,8 +13,8 @@ from discord.gateway import DiscordWebSocket
 
 from bot.client import FluxBot
 from bot.commands import COMMANDS
-from bot.gateway import Gateway
-from bot.posting import passing
+from bot.connection.gateway import Gateway
+from bot.delivery.posting import passing
 from flux_core.errors import ConfigurationError, StorageUnavailable
 from flux_core.metrics.exposing import exposed
 from flux_core.service import Studio

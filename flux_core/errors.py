@@ -32,7 +32,7 @@
     └── ConfigurationError         the operator has something to put right
 
 An error carries a stable ``code`` (kept on failed jobs) and the ``facts`` that a sentence about it needs. The sentence
-itself is written in one place for members (``bot/wording.py``); ``str(error)`` is the operator's line.
+itself is written in one place for members (``bot/words/wording.py``); ``str(error)`` is the operator's line.
 """
 
 from __future__ import annotations

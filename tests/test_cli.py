@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from bot import cli
+from bot.command_line import cli
 
 PASSWORD = "hunter-two-2718"
 
@@ -51,7 +51,7 @@ def test_what_nobody_foresaw_ends_in_a_line_of_the_log_and_keeps_its_secrets(tmp
     async def stumble(settings):
         raise RuntimeError(f"cannot read postgresql://flux:{PASSWORD}@db/flux")
 
-    monkeypatch.setattr("bot.house.bot", stumble)
+    monkeypatch.setattr("bot.command_line.house.bot", stumble)
     monkeypatch.setattr("sys.argv", ["flux-bot", "bot"])
     monkeypatch.setenv("LOG_FORMAT", "json")
     with pytest.raises(SystemExit) as end:

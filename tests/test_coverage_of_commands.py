@@ -16,7 +16,7 @@ import pytest
 from discord import app_commands
 
 from bot.commands import COMMANDS
-from bot.custom_ids import Action
+from bot.layouts.custom_ids import Action
 from bot.reviews.custom_ids import Choice
 
 ROOT = Path(__file__).parents[1]
@@ -258,7 +258,7 @@ def labels() -> Iterator[tuple[str, str, str]]:
                 case ast.Constant(value=str(label)) | ast.JoinedStr(values=[ast.Constant(value=str(label)), *_]):
                     yield where, label, custom_id_in(call)
     # The two whose labels are the keys of a table.
-    yield from (("bot/paging.py", label, "flux:page:") for label in ("Back", "More"))
+    yield from (("bot/interactions/paging.py", label, "flux:page:") for label in ("Back", "More"))
 
 
 def custom_id_in(call: ast.Call) -> str:
@@ -278,7 +278,8 @@ def test_the_buttons_are_found() -> None:
     """The reading of the sources has not lost track of them."""
     found = {label for _, label, _ in LABELS}
     assert {"Reroll", "V", "Details", "Delete", "Cancel", "Move up", "Approve", "Ban", "Keep as it is", "More"} <= found
-    assert all(f'"{label}"' in (ROOT / path).read_text() for path, label, _ in LABELS if path == "bot/paging.py")
+    paging = "bot/interactions/paging.py"
+    assert all(f'"{label}"' in (ROOT / paging).read_text() for path, label, _ in LABELS if path == paging)
 
 
 @pytest.mark.parametrize(("path", "label", "custom_id"), LABELS)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from bot.cli import app
+from bot.command_line.cli import app
 from flux_core.maintenance import BOOKS_CHECKED_AFTER, DAY, Chore, chores
 from tests.database.scene import a_scene
 
@@ -21,7 +21,7 @@ URL = "sqlite:///{}/flux-bot.db"
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the settings and the logs of whoever runs the tests out of this."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("bot.cli.configure_logging", lambda settings: None)
+    monkeypatch.setattr("bot.command_line.cli.configure_logging", lambda settings: None)
 
 
 def check(folder: Path) -> int:

@@ -9,7 +9,7 @@ import pytest
 import typer.main
 from discord import app_commands
 
-from bot.cli import app
+from bot.command_line.cli import app
 from bot.commands import COMMANDS
 from flux_core.metrics.definitions import READINGS, REGISTRY
 from flux_core.metrics.definitions import every as every_metric

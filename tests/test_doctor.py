@@ -15,9 +15,9 @@ from aiohttp import web
 from pydantic import SecretStr
 from rich.console import Console
 
-from bot import provider_list
-from bot.doctor import examine
-from bot.doctor_card import examine_card
+from bot.command_line import provider_list
+from bot.command_line.doctor import examine
+from bot.command_line.doctor_card import examine_card
 from bot.sandbox.server import Sandbox
 from flux_core.bootstrap import job_queue, open_database
 from flux_core.database import bots, postgres, sqlite
@@ -435,7 +435,7 @@ async def test_what_nobody_foresaw_keeps_no_other_finding_back(healthy_settings,
     async def _models(settings):
         raise RuntimeError("no way to read postgresql://flux:hunter-two-2718@db/flux\nand much more")
 
-    monkeypatch.setattr("bot.doctor._models", _models)
+    monkeypatch.setattr("bot.command_line.doctor._models", _models)
     healthy, said = await bill(healthy_settings)
     assert not healthy
     assert re.search(r"✗ +models +RuntimeError: no way to read postgresql://flux:\*\*\*@db/flux *\n", said)

@@ -19,10 +19,10 @@ import {module}
     ("module", "missing"),
     [
         (
-            "bot.session, bot.house, bot.cli, bot.sandbox.server",
+            "bot.session, bot.command_line.house, bot.command_line.cli, bot.sandbox.server",
             ["torch", "diffusers", "transformers", "numpy", "matplotlib"],
         ),
-        ("flux_core.worker.process, flux_core.providers.local, bot.cli", ["discord", "aiohttp"]),
+        ("flux_core.worker.process, flux_core.providers.local, bot.command_line.cli", ["discord", "aiohttp"]),
         ("flux_core.service, flux_core.bootstrap", ["discord", "aiohttp", "torch", "diffusers", "transformers"]),
     ],
 )

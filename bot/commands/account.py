@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import discord
 from discord import app_commands
 
-from bot import panels
-from bot.answers import answer
-from bot.whereabouts import account_of, roles_of
+from bot.interactions.answers import answer
+from bot.interactions.whereabouts import account_of, roles_of
+from bot.layouts import panels
 
 if TYPE_CHECKING:
     from bot.client import FluxBot

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import discord
 from discord import app_commands, ui
 
-from bot.answers import think
-from bot.cards import BLURPLE, Card
-from bot.confirmation import confirm
-from bot.whereabouts import account_of
+from bot.interactions.answers import think
+from bot.interactions.confirmation import confirm
+from bot.interactions.whereabouts import account_of
+from bot.layouts.cards import BLURPLE, Card
 from flux_core.errors import AlreadySo
 from flux_core.service import Forgotten
 

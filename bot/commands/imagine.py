@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 import discord
 from discord import app_commands
 
-from bot import choices, defaults, mode_choices, orders, prompt_flags, provider_choices
-from bot.choices import CHOICE_LIMIT, MOST_CHOICES
-from bot.phrasing import shorten
-from bot.whereabouts import account_of, whereabouts
+from bot import defaults
+from bot.interactions import choices, orders, provider_choices
+from bot.interactions.choices import CHOICE_LIMIT, MOST_CHOICES
+from bot.interactions.whereabouts import account_of, whereabouts
+from bot.layouts import mode_choices
+from bot.words import prompt_flags
+from bot.words.phrasing import shorten
 from flux_core.errors import StorageUnavailable
 from flux_core.generation import GenerationRequest, InputPicture, OutputFormat, RequestOptions, resolve
 from flux_core.images.intake import check_mask

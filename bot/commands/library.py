@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import discord
 from discord import app_commands
 
-from bot import choices, panels
-from bot.answers import answer
-from bot.job_lists import Search, history_page, jobs_page
-from bot.whereabouts import account_of
+from bot.interactions import choices
+from bot.interactions.answers import answer
+from bot.interactions.job_lists import Search, history_page, jobs_page
+from bot.interactions.whereabouts import account_of
+from bot.layouts import panels
 from flux_core.errors import UnknownModel
 from flux_core.family import FAMILY
 

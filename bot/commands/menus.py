@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import discord
 from discord import app_commands, ui
 
-from bot.answers import answer
-from bot.cards import Card, variations
-from bot.controls import tell_details, vary, visible
-from bot.member_card import JOBS_SHOWN, usage
-from bot.message_jobs import job_id_on
-from bot.permissions import administers, moderates
-from bot.whereabouts import roles_of
+from bot.interactions.answers import answer
+from bot.interactions.controls import tell_details, vary, visible
+from bot.interactions.message_jobs import job_id_on
+from bot.interactions.permissions import administers, moderates
+from bot.interactions.whereabouts import roles_of
+from bot.layouts.cards import Card, variations
+from bot.layouts.member_card import JOBS_SHOWN, usage
 from flux_core.errors import JobNotFound, NotAllowed, PictureGone
 from flux_core.jobs import Account
 

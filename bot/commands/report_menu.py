@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import discord
 from discord import app_commands
 
-from bot.answers import answer, sent_once
-from bot.message_jobs import job_id_on
+from bot.interactions.answers import answer, sent_once
+from bot.interactions.message_jobs import job_id_on
 from bot.reviews.modals import ReportModal
 from flux_core.errors import JobNotFound
 from flux_core.jobs import Account

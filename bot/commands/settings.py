@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import discord
 from discord import app_commands
 
-from bot import choices
-from bot.answers import answer
-from bot.mode_choices import MODES
-from bot.settings_card import NAMES, named
-from bot.settings_card import settings as settings_card
-from bot.whereabouts import account_of, whereabouts
+from bot.interactions import choices
+from bot.interactions.answers import answer
+from bot.interactions.whereabouts import account_of, whereabouts
+from bot.layouts.mode_choices import MODES
+from bot.layouts.settings_card import NAMES, named
+from bot.layouts.settings_card import settings as settings_card
 from flux_core.errors import AlreadySo
 from flux_core.generation import OutputFormat
 from flux_core.models import ASPECTS

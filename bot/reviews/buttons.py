@@ -9,8 +9,8 @@ from typing import Any
 import discord
 from discord import ui
 
-from bot.answers import report, sent_once
-from bot.permissions import administers, moderates
+from bot.interactions.answers import report, sent_once
+from bot.interactions.permissions import administers, moderates
 from bot.reviews.custom_ids import CUSTOM_ID, Choice, Press, from_match
 from bot.reviews.modals import BanModal, RejectModal
 from flux_core.errors import NotAllowed

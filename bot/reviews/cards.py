@@ -9,9 +9,9 @@ from typing import Any
 import discord
 from discord import ui
 
-from bot.cards import BLURPLE, GREEN, GREY, RED, Card, Shown, facts_of
-from bot.phrasing import escape, moment, quoted
+from bot.layouts.cards import BLURPLE, GREEN, GREY, RED, Card, Shown, facts_of
 from bot.reviews.custom_ids import Choice, Press
+from bot.words.phrasing import escape, moment, quoted
 from flux_core.database.reviews import Review
 from flux_core.jobs import Job
 

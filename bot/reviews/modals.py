@@ -11,7 +11,7 @@ from typing import Any
 import discord
 from discord import ui
 
-from bot.answers import report
+from bot.interactions.answers import report
 
 LONGEST_REASON = 200
 """Characters: members read it within one sentence."""

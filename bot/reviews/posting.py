@@ -15,11 +15,11 @@ from io import BytesIO
 
 import discord
 
-from bot import uploads
-from bot.cards import Card
-from bot.posting import passing
+from bot.delivery import uploads
+from bot.delivery.posting import passing
+from bot.delivery.rounds import pause_after, rounds
+from bot.layouts.cards import Card
 from bot.reviews import cards
-from bot.rounds import pause_after, rounds
 from flux_core.database.reviews import Review
 from flux_core.errors import PictureGone
 from flux_core.generation import InputPicture

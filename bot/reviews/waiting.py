@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.phrasing import moment
+from bot.words.phrasing import moment
 from flux_core.database.reviews import Review
 
 LISTED = 10

@@ -42,7 +42,7 @@ async def weigh(sizes: list[int]) -> None:
 
 async def serve(part: str) -> None:
     if part == "bot":
-        from bot import house
+        from bot.command_line import house
 
         await house.bot(load_settings())
     else:

@@ -13,10 +13,10 @@ import discord
 import pytest
 from discord.gateway import DiscordWebSocket
 
-from bot import session_starts
 from bot.client import FluxBot
 from bot.commands import COMMANDS
-from bot.in_hand import HANDLERS
+from bot.connection import session_starts
+from bot.connection.in_hand import HANDLERS
 from bot.sandbox.driver import Person
 from bot.sandbox.server import Sandbox
 from bot.sandbox.world import Limits

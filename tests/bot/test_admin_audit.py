@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.audit_wording import LONGEST, PHRASES, told
 from bot.commands.admin.audit import _CURSOR, _cursor
 from bot.sandbox.community import GUILD_ID
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import RawMessage, labels_of, text_of
+from bot.words.audit_wording import LONGEST, PHRASES, told
 from flux_core.database import audit
 from flux_core.database.audit import Entry, Wanted
 from tests.bot.conftest import Stage

@@ -15,7 +15,7 @@ from bot.commands.admin.check import check
 from bot.sandbox.community import LINUS_ID, MODERATOR_ROLE_ID, PATRON_ROLE_ID
 from bot.sandbox.driver import Person
 from bot.sandbox.events import Event, InteractionOpened
-from bot.wording import OUTDATED, sentence
+from bot.words.wording import OUTDATED, sentence
 from flux_core.errors import NotAllowed
 from tests.bot.conftest import Stage
 from tests.bot.governing import as_read, nothing_changes, open_admin

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bot.commands.admin.policy import LARGEST
-from bot.policy_card import ROOM, changed, summary
+from bot.layouts.policy_card import ROOM, changed, summary
 from bot.sandbox import driver
 from bot.sandbox.community import GUILD_ID, PATRON_ROLE_ID, STUDIO_ID
 from bot.sandbox.driver import Person

@@ -11,12 +11,12 @@ import discord
 import pytest
 from PIL import Image
 
-from bot import usage_chart, usage_table
+from bot.layouts import usage_chart, usage_table
+from bot.layouts.usage_chart import Chart
 from bot.sandbox import driver
 from bot.sandbox.community import GUILD_ID
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import RawMessage, pictures_of, text_of
-from bot.usage_chart import Chart
 from flux_core.database.usage import Report, Use
 from flux_core.generation import RequestOptions, resolve
 from flux_core.jobs import Account, Origin

@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 from PIL import Image
 
-from bot import attachments
-from bot.attachments import AttachmentReader, cdn_address, check_declared, fetch
+from bot.interactions import attachments
+from bot.interactions.attachments import AttachmentReader, cdn_address, check_declared, fetch
 from flux_core.errors import (
     PictureEmpty,
     PictureNotFetched,

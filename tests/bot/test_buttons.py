@@ -8,7 +8,7 @@ from typing import Any
 import discord
 import pytest
 
-from bot.controls import visible
+from bot.interactions.controls import visible
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import labels_of, text_of
 from flux_core.database.audit import Wanted

@@ -11,13 +11,13 @@ from discord import ui
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot import cards, listings, panels
-from bot.cards import Card, Shown, Turn
-from bot.choices import CHOICE_LIMIT
-from bot.custom_ids import parse
-from bot.listings import PAGE, Entry
-from bot.paging import PAGED, page_buttons
-from bot.phrasing import shorten
+from bot.interactions.choices import CHOICE_LIMIT
+from bot.interactions.paging import PAGED, page_buttons
+from bot.layouts import cards, listings, panels
+from bot.layouts.cards import Card, Shown, Turn
+from bot.layouts.custom_ids import parse
+from bot.layouts.listings import PAGE, Entry
+from bot.words.phrasing import shorten
 from flux_core.errors import GenerationFailed, walk
 from flux_core.family import FAMILY
 from flux_core.generation import MAX_PROMPT, GenerationRequest, InputPicture, OutputFormat

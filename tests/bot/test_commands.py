@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bot import delivery
+from bot.delivery import outbox as delivery
 from bot.sandbox import driver
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import labels_of, pictures_of, text_of

@@ -9,9 +9,9 @@ import discord
 import pytest
 from discord import app_commands
 
-from bot.cards import Card, note
 from bot.commands import COMMANDS
-from bot.confirmation import confirm, is_question
+from bot.interactions.confirmation import confirm, is_question
+from bot.layouts.cards import Card, note
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import RawMessage, labels_of, text_of
 from flux_core.errors import NotAllowed, NotThere

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.custom_ids import Action, Press, parse
+from bot.layouts.custom_ids import Action, Press, parse
 
 JOB = "0123456789abcdef01234567"
 

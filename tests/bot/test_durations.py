@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot.durations import LONGEST, SUGGESTIONS, parse_duration, parse_end
+from bot.words.durations import LONGEST, SUGGESTIONS, parse_duration, parse_end
 from flux_core.errors import InvalidPolicy
 
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -16,10 +16,10 @@ import sqlalchemy as sa
 
 from bot.buttons import KINDS
 from bot.commands import COMMANDS
-from bot.confirmation import QuestionButton
-from bot.controls import JobButton
-from bot.custom_ids import Action, Press
-from bot.paging import LISTS, PageButton
+from bot.interactions.confirmation import QuestionButton
+from bot.interactions.controls import JobButton
+from bot.interactions.paging import LISTS, PageButton
+from bot.layouts.custom_ids import Action, Press
 from bot.reviews.buttons import ReviewButton
 from bot.reviews.custom_ids import Choice
 from bot.sandbox.community import APPLICATION_ID, GUILD_ID
@@ -27,7 +27,7 @@ from bot.sandbox.composing import Body, create
 from bot.sandbox.driver import Person
 from bot.sandbox.messages import COMPONENTS_V2
 from bot.sandbox.reading import RawMessage, text_of
-from bot.wording import FOREIGN_BUTTON, sentence
+from bot.words.wording import FOREIGN_BUTTON, sentence
 from flux_core.database import tables
 from flux_core.errors import Expired, FluxError, JobNotFound, NotAllowed
 from flux_core.generation import RequestOptions, resolve

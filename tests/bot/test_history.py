@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bot import posting
-from bot.job_lists import CURSOR_LENGTH, Search, read_search
-from bot.paging import PAGED
+from bot.delivery import posting
+from bot.interactions.job_lists import CURSOR_LENGTH, Search, read_search
+from bot.interactions.paging import PAGED
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import RawMessage, labels_of, pictures_of, text_of
 from flux_core.errors import OutOfMemory

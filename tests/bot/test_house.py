@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bot import cli, house, shell
+from bot.command_line import cli, house, shell
 from flux_core.bootstrap import chosen_providers, job_queue, open_database, open_studio
 from flux_core.database.queue import WorkerInfo
 from flux_core.errors import ConfigurationError, NobodyDraws
@@ -60,7 +60,7 @@ def test_a_worker_takes_the_port_that_it_is_given(
 
     monkeypatch.setenv("METRICS_PORT", "9100")
     monkeypatch.setattr("flux_core.worker.process.run_worker", run_worker)
-    monkeypatch.setattr("bot.cli.configure_logging", lambda _: None)
+    monkeypatch.setattr("bot.command_line.cli.configure_logging", lambda _: None)
     done = CliRunner().invoke(cli.app, ["worker", "--data-dir", str(tmp_path), "--metrics-port", given])
     assert done.exit_code == 0, done.output
     assert [settings.metrics_port for settings in taken] == [understood]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.member_card import usage
+from bot.layouts.member_card import usage
 from bot.sandbox import driver
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import RawMessage, labels_of, text_of

@@ -17,7 +17,7 @@ import pytest
 
 from bot.client import FluxBot
 from bot.commands import COMMANDS
-from bot.posting import Poster
+from bot.delivery.posting import Poster
 from bot.sandbox.driver import Person
 from bot.session import run_bot, told
 from flux_core.errors import ConfigurationError

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from bot import delivery
-from bot.notices import nonce, notice
+from bot.delivery import outbox as delivery
+from bot.delivery.notices import nonce, notice
 from bot.sandbox.driver import DM, Person
 from bot.sandbox.reading import RawMessage, text_of
 from flux_core.errors import OutOfMemory

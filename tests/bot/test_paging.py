@@ -8,11 +8,11 @@ import discord
 import pytest
 from discord import app_commands, ui
 
-from bot import paging
-from bot.answers import answer
-from bot.cards import Card
 from bot.commands import COMMANDS
-from bot.paging import PAGED, page_buttons, paged
+from bot.interactions import paging
+from bot.interactions.answers import answer
+from bot.interactions.paging import PAGED, page_buttons, paged
+from bot.layouts.cards import Card
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import RawMessage, labels_of, text_of
 from flux_core.errors import NotAllowed

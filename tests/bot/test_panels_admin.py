@@ -9,8 +9,8 @@ from discord import ui
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot import panels_admin
-from bot.paging import LINES, page_of
+from bot.interactions.paging import LINES, page_of
+from bot.layouts import panels_admin
 from flux_core.policy.guild import ChannelRule, Defaults, GuildPolicy, Limits, Renewal, Tier
 from flux_core.quota import QuotaRules
 from flux_core.service import Ban, Quota

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot import phrasing
+from bot.words import phrasing
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,7 @@ import aiohttp
 import discord
 import pytest
 
-from bot.permissions import administers, missing_to_post, moderates, owners
-from bot.posting import (
+from bot.delivery.posting import (
     DM_UPLOAD_LIMIT,
     SMALLEST_UPLOAD_LIMIT,
     Way,
@@ -21,6 +20,7 @@ from bot.posting import (
     upload_limits,
     ways,
 )
+from bot.interactions.permissions import administers, missing_to_post, moderates, owners
 from flux_core.jobs import JobState, ReplyTo
 from tests.bot.test_cards import REPLY, job
 

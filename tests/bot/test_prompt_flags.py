@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.prompt_flags import EXAMPLES, FLAGS, OPTION_NAMES, combine, parse
-from bot.wording import sentence
+from bot.words.prompt_flags import EXAMPLES, FLAGS, OPTION_NAMES, combine, parse
+from bot.words.wording import sentence
 from flux_core.errors import InvalidRequest, NotANumber, UnknownFlag
 from flux_core.generation import RequestOptions
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot import cards, panels, remarks
+from bot.layouts import cards, panels, remarks
 from flux_core.errors import ProviderFault, walk
 from flux_core.family import FAMILY
 from flux_core.jobs import Job, JobState, Origin, Remark

@@ -10,7 +10,7 @@ from typing import Any
 import discord
 import sqlalchemy as sa
 
-from bot.removals import GIVE_UP_AFTER, Removing
+from bot.delivery.removals import GIVE_UP_AFTER, Removing
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import RawMessage, controls_of, labels_of, text_of
 from bot.sandbox.rules.components import media_of, walk

@@ -11,7 +11,7 @@ from discord import ui
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.cards import Card, Shown
+from bot.layouts.cards import Card, Shown
 from bot.reviews import cards
 from bot.reviews.custom_ids import CUSTOM_ID, Choice, Press, from_match
 from bot.reviews.modals import SECONDS, BanModal, RejectModal, ReportModal, is_lost

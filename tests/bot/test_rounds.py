@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from bot import rounds
+from bot.delivery import rounds
 from flux_core.errors import StorageUnavailable
 from flux_core.service import Studio
 

@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 
-from bot import orders, rush, tally
+from bot.connection import rush, tally
+from bot.connection.tally import Tally
+from bot.interactions import orders
 from bot.sandbox.community import Member, User
 from bot.sandbox.events import Event, InteractionSettled
 from bot.sandbox.interactions import Callback, Interaction
 from bot.sandbox.invoking import Invoker
 from bot.sandbox.reading import text_of
 from bot.sandbox.world import Limits
-from bot.tally import Tally
 from flux_core.jobs import Account
 from tests.bot.conftest import Stage
 
@@ -106,7 +107,7 @@ async def test_a_crowd_is_acknowledged_before_the_first_order_is_in_the_queue(
     assert set(jobs.values()) == {1}
     assert stage.bot is not None
     stage.bot.rush.close()
-    said = [record.getMessage() for record in caplog.records if record.name == "bot.rush"]
+    said = [record.getMessage() for record in caplog.records if record.name == "bot.connection.rush"]
     assert said == [f"{CROWD - rush.AT_ONCE} orders were acknowledged before they were in the queue: many came at once"]
 
 

@@ -13,9 +13,9 @@ import discord
 import pytest
 from discord.gateway import DiscordWebSocket
 
-from bot import session_starts
-from bot.gateway import Gateway
-from bot.posting import Poster, Way
+from bot.connection import session_starts
+from bot.connection.gateway import Gateway
+from bot.delivery.posting import Poster, Way
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import labels_of, text_of
 from bot.sandbox.server import Sandbox
@@ -131,7 +131,7 @@ async def test_commands_that_discord_lost_are_uploaded_again(crew: Crew, sandbox
 
 
 async def test_an_upload_whose_bot_died_is_done_by_another(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.command_upload.LEASE", 0.5)
+    monkeypatch.setattr("bot.connection.command_upload.LEASE", 0.5)
     application = int(crew.sandbox.world.community.bot.id)
     assert await crew.studio.bots.begin_upload(application, crew.sandbox.api_base, None, "of a bot that died")
     await crew.start()

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from bot import delivery, own_token
-from bot.posting import Poster, Way
+from bot.delivery import outbox as delivery
+from bot.delivery import own_token
+from bot.delivery.posting import Poster, Way
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import text_of
 from flux_core.database.tables import jobs

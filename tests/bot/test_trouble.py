@@ -12,8 +12,9 @@ import pytest
 import sqlalchemy as sa
 from discord import app_commands
 
-from bot import delivery, orders
 from bot.client import FluxBot
+from bot.delivery import outbox as delivery
+from bot.interactions import orders
 from bot.sandbox.driver import Person
 from bot.sandbox.messages import LOADING
 from bot.sandbox.reading import labels_of, pictures_of, text_of

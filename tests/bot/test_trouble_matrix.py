@@ -34,8 +34,9 @@ from typing import Any
 import discord
 import pytest
 
-from bot import delivery, posting
 from bot.client import FluxBot
+from bot.delivery import outbox as delivery
+from bot.delivery import posting
 from bot.sandbox import events
 from bot.sandbox.driver import Person
 from bot.sandbox.reading import RawMessage, labels_of, pictures_of, text_of

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from bot import wording
+from bot.words import wording
 from flux_core.errors import (
     FluxError,
     GenerationFailed,

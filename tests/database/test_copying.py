@@ -10,7 +10,7 @@ import sqlalchemy as sa
 import typer.main
 from sqlalchemy import Connection
 
-from bot.cli import app
+from bot.command_line.cli import app
 from flux_core.database.bookkeeping import discrepancies
 from flux_core.database.copying import copy_house
 from flux_core.database.tables import jobs, metadata
@@ -133,7 +133,7 @@ def test_the_command_tells_what_it_copied(
 
     url = asyncio.run(fill())
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("bot.cli.configure_logging", lambda settings: None)
+    monkeypatch.setattr("bot.command_line.cli.configure_logging", lambda settings: None)
     words = ["db", "copy", url, "--data-dir", str(tmp_path)]
     typer.main.get_command(app).main(words, standalone_mode=False)
     said = capsys.readouterr().out

@@ -7,7 +7,7 @@ import re
 import pytest
 import typer.main
 
-from bot.cli import app
+from bot.command_line.cli import app
 from flux_core.database.engine import CLOCKS_APART
 from flux_core.database.postgres import STATEMENT_SECONDS, _server_settings
 from flux_core.insistence import RETRY_SECONDS

@@ -23,7 +23,7 @@ import pytest
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from rich.console import Console
 
-from bot import weights
+from bot.command_line import weights
 from flux_core import downloads
 from flux_core.catalogue import Catalogue
 from flux_core.downloads import DownloadBroken, explain, fetch, folder_of

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from PIL import Image
 
-from bot.custom_ids import Action, Press
+from bot.layouts.custom_ids import Action, Press
 from bot.sandbox.community import Channel
 from bot.sandbox.files import SentFile, describe
 from bot.sandbox.interactions import Interaction

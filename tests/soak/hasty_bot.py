@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from bot import cli, delivery
+from bot.command_line import cli
+from bot.delivery import outbox as delivery
 
 LEASE_SECONDS = 4.0
 

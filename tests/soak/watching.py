@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from bot.custom_ids import Action, Press, parse
+from bot.layouts.custom_ids import Action, Press, parse
 from bot.sandbox.events import (
     Event,
     InteractionOpened,

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import discord
 from discord import app_commands, ui
 
-from bot.answers import answer
-from bot.audit_wording import told
-from bot.cards import BLURPLE, Card
-from bot.choices import MOST_CHOICES
 from bot.commands.admin import choosing
 from bot.commands.admin.check import check
-from bot.paging import page_buttons, paged
+from bot.interactions.answers import answer
+from bot.interactions.choices import MOST_CHOICES
+from bot.interactions.paging import page_buttons, paged
+from bot.layouts.cards import BLURPLE, Card
+from bot.words.audit_wording import told
 from flux_core.database.audit import Wanted
 from flux_core.errors import NotAllowed, NotThere
 from flux_core.service import Studio

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 import discord
 from discord import app_commands
 
-from bot import durations, panels_admin
-from bot.answers import answer
-from bot.cards import Card
 from bot.commands.admin import choosing
 from bot.commands.admin.check import check
 from bot.commands.admin.group import admin
-from bot.paging import LINES, line_page, paged
-from bot.phrasing import counted, moment, quoted
+from bot.interactions.answers import answer
+from bot.interactions.paging import LINES, line_page, paged
+from bot.layouts import panels_admin
+from bot.layouts.cards import Card
+from bot.words import durations
+from bot.words.phrasing import counted, moment, quoted
 from flux_core.errors import InvalidPolicy
 from flux_core.jobs import Account
 

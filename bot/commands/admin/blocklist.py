@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import discord
 from discord import app_commands
 
-from bot import panels_moderation
-from bot.answers import answer
-from bot.cards import Card
 from bot.commands.admin import choosing
 from bot.commands.admin.check import check
-from bot.paging import page_of, paged
+from bot.interactions.answers import answer
+from bot.interactions.paging import page_of, paged
+from bot.layouts import panels_moderation
+from bot.layouts.cards import Card
 from flux_core.generation import MAX_PROMPT
 from flux_core.moderation.prompts import judge
 from flux_core.moderation.rule_edits import name_of, new_rule, rule_called, with_rule, without_rule

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import discord
 from discord import app_commands
 
-from bot import panels_admin
-from bot.answers import answer
-from bot.cards import Card
 from bot.commands.admin import choosing
 from bot.commands.admin.check import check
-from bot.paging import page_of, paged
+from bot.interactions.answers import answer
+from bot.interactions.paging import page_of, paged
+from bot.layouts import panels_admin
+from bot.layouts.cards import Card
 from flux_core.catalogue import Catalogue
 from flux_core.errors import AlreadySo, InvalidPolicy, OutOfRange, UnknownModel
 from flux_core.generation import OutputFormat

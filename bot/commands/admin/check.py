@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import discord
 
-from bot.permissions import administers
+from bot.interactions.permissions import administers
 from flux_core.errors import NotAllowed
 
 if TYPE_CHECKING:

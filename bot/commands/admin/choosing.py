@@ -10,10 +10,11 @@ from typing import Any
 import discord
 from discord import app_commands
 
-from bot import choices, durations
-from bot.choices import CHOICE_LIMIT, MOST_CHOICES
 from bot.commands.admin.check import check
-from bot.phrasing import shorten
+from bot.interactions import choices
+from bot.interactions.choices import CHOICE_LIMIT, MOST_CHOICES
+from bot.words import durations
+from bot.words.phrasing import shorten
 from flux_core.errors import NotAllowed
 from flux_core.policy import edits as policy_edits
 

@@ -9,14 +9,14 @@ from zoneinfo import ZoneInfo
 import discord
 from discord import app_commands
 
-from bot import durations
-from bot.answers import answer, think
 from bot.commands.admin import choosing
 from bot.commands.admin.check import check
 from bot.commands.admin.quota import quota
-from bot.confirmation import confirm
-from bot.phrasing import counted, credits, moment
-from bot.whereabouts import roles_of
+from bot.interactions.answers import answer, think
+from bot.interactions.confirmation import confirm
+from bot.interactions.whereabouts import roles_of
+from bot.words import durations
+from bot.words.phrasing import counted, credits, moment
 from flux_core.errors import InvalidPolicy, OutOfRange
 from flux_core.jobs import Account
 from flux_core.models import CREDIT

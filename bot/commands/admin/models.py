@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import discord
 from discord import app_commands, ui
 
-from bot import panels_admin
-from bot.answers import answer
-from bot.cards import BLURPLE, Card
 from bot.commands.admin import choosing
 from bot.commands.admin.check import check
+from bot.interactions.answers import answer
+from bot.layouts import panels_admin
+from bot.layouts.cards import BLURPLE, Card
 from flux_core.policy.edits import with_model
 from flux_core.policy.guild import GuildPolicy
 

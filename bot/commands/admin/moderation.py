@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import discord
 from discord import app_commands
 
-from bot import panels_moderation
-from bot.answers import answer, think
-from bot.cards import note
 from bot.commands.admin.channel import WithMessages
 from bot.commands.admin.check import check
+from bot.interactions.answers import answer, think
+from bot.layouts import panels_moderation
+from bot.layouts.cards import note
 from bot.reviews.waiting import waiting
 from flux_core.errors import AlreadySo, InvalidPolicy
 from flux_core.moderation.rule_edits import with_moderators_channel, with_output

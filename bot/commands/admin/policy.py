@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import discord
 from discord import app_commands, ui
 
-from bot import policy_card
-from bot.answers import answer, sent_once, think
-from bot.cards import BLURPLE, Card
 from bot.commands.admin.check import check
-from bot.confirmation import confirm
-from bot.phrasing import counted
-from bot.provider_choices import hosted_offers
+from bot.interactions.answers import answer, sent_once, think
+from bot.interactions.confirmation import confirm
+from bot.interactions.provider_choices import hosted_offers
+from bot.layouts import policy_card
+from bot.layouts.cards import BLURPLE, Card
+from bot.words.phrasing import counted
 from flux_core.database.policies import parse
 from flux_core.errors import AlreadySo, InvalidPicture, InvalidPolicy
 from flux_core.policy import check as policy_check

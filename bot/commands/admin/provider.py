@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import discord
 from discord import app_commands
 
-from bot import panels
-from bot.answers import answer
-from bot.cards import Card
 from bot.commands.admin import choosing
 from bot.commands.admin.check import check
-from bot.phrasing import title_of
-from bot.provider_choices import hosted_offers
+from bot.interactions.answers import answer
+from bot.interactions.provider_choices import hosted_offers
+from bot.layouts import panels
+from bot.layouts.cards import Card
+from bot.words.phrasing import title_of
 from flux_core.errors import AlreadySo, NotANumber, OutOfRange, UnknownProvider
 from flux_core.policy.guild import MOST_DOLLARS, GuildPolicy
 from flux_core.router import RoutingPolicy

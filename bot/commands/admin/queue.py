@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import discord
 from discord import app_commands
 
-from bot import queue_card
-from bot.answers import answer
-from bot.cards import Card
 from bot.commands.admin import choosing
 from bot.commands.admin.check import check
-from bot.confirmation import confirm
-from bot.paging import page_buttons, paged
-from bot.phrasing import counted, credits, escape
+from bot.interactions.answers import answer
+from bot.interactions.confirmation import confirm
+from bot.interactions.paging import page_buttons, paged
+from bot.layouts import queue_card
+from bot.layouts.cards import Card
+from bot.words.phrasing import counted, credits, escape
 from flux_core.errors import JobAlreadyEnded, JobNotFound, NotThere
 from flux_core.service import Studio
 

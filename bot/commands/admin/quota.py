@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING, Any
 import discord
 from discord import app_commands, ui
 
-from bot import durations, panels_admin
-from bot.answers import answer
-from bot.cards import BLURPLE, Card
 from bot.commands.admin import choosing
 from bot.commands.admin.check import check
 from bot.commands.admin.limits import (
@@ -26,7 +23,11 @@ from bot.commands.admin.limits import (
     facts,
     limit_options,
 )
-from bot.whereabouts import roles_of
+from bot.interactions.answers import answer
+from bot.interactions.whereabouts import roles_of
+from bot.layouts import panels_admin
+from bot.layouts.cards import BLURPLE, Card
+from bot.words import durations
 from flux_core.errors import InvalidPolicy
 from flux_core.jobs import Account
 from flux_core.policy.edits import LimitsGiven, limits_with, tier_of, with_server, with_tier, without_tier

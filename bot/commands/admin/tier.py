@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING, Any
 import discord
 from discord import app_commands, ui
 
-from bot import panels_admin
-from bot.answers import answer
-from bot.cards import BLURPLE, Card
 from bot.commands.admin import choosing
 from bot.commands.admin.check import check
 from bot.commands.admin.limits import (
@@ -27,7 +24,10 @@ from bot.commands.admin.limits import (
     limit_options,
 )
 from bot.commands.admin.quota import not_everyone
-from bot.paging import page_of, paged
+from bot.interactions.answers import answer
+from bot.interactions.paging import page_of, paged
+from bot.layouts import panels_admin
+from bot.layouts.cards import BLURPLE, Card
 from flux_core.errors import AlreadySo, NotThere
 from flux_core.policy.edits import LimitsGiven, limits_with, with_tier, without_tier
 from flux_core.policy.guild import GuildPolicy, Tier

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 import discord
 from discord import app_commands, ui
 
-from bot import usage_chart, usage_table
-from bot.answers import think
 from bot.commands.admin.check import check
+from bot.interactions.answers import think
+from bot.layouts import usage_chart, usage_table
 from flux_core.database.usage import Report
 
 if TYPE_CHECKING:

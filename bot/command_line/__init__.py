@@ -1,0 +1,1 @@
+"""The flux-bot command, and what each of its words does."""

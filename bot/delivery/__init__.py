@@ -1,0 +1,1 @@
+"""Results on their way to members: the outbox, its ways, and what is to be deleted."""

@@ -1,0 +1,1 @@
+"""What members press and ask for, and how they are answered."""
