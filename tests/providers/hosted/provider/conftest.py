@@ -86,9 +86,3 @@ def task(count: int = 1, *, receipt: str | None = None, image: Image.Image | Non
 
 def seeds(drawing: Drawing) -> list[int]:
     return [picture.seed for picture in drawing.pictures]
-
-
-async def until(fact: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
-        while not fact():  # noqa: ASYNC110 - the fact is another's
-            await asyncio.sleep(0.002)

@@ -18,7 +18,8 @@ from flux_core.errors import (
 )
 from flux_core.providers.hosted.provider import HostedProvider
 from flux_core.providers.hosted.receipt import Ended, Sent, Ticket, parse, text_of
-from tests.providers.hosted.provider.conftest import Job, provider_of, seeds, task, until
+from tests.metrics.counting import until
+from tests.providers.hosted.provider.conftest import Job, provider_of, seeds, task
 from tests.providers.hosted.sketch import (
     HASTY,
     SketchNamed,

@@ -12,7 +12,8 @@ from flux_core.errors import (
     LeaseLost,
 )
 from flux_core.providers.hosted.provider import HostedProvider
-from tests.providers.hosted.provider.conftest import BLUE, Job, provider_of, task, until
+from tests.metrics.counting import until
+from tests.providers.hosted.provider.conftest import BLUE, Job, provider_of, task
 from tests.providers.hosted.sketch import (
     HASTY,
     SketchStandIn,

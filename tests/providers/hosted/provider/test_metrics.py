@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 
@@ -16,18 +16,6 @@ from tests.metrics.counting import growth, until
 from tests.providers.hosted.provider.conftest import Job, provider_of, task
 from tests.providers.hosted.sketch import SketchNamed, SketchStandIn
 from tests.providers.hosted.troubles import ResetAfterBody, Status
-
-
-@pytest.fixture
-async def standin() -> AsyncIterator[SketchStandIn]:
-    async with SketchStandIn() as standin:
-        yield standin
-
-
-@pytest.fixture
-async def provider(standin: SketchStandIn) -> AsyncIterator[HostedProvider]:
-    async with provider_of(standin) as provider:
-        yield provider
 
 
 @pytest.fixture
